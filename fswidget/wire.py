@@ -1,0 +1,142 @@
+"""How runs and frames travel: a JSON header and one binary body.
+
+The same two encodings serve the live widget (custom messages), the state saved in a notebook and the
+exported page, and ``js/src/wire.ts`` reads them; ``tests/fixtures/golden.json`` holds both to it.
+
+A body is arrays end to end, little-endian, each at a multiple of 8 bytes. Its layout is a list of
+``{"name", "dtype", "shape", "offset"}``. Floats never travel in JSON, which has no NaN.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fswidget.recording import Frame, Recording, RunInfo
+
+MAGIC = b"FSW1"
+_DTYPES = {"float64": "<f8", "float32": "<f4", "int16": "<i2", "uint8": "|u1"}
+# Point clouds are drawn, not computed with: 16 bits a value, scaled per column, is 1/65000 of the
+# plot's height and halves the frame. The recording in the kernel keeps float32.
+_QUANTIZED = ("projections", "held_out_projections")
+_MISSING = -32768
+_LIMIT = 32767
+
+
+def encode_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[list[dict[str, Any]], bytes]:
+    """Lay arrays end to end; returns the layout and the body."""
+    layout: list[dict[str, Any]] = []
+    parts: list[bytes] = []
+    offset = 0
+    for name, array in arrays.items():
+        dtype = array.dtype.name
+        data = array.astype(_DTYPES[dtype], copy=False).tobytes()
+        layout.append(
+            {"name": name, "dtype": dtype, "shape": list(array.shape), "offset": offset}
+        )
+        padding = -len(data) % 8
+        parts += [data, bytes(padding)]
+        offset += len(data) + padding
+    return layout, b"".join(parts)
+
+
+def quantize(values: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+    """Columns as 16-bit integers and the factor of each; NaN and infinities become −32768."""
+    finite = np.isfinite(values)
+    # Through float64, or the largest value could round past the limit.
+    largest = np.max(np.abs(np.where(finite, values, 0.0)), axis=0, initial=0.0).astype(np.float64)
+    scale = (largest / _LIMIT).astype(np.float32)
+    divisor = np.where(scale > 0, scale, 1).astype(np.float64)
+    steps = np.clip(np.rint(np.where(finite, values, 0.0) / divisor), -_LIMIT, _LIMIT)
+    return np.where(finite, steps, _MISSING).astype(np.int16), scale
+
+
+def encode_frame(frame: Frame, sequence: int, previous: int) -> tuple[dict[str, Any], bytes]:
+    """A frame's header and body.
+
+    Parameters
+    ----------
+    frame : Frame
+    sequence : int
+        The frame's number in its run.
+    previous : int
+        The number of the frame kept before it, −1 where it is the first: whoever holds an older one
+        has missed something.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        "scalars": np.array([frame.epoch, frame.step, *frame.scalars.values()], np.float64)
+    }
+    for name, array in frame.arrays.items():
+        if name in _QUANTIZED:
+            arrays[name], arrays[f"{name}:scale"] = quantize(array)
+        else:
+            arrays[name] = array
+    layout, body = encode_arrays(arrays)
+    header = {
+        "seq": sequence,
+        "previous": previous,
+        "scalars": ["epoch", "step", *frame.scalars],
+        "labels": dict(frame.labels),
+        "layout": layout,
+    }
+    return header, body
+
+
+def encode_frames(
+    recording: Recording, start: int = 0, max_bytes: int | None = None
+) -> tuple[list[dict[str, Any]], bytes, int]:
+    """Frames numbered `start` and later, at least one where there is one, up to `max_bytes`.
+
+    Returns
+    -------
+    headers : list of dict
+        Each with its ``"offset"`` in the body.
+    body : bytes
+    next : int
+        The number to go on from.
+    """
+    headers: list[dict[str, Any]] = []
+    parts: list[bytes] = []
+    size, following, previous = 0, recording.appended, -1
+    for sequence, frame in zip(recording.sequence, recording, strict=True):
+        if sequence >= start:
+            if parts and max_bytes is not None and size + frame.nbytes > max_bytes:
+                following = sequence
+                break
+            header, body = encode_frame(frame, sequence, previous)
+            headers.append({**header, "offset": size})
+            parts.append(body)
+            size += len(body)
+        previous = sequence
+    return headers, b"".join(parts), following
+
+
+def encode_run(info: RunInfo) -> tuple[dict[str, Any], bytes]:
+    """The header and body of what does not change during a run."""
+    layout, body = encode_arrays(info.arrays())
+    return {**info.describe(), "layout": layout}, body
+
+
+def pack(recording: Recording, run: str) -> bytes:
+    """A whole recording as one gzip'ed block, for saved notebooks and exported pages.
+
+    ``FSW1``, the length of the JSON header (uint32), the header, padding to a multiple of 8 bytes,
+    the body. Offsets count from the start of the body.
+    """
+    run_header, run_body = encode_run(recording.info)
+    frames, frame_body, _ = encode_frames(recording)
+    for header in frames:
+        header["offset"] += len(run_body)
+    header_json = json.dumps(
+        {"run": run, "info": run_header, "frames": frames}, allow_nan=False, separators=(",", ":")
+    ).encode()
+    header_json += b" " * (-len(header_json) % 8)
+    block = MAGIC + struct.pack("<I", len(header_json)) + header_json + run_body + frame_body
+    # mtime=0: the same recording gives the same bytes.
+    return gzip.compress(block, compresslevel=6, mtime=0)
