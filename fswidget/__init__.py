@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from fswidget.moments import FeatureMoments as FeatureMoments
     from fswidget.recording import Frame as Frame
     from fswidget.recording import Recording as Recording
-    from fswidget.recording import load as load
     from fswidget.regime import Regime as Regime
     from fswidget.spectrum import Spectrum as Spectrum
     from fswidget.spectrum import analyze as analyze
+    from fswidget.storage import load as load
     from fswidget.sweeping import sweep as sweep
     from fswidget.training import record as record
     from fswidget.training import train as train
@@ -42,7 +42,7 @@ _HOME = {
     "Viewer": "viewer",
     "analyze": "spectrum",
     "compare": "viewer",
-    "load": "recording",
+    "load": "storage",
     "recipes": "experiments",
     "record": "training",
     "sweep": "sweeping",

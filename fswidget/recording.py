@@ -6,11 +6,8 @@ together with its `RunInfo`, all that does not change while the run goes on. Nei
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +15,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from bokeh.models import Plot
-
-FORMAT_VERSION = 1
 
 #: Every scalar that a frame may carry: its unit and what it says.
 SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -195,10 +190,18 @@ class RunInfo:
     @classmethod
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> RunInfo:
         """The inverse of `describe` and `arrays`."""
-        known = dict(description)
-        known["class_names"] = tuple(known["class_names"])
-        known["layers"] = tuple(known["layers"])
-        return cls(**known, **arrays)
+        return cls(
+            config=description["config"],
+            task=description["task"],
+            num_features=description["num_features"],
+            num_outputs=description["num_outputs"],
+            labels=arrays["labels"],
+            class_names=tuple(description["class_names"]),
+            thumbnails=arrays.get("thumbnails"),
+            held_out_labels=arrays.get("held_out_labels"),
+            layers=tuple(description["layers"]),
+            title=description["title"],
+        )
 
 
 class Recording:
@@ -208,9 +211,10 @@ class Recording:
     ----------
     info : RunInfo
     byte_budget : int, optional
-        Memory that the frames may take. Beyond it the recording thins itself: the first and the last
-        frame stay, and of the others the one goes whose neighbours lie closest in log(1 + step),
-        which leaves the steps spaced evenly on a log axis (our choice). None keeps everything.
+        Memory that the frames may take. Beyond it the recording thins itself: the first and the
+        last frame stay, and of the others the one goes whose neighbours lie closest in
+        log(1 + step), which leaves the steps spaced evenly on a log axis (our choice). None keeps
+        everything.
 
     Notes
     -----
@@ -223,9 +227,8 @@ class Recording:
             raise ValueError(f"byte_budget={byte_budget!r}: must be positive, or None for no bound")
         self.info = info
         self.byte_budget = byte_budget
-        self._frames: list[Frame] = []
-        self._sequence: list[int] = []
-        self._appended = 0
+        # One list, so that a thread that copies it sees numbers and frames that belong together.
+        self._entries: list[tuple[int, Frame]] = []
         self._nbytes = 0
 
     @property
@@ -234,14 +237,14 @@ class Recording:
         return self.info.config
 
     @property
-    def appended(self) -> int:
-        """Frames ever appended; the next sequence number."""
-        return self._appended
+    def entries(self) -> tuple[tuple[int, Frame], ...]:
+        """The kept frames, each behind its sequence number, ascending."""
+        return tuple(self._entries)
 
     @property
-    def sequence(self) -> tuple[int, ...]:
-        """Sequence numbers of the kept frames, ascending."""
-        return tuple(self._sequence)
+    def appended(self) -> int:
+        """Frames ever appended; the next sequence number."""
+        return self._entries[-1][0] + 1 if self._entries else 0
 
     @property
     def nbytes(self) -> int:
@@ -250,28 +253,37 @@ class Recording:
 
     def append(self, frame: Frame) -> int:
         """Add a frame at the end and return its sequence number."""
-        sequence = self._appended
-        self._frames.append(frame)
-        self._sequence.append(sequence)
-        self._appended += 1
-        self._nbytes += frame.nbytes
+        sequence = self.appended
+        self._add(sequence, frame)
         if self.byte_budget is not None:
-            while self._nbytes > self.byte_budget and len(self._frames) > 2:
+            while self._nbytes > self.byte_budget and len(self._entries) > 2:
                 self._drop_one()
         return sequence
 
+    def _add(self, sequence: int, frame: Frame) -> None:
+        self._entries.append((sequence, frame))
+        self._nbytes += frame.nbytes
+
     def _drop_one(self) -> None:
-        position = np.log1p([frame.step for frame in self._frames])
-        # min() takes the first of equals: the earlier of two equally crowded frames goes.
+        position = np.log1p([frame.step for _, frame in self._entries])
+        # argmin takes the first of equals: of two equally crowded frames the earlier one goes.
         index = 1 + int(np.argmin(position[2:] - position[:-2]))
-        self._nbytes -= self._frames[index].nbytes
-        del self._frames[index], self._sequence[index]
+        self._nbytes -= self._entries.pop(index)[1].nbytes
+
+    def thinned(self, byte_budget: int) -> Recording:
+        """A copy that takes at most `byte_budget` bytes, thinned as the class describes."""
+        copy = Recording(self.info, byte_budget=byte_budget)
+        for sequence, frame in self.entries:
+            copy._add(sequence, frame)
+        while copy._nbytes > byte_budget and len(copy._entries) > 2:
+            copy._drop_one()
+        return copy
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._entries)
 
     def __iter__(self) -> Iterator[Frame]:
-        return iter(tuple(self._frames))
+        return iter([frame for _, frame in self.entries])
 
     @overload
     def __getitem__(self, index: int) -> Frame: ...
@@ -280,16 +292,14 @@ class Recording:
     def __getitem__(self, index: int | slice) -> Frame | Recording:
         if isinstance(index, slice):
             part = Recording(self.info, byte_budget=self.byte_budget)
-            part._frames = self._frames[index]
-            part._sequence = self._sequence[index]
-            part._appended = self._appended
-            part._nbytes = sum(frame.nbytes for frame in part._frames)
+            for sequence, frame in self._entries[index]:
+                part._add(sequence, frame)
             return part
-        return self._frames[index]
+        return self._entries[index][1]
 
     def __repr__(self) -> str:
         title = f" {self.info.title!r}" if self.info.title else ""
-        last = f", last {self[-1]!r}" if self._frames else ""
+        last = f", last {self[-1]!r}" if len(self) else ""
         return f"<Recording{title}: {len(self)} frames{last}>"
 
     def at(self, epoch: float) -> Frame:
@@ -300,16 +310,16 @@ class Recording:
         IndexError
             If there is no such frame.
         """
-        if not self._frames:
+        frames = list(self)
+        if not frames:
             raise IndexError(f"epoch={epoch!r}: the recording has no frames yet")
         if epoch < 0:
-            if -epoch > len(self):
-                raise IndexError(f"epoch={epoch!r}: the recording has {len(self)} frames")
-            return self._frames[int(epoch)]
-        before = [frame for frame in self._frames if frame.epoch <= epoch]
+            if -epoch > len(frames):
+                raise IndexError(f"epoch={epoch!r}: the recording has {len(frames)} frames")
+            return frames[int(epoch)]
+        before = [frame for frame in frames if frame.epoch <= epoch]
         if not before:
-            first = self._frames[0].epoch
-            raise IndexError(f"epoch={epoch!r}: the recording starts at epoch {first:g}")
+            raise IndexError(f"epoch={epoch!r}: the recording starts at epoch {frames[0].epoch:g}")
         return before[-1]
 
     def table(self) -> dict[str, NDArray[Any]]:
@@ -346,155 +356,11 @@ class Recording:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the recording to one ``.npz`` file, whole or not at all.
 
-        The file holds no pickle. ``meta`` is UTF-8 JSON (format version, run description, names,
-        labels); ``frames.NAME`` holds an array of all frames end to end and ``frames.NAME.shape``
-        (n_frames, ndim) its shape in each, −1 where a frame has none; ``run.NAME`` the arrays of
-        the run.
-
         Returns
         -------
         pathlib.Path
             The file written; ``.npz`` is appended where `path` has no suffix.
         """
-        path = Path(path)
-        if not path.suffix:
-            path = path.with_suffix(".npz")
-        return _write_whole(path, self._pack())
+        from fswidget import storage
 
-    def _pack(self) -> dict[str, NDArray[Any]]:
-        frames = self._frames
-        scalar_names = sorted({name for frame in frames for name in frame.scalars})
-        array_names = sorted({name for frame in frames for name in frame.arrays})
-        meta = {
-            "format": "fswidget recording",
-            "version": FORMAT_VERSION,
-            "run": self.info.describe(),
-            "appended": self._appended,
-            "byte_budget": self.byte_budget,
-            "scalars": scalar_names,
-            "arrays": array_names,
-            "labels": [dict(frame.labels) for frame in frames],
-        }
-        members: dict[str, NDArray[Any]] = {
-            "meta": np.frombuffer(json.dumps(meta, allow_nan=False).encode(), np.uint8),
-            "sequence": np.array(self._sequence, np.int64),
-            "epoch": np.array([frame.epoch for frame in frames], np.float64),
-            "step": np.array([frame.step for frame in frames], np.int64),
-            "scalars": np.array(
-                [[frame.scalars.get(name, math.nan) for name in scalar_names] for frame in frames],
-                np.float64,
-            ).reshape(len(frames), len(scalar_names)),
-            "scalars.present": np.array(
-                [[name in frame.scalars for name in scalar_names] for frame in frames], bool
-            ).reshape(len(frames), len(scalar_names)),
-        }
-        for name in array_names:
-            present = [frame.arrays[name] for frame in frames if name in frame.arrays]
-            ndim = present[0].ndim
-            missing = (-1,) * ndim
-            shapes = [f.arrays[name].shape if name in f.arrays else missing for f in frames]
-            members[f"frames.{name}"] = np.concatenate([array.ravel() for array in present])
-            members[f"frames.{name}.shape"] = np.array(shapes, np.int64).reshape(-1, ndim)
-        for name, array in self.info.arrays().items():
-            members[f"run.{name}"] = array
-        return members
-
-
-def _write_whole(path: Path, members: Mapping[str, NDArray[Any]]) -> Path:
-    # A name of its own and then a rename: a kill while writing leaves an older file untouched.
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **members)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return path
-
-
-def load(path: str | os.PathLike[str]) -> Recording:
-    """Read a recording that `Recording.save` wrote. Needs numpy alone, and runs no code of the file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is damaged, is no recording, or was written by a newer version.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"path={str(path)!r}: no such file")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            # The zip's own check sums tell a file that was cut or changed.
-            members = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, AttributeError, KeyError) as error:
-        raise ValueError(
-            f"path={str(path)!r}: not a whole .npz file ({error}); it may be cut short or something "
-            "else: expected a file that Recording.save wrote"
-        ) from error
-    except Exception as error:  # zlib.error and friends derive from Exception alone
-        raise ValueError(f"path={str(path)!r}: damaged ({error})") from error
-    try:
-        meta = json.loads(bytes(members["meta"]).decode())
-        if meta["format"] != "fswidget recording":
-            raise KeyError("format")
-        version = int(meta["version"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"path={str(path)!r}: an .npz file, but not a recording that Recording.save wrote"
-        ) from error
-    if version > FORMAT_VERSION:
-        raise ValueError(
-            f"path={str(path)!r}: written in format {version}, this fswidget reads up to "
-            f"{FORMAT_VERSION}: a newer fswidget opens it"
-        )
-    try:
-        return _unpack(meta, members)
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise ValueError(f"path={str(path)!r}: a damaged recording ({error!r})") from error
-
-
-def _unpack(meta: Mapping[str, Any], members: Mapping[str, NDArray[Any]]) -> Recording:
-    run_arrays = {
-        name.removeprefix("run."): array
-        for name, array in members.items()
-        if name.startswith("run.")
-    }
-    recording = Recording(
-        RunInfo.restore(meta["run"], run_arrays), byte_budget=meta["byte_budget"]
-    )
-    count = len(members["sequence"])
-    arrays: list[dict[str, ArrayLike]] = [{} for _ in range(count)]
-    for name in meta["arrays"]:
-        flat, start = members[f"frames.{name}"], 0
-        for index, shape in enumerate(members[f"frames.{name}.shape"]):
-            if shape.size and shape[0] < 0:
-                continue
-            size = int(np.prod(shape))
-            arrays[index][name] = flat[start : start + size].reshape(shape)
-            start += size
-    for index in range(count):
-        present = members["scalars.present"][index]
-        values = members["scalars"][index]
-        epoch = float(members["epoch"][index])
-        frame = Frame(
-            epoch=int(epoch) if epoch.is_integer() else epoch,
-            step=int(members["step"][index]),
-            scalars={n: v for n, v, p in zip(meta["scalars"], values, present, strict=True) if p},
-            labels=meta["labels"][index],
-            arrays=arrays[index],  # type: ignore[arg-type]
-        )
-        recording._frames.append(frame)
-        recording._sequence.append(int(members["sequence"][index]))
-        recording._nbytes += frame.nbytes
-    recording._appended = int(meta["appended"])
-    return recording
+        return storage.save(self, path)

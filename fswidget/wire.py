@@ -1,7 +1,8 @@
 """How runs and frames travel: a JSON header and one binary body.
 
-The same two encodings serve the live widget (custom messages), the state saved in a notebook and the
-exported page, and ``js/src/wire.ts`` reads them; ``tests/fixtures/golden.json`` holds both to it.
+The same two encodings serve the live widget (custom messages), the state saved in a notebook and
+the exported page, and ``js/src/wire.ts`` reads them; ``tests/fixtures/golden.json`` holds both to
+it.
 
 A body is arrays end to end, little-endian, each at a multiple of 8 bytes. Its layout is a list of
 ``{"name", "dtype", "shape", "offset"}``. Floats never travel in JSON, which has no NaN.
@@ -9,6 +10,7 @@ A body is arrays end to end, little-endian, each at a multiple of 8 bytes. Its l
 
 from __future__ import annotations
 
+import bisect
 import gzip
 import json
 import struct
@@ -37,9 +39,7 @@ def encode_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[list[dict[str, An
     for name, array in arrays.items():
         dtype = array.dtype.name
         data = array.astype(_DTYPES[dtype], copy=False).tobytes()
-        layout.append(
-            {"name": name, "dtype": dtype, "shape": list(array.shape), "offset": offset}
-        )
+        layout.append({"name": name, "dtype": dtype, "shape": list(array.shape), "offset": offset})
         padding = -len(data) % 8
         parts += [data, bytes(padding)]
         offset += len(data) + padding
@@ -103,17 +103,20 @@ def encode_frames(
     """
     headers: list[dict[str, Any]] = []
     parts: list[bytes] = []
-    size, following, previous = 0, recording.appended, -1
-    for sequence, frame in zip(recording.sequence, recording, strict=True):
-        if sequence >= start:
-            if parts and max_bytes is not None and size + frame.nbytes > max_bytes:
-                following = sequence
-                break
-            header, body = encode_frame(frame, sequence, previous)
-            headers.append({**header, "offset": size})
-            parts.append(body)
-            size += len(body)
-        previous = sequence
+    size = 0
+    entries = recording.entries
+    first = bisect.bisect_left(entries, start, key=lambda entry: entry[0])
+    following = entries[-1][0] + 1 if entries else 0
+    for index in range(first, len(entries)):
+        sequence, frame = entries[index]
+        if parts and max_bytes is not None and size + frame.nbytes > max_bytes:
+            following = sequence
+            break
+        previous = entries[index - 1][0] if index else -1
+        header, body = encode_frame(frame, sequence, previous)
+        headers.append({**header, "offset": size})
+        parts.append(body)
+        size += len(body)
     return headers, b"".join(parts), following
 
 

@@ -1,0 +1,174 @@
+"""Frames, recordings and their files."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fswidget as fs
+from fswidget.recording import SCALARS, Frame, Recording
+from tests.synthetic import make_frame, make_recording
+
+
+def assert_same(one: Recording, other: Recording) -> None:
+    assert one.info.describe() == other.info.describe()
+    for name, array in one.info.arrays().items():
+        np.testing.assert_array_equal(array, other.info.arrays()[name])
+    assert [number for number, _ in one.entries] == [number for number, _ in other.entries]
+    for left, right in zip(one, other, strict=True):
+        assert (left.epoch, left.step, dict(left.labels)) == (
+            right.epoch,
+            right.step,
+            dict(right.labels),
+        )
+        assert list(left.scalars) == list(right.scalars)
+        np.testing.assert_array_equal(list(left.scalars.values()), list(right.scalars.values()))
+        assert left.arrays.keys() == right.arrays.keys()
+        for name, array in left.arrays.items():
+            np.testing.assert_array_equal(array, right.arrays[name])
+
+
+def test_frame_is_immune_to_a_reused_buffer() -> None:
+    buffer = np.ones(4, np.float32)
+    frame = Frame(epoch=0, step=0, scalars={}, arrays={"eigenvalues": buffer})
+    buffer[:] = 7
+    assert frame.eigenvalues.tolist() == [1, 1, 1, 1]
+    with pytest.raises(ValueError, match="read-only"):
+        frame.eigenvalues[0] = 2
+    with pytest.raises(TypeError):
+        frame.scalars["loss"] = 1.0  # type: ignore[index]
+
+
+def test_frame_survives_a_process_boundary() -> None:
+    frame = make_frame(2)
+    again = pickle.loads(pickle.dumps(frame))
+    assert dict(again.scalars) == dict(frame.scalars)
+    np.testing.assert_array_equal(again.projections, frame.projections)
+
+
+def test_index_slice_and_epoch() -> None:
+    recording = make_recording(5)
+    assert len(recording) == 6
+    assert recording[-1].epoch == 5
+    assert [frame.epoch for frame in recording[1:3]] == [1, 2]
+    assert recording.at(2.5).epoch == 2
+    assert recording.at(-1).epoch == 5
+    with pytest.raises(IndexError, match="epoch=-9"):
+        recording.at(-9)
+
+
+def test_table_has_a_column_a_name_with_a_known_unit() -> None:
+    table = make_recording(2).table()
+    assert table["epoch"].tolist() == [0, 1, 2]
+    assert table["regime"].tolist() == ["UNTRAINED", "TRANSITION", "TRANSITION"]
+    assert np.isnan(table["nc1"][0])
+    assert table["nc1"][1] == 1.0
+    assert set(table) - {"epoch", "step", "regime"} <= set(SCALARS)
+
+
+def test_save_and_load_give_back_every_bit(tmp_path) -> None:
+    recording = make_recording(4, num_layers=2)
+    recording.append(Frame(epoch=4.5, step=45, scalars={"loss": 0.1}))  # bare: arrays are optional
+    path = recording.save(tmp_path / "run")
+    assert path.name == "run.npz"
+    assert_same(recording, fs.load(path))
+
+
+def test_file_opens_with_numpy_alone(tmp_path) -> None:
+    path = make_recording(2).save(tmp_path / "run.npz")
+    with np.load(path, allow_pickle=False) as archive:
+        assert json.loads(bytes(archive["meta"]))["format"] == "fswidget recording"
+        assert archive["scalars"].shape == (3, 12)
+        assert archive["frames.eigenvalues.shape"].tolist() == [[16], [16], [16]]
+
+
+def test_empty_recording_survives(tmp_path) -> None:
+    empty = Recording(make_recording(0).info)
+    assert_same(empty, fs.load(empty.save(tmp_path / "empty.npz")))
+
+
+def test_budget_keeps_first_last_and_log_spaced() -> None:
+    frame = make_frame(0)
+    recording = Recording(make_recording(0).info, byte_budget=20 * frame.nbytes)
+    for epoch in range(1000):
+        recording.append(make_frame(epoch))
+    epochs = [frame.epoch for frame in recording]
+    assert recording.nbytes <= 20 * frame.nbytes
+    assert epochs[0] == 0
+    assert epochs[-1] == 999
+    assert recording.appended == 1000
+    gaps = np.diff(np.log1p(10 * np.array(epochs[1:])))
+    assert gaps.max() < 6 * np.median(gaps)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "text", "foreign", "newer", "empty"])
+def test_damaged_files_are_named(tmp_path, damage: str) -> None:
+    path = make_recording(3).save(tmp_path / "run.npz")
+    content = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :])
+    elif damage == "text":
+        path.write_text("no archive at all")
+    elif damage == "foreign":
+        np.savez(path, weights=np.ones(3))
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        with np.load(path) as archive:
+            members = dict(archive)
+        meta = json.loads(bytes(members["meta"]))
+        meta["version"] = 99
+        members["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        np.savez(path, **members)
+    with pytest.raises(ValueError, match=r"run\.npz"):
+        fs.load(path)
+
+
+def test_missing_file_is_named(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
+        fs.load(tmp_path / "nowhere.npz")
+
+
+def test_no_pickle_is_ever_read(tmp_path) -> None:
+    path = tmp_path / "evil.npz"
+    np.savez(path, meta=np.array([{"format": "fswidget recording"}], dtype=object))
+    with pytest.raises(ValueError, match="pickle"):
+        fs.load(path)
+
+
+def test_a_kill_while_saving_leaves_the_old_file(tmp_path) -> None:
+    path = make_recording(1).save(tmp_path / "run.npz")
+    before = path.read_bytes()
+    script = (
+        "import os, sys\n"
+        "import fswidget.storage as storage\n"
+        "os.fsync = lambda _: os._exit(9)\n"
+        "from tests.synthetic import make_recording\n"
+        "make_recording(5).save(sys.argv[1])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert result.returncode == 9
+    assert path.read_bytes() == before
+
+
+def test_failed_save_leaves_nothing_behind(tmp_path, monkeypatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        make_recording(1).save(tmp_path / "run.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_byte_budget_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="byte_budget=0"):
+        Recording(make_recording(0).info, byte_budget=0)

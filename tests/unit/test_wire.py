@@ -1,0 +1,185 @@
+"""The binary format that Python writes and TypeScript reads."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fswidget import wire
+from fswidget.recording import Recording
+from tests.synthetic import make_frame, make_recording
+
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden.json"
+
+
+def golden() -> dict[str, Any]:
+    """What the fixture must hold; `python -m tests.unit.test_wire` writes it anew."""
+    recording = make_recording(2, num_features=5, num_shown=4, num_layers=2)
+    run, run_body = wire.encode_run(recording.info)
+    headers, body, following = wire.encode_frames(recording)
+    last = recording[-1]
+    return {
+        "run": run,
+        "runBody": base64.b64encode(run_body).decode(),
+        "frames": headers,
+        "body": base64.b64encode(body).decode(),
+        "next": following,
+        # The compressed bytes depend on the zlib at hand; what they hold does not.
+        "block": base64.b64encode(gzip.decompress(wire.pack(recording, "run-1"))).decode(),
+        "expected": {
+            "epochs": [frame.epoch for frame in recording],
+            "loss": [frame.scalars["loss"] for frame in recording],
+            "regimes": [frame.labels["regime"] for frame in recording],
+            "eigenvalues": [float(value) for value in last.eigenvalues],
+            "projections": [float(value) for value in last.projections.ravel()],
+            "labels": [float(value) for value in recording.info.labels],
+            "firstThumbnail": recording.info.thumbnails[0].ravel().tolist(),
+        },
+    }
+
+
+def decode(header: dict[str, Any], body: bytes) -> dict[str, np.ndarray]:
+    """A second reader of the format, apart from the one in TypeScript."""
+    arrays = {}
+    for entry in header["layout"]:
+        count = int(np.prod(entry["shape"]))
+        start = header.get("offset", 0) + entry["offset"]
+        assert start % 8 == 0
+        flat = np.frombuffer(body, np.dtype(entry["dtype"]).newbyteorder("<"), count, start)
+        arrays[entry["name"]] = flat.reshape(entry["shape"])
+    return arrays
+
+
+def test_golden_fixture_is_what_we_write() -> None:
+    kept, ours = json.loads(GOLDEN.read_text()), golden()
+    assert kept["run"] == ours["run"]
+    assert kept["frames"] == ours["frames"]
+    assert kept["next"] == ours["next"]
+    bodies = [base64.b64decode(side["body"]) for side in (kept, ours)]
+    for header in ours["frames"]:
+        left, right = (decode(header, body) for body in bodies)
+        for name, array in right.items():
+            # exp and pow may differ in the last bit between processors.
+            np.testing.assert_allclose(
+                left[name], array, rtol=1e-6, atol=int(array.dtype == np.int16)
+            )
+    for name, values in ours["expected"].items():
+        expected = values if name == "regimes" else pytest.approx(values, rel=1e-6)
+        assert kept["expected"][name] == expected
+    assert len(kept["block"]) == len(ours["block"])
+
+
+def test_frames_come_back() -> None:
+    recording = make_recording(3)
+    headers, body, following = wire.encode_frames(recording)
+    assert following == 4
+    assert [(header["seq"], header["previous"]) for header in headers] == [
+        (0, -1),
+        (1, 0),
+        (2, 1),
+        (3, 2),
+    ]
+    for header, frame in zip(headers, recording, strict=True):
+        arrays = decode(header, body)
+        expected = [frame.epoch, frame.step, *frame.scalars.values()]
+        np.testing.assert_array_equal(arrays["scalars"], expected)
+        np.testing.assert_array_equal(arrays["eigenvalues"], frame.eigenvalues)
+        values = arrays["projections"] * arrays["projections:scale"]
+        tolerance = np.abs(frame.projections).max() / 65000
+        np.testing.assert_allclose(values, frame.projections, atol=tolerance)
+
+
+def test_batches_respect_the_byte_limit_and_lose_nothing() -> None:
+    recording = make_recording(20)
+    numbers, start = [], 0
+    while start < recording.appended:
+        headers, body, start = wire.encode_frames(recording, start, max_bytes=4000)
+        assert len(headers) == 1 or len(body) < 8000
+        numbers += [header["seq"] for header in headers]
+    assert numbers == list(range(21))
+
+
+def test_a_thinned_frame_is_told_from_a_lost_one() -> None:
+    recording = make_recording(9)
+    thin = recording.thinned(5 * recording[0].nbytes)
+    headers, _, following = wire.encode_frames(thin)
+    numbers = [header["seq"] for header in headers]
+    assert len(numbers) <= 5
+    assert [header["previous"] for header in headers] == [-1, *numbers[:-1]]
+    assert following == 10
+
+
+def test_nothing_to_send() -> None:
+    recording = make_recording(1)
+    assert wire.encode_frames(recording, start=2) == ([], b"", 2)
+    assert wire.encode_frames(Recording(recording.info)) == ([], b"", 0)
+
+
+def test_headers_are_json_even_with_nan() -> None:
+    frame = make_frame(0)
+    assert np.isnan(frame.scalars["nc1"])
+    header, _ = wire.encode_frame(frame, 0, -1)
+    json.dumps(header, allow_nan=False)
+
+
+def test_pack_is_repeatable_and_framed() -> None:
+    recording = make_recording(2)
+    packed = wire.pack(recording, "r")
+    assert packed == wire.pack(recording, "r")
+    block = gzip.decompress(packed)
+    assert block[:4] == b"FSW1"
+    (length,) = struct.unpack("<I", block[4:8])
+    header = json.loads(block[8 : 8 + length])
+    body = block[8 + length :]
+    assert header["run"] == "r"
+    labels = decode(header["info"], body)["labels"]
+    np.testing.assert_array_equal(labels, recording.info.labels)
+    spectrum = decode(header["frames"][2], body)["eigenvalues"]
+    np.testing.assert_array_equal(spectrum, recording[2].eigenvalues)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=6),
+        elements=st.floats(width=32, allow_nan=True, allow_infinity=True),
+    )
+)
+def test_quantized_values_stay_within_half_a_step(values: np.ndarray) -> None:
+    steps, scale = wire.quantize(values)
+    finite = np.isfinite(values)
+    assert (steps[~finite] == -32768).all()
+    assert (steps[finite] != -32768).all()
+    back = steps.astype(np.float64) * scale
+    half_a_step = np.broadcast_to(scale.astype(np.float64) * 0.51, values.shape)
+    # A column so small that its factor underflows shows as zero.
+    half_a_step = np.maximum(half_a_step, np.float64(np.finfo(np.float32).tiny))
+    assert (np.abs(back - values)[finite] <= half_a_step[finite]).all()
+
+
+def test_frame_of_the_reference_size_is_small() -> None:
+    frame = make_frame(1, num_features=512, num_shown=2000, num_eigenfunctions=8)
+    header, body = wire.encode_frame(frame, 0, -1)
+    assert len(body) + len(json.dumps(header)) <= 60_000
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int16", "uint8"])
+def test_every_dtype_travels(dtype: str) -> None:
+    array = np.arange(6, dtype=dtype).reshape(2, 3)
+    layout, body = wire.encode_arrays({"a": array, "b": array})
+    np.testing.assert_array_equal(decode({"layout": layout}, body)["b"], array)
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(golden(), indent=1) + "\n")
