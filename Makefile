@@ -1,0 +1,69 @@
+# make demo       see it: trains a small network, runs the quickstart, opens it in JupyterLab
+# make test       check everything, in a real browser too
+# make bench      measure: analysis, training, front end
+# make reproduce  run the paper's experiments at laptop size (about an hour, resumable)
+# make check      formatters, linters, types
+# make setup      only the environment: .venv, js/node_modules, Chromium
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUNDLE := fswidget/static/widget.js
+JS := js/package.json $(wildcard js/src/* js/src/*/*)
+export PYTHON
+
+.PHONY: demo test bench reproduce check setup clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo $(BUNDLE)
+	$(BIN)/python scripts/demo.py
+
+test: setup check
+	cd js && npm test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	cd js && npm run check
+
+bench: setup $(VENV)/.bench
+	$(BIN)/python scripts/bench.py
+
+reproduce: $(VENV)/.demo $(BUNDLE)
+	$(BIN)/python -m fswidget.experiments
+
+setup: $(VENV)/.test $(BUNDLE)
+
+clean:
+	rm -rf $(VENV) js/node_modules fswidget/static build dist demo artifacts
+
+# Stamps: what is installed is not installed again.
+$(VENV)/.python:
+	scripts/need.sh python
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet torch torchvision
+	touch $@
+
+$(VENV)/.demo: pyproject.toml $(VENV)/.python | $(BUNDLE)
+	$(BIN)/python -m pip install --quiet --editable ".[demo]"
+	touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.demo
+	scripts/need.sh chromium
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	touch $@
+
+js/node_modules/.stamp: js/package-lock.json
+	scripts/need.sh node
+	cd js && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(BUNDLE): js/node_modules/.stamp $(JS)
+	cd js && npm run --silent build
+	touch $@

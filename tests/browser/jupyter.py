@@ -1,0 +1,263 @@
+"""A real JupyterLab for tests, and what a test says to it.
+
+`JupyterServer` is the process; `Notebook` is one notebook open in one page of a browser.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import nbformat
+from jupyter_client import BlockingKernelClient
+from playwright.sync_api import Page
+
+CHROMIUM_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SETTINGS = {
+    "@jupyterlab/apputils-extension/notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
+    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
+}
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout: float = 60) -> Any:
+    """Ask until the answer is true, and return it."""
+    end = time.monotonic() + timeout
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {timeout:g} s for {what}; last answer {answer!r}")
+        time.sleep(0.05)
+
+
+class JupyterServer:
+    """JupyterLab or Notebook 7 with folders of its own, from start to end of a ``with`` block."""
+
+    def __init__(self, folder: Path, app: str = "lab") -> None:
+        self.folder = folder
+        self.work = folder / "work"
+        self.runtime = folder / "runtime"
+        self.app = app
+        self.token = secrets.token_hex(16)
+        self.url = ""
+
+    def __enter__(self) -> JupyterServer:
+        for path in (self.work, self.runtime):
+            path.mkdir(parents=True)
+        settings = self.folder / "settings"
+        for name, value in SETTINGS.items():
+            path = settings / f"{name}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(value))
+        environment = {
+            **os.environ,
+            # The kernelspec named python3 runs `python`: the environment's own must come first.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
+            "JUPYTER_DATA_DIR": str(self.folder / "data"),
+            "JUPYTER_RUNTIME_DIR": str(self.runtime),
+            "IPYTHONDIR": str(self.folder / "ipython"),
+            "JUPYTERLAB_SETTINGS_DIR": str(settings),
+            "JUPYTERLAB_WORKSPACES_DIR": str(self.folder / "workspaces"),
+        }
+        app_class = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}[self.app]
+        command = [
+            *(sys.executable, "-m", "jupyter", self.app),
+            "--no-browser",
+            "--allow-root",
+            "--ServerApp.ip=127.0.0.1",
+            "--ServerApp.port=0",
+            f"--ServerApp.root_dir={self.work}",
+            f"--IdentityProvider.token={self.token}",
+            "--LabApp.news_url=None",
+            f"--{app_class}.expose_app_in_browser=True",
+        ]
+        self.log = (self.folder / "server.log").open("wb")
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            self.url = wait_until(self._url, "Jupyter to start", 120)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # A first SIGTERM lets the server end its kernels; they share its process group.
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.log.close()
+
+    def _url(self) -> str:
+        if self.process.poll() is not None:
+            raise RuntimeError(
+                f"Jupyter ended:\n{(self.folder / 'server.log').read_text()[-3000:]}"
+            )
+        for path in self.runtime.glob("jpserver-*.json"):
+            try:
+                url = str(json.loads(path.read_text())["url"])
+                self.request("api/status", base=url)
+                return url
+            except (ValueError, KeyError, urllib.error.URLError, ConnectionError):
+                continue
+        return ""
+
+    def request(self, path: str, base: str = "") -> Any:
+        """What the server's own interface answers."""
+        request = urllib.request.Request(
+            f"{base or self.url}{path}", headers={"Authorization": f"token {self.token}"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def write(self, name: str, cells: Sequence[str] | Path) -> str:
+        """Put a notebook, or one with these code cells, where the server finds it."""
+        if isinstance(cells, Path):
+            shutil.copy(cells, self.work / name)
+        else:
+            notebook = nbformat.v4.new_notebook(
+                cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+                metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+            )
+            nbformat.write(notebook, self.work / name)
+        return name
+
+    def kernel(self, name: str) -> Kernel:
+        """The kernel that runs the notebook `name`."""
+
+        def session() -> Any:
+            found = [s for s in self.request("api/sessions") if s["path"] == name and s["kernel"]]
+            return found and found[0]["kernel"]["id"]
+
+        identity = wait_until(session, f"a kernel for {name}")
+        return Kernel(self.runtime / f"kernel-{identity}.json")
+
+
+class Kernel:
+    """A second line to a notebook's kernel, past the browser."""
+
+    def __init__(self, connection: Path) -> None:
+        wait_until(connection.is_file, "the kernel's connection file")
+        self.client = BlockingKernelClient(connection_file=str(connection))
+        self.client.load_connection_file()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.stop_channels()
+
+    def evaluate(self, expression: str, timeout: float = 60) -> Any:
+        """The value of a Python expression that is JSON."""
+        answer = self.client.execute_interactive(
+            "",
+            silent=True,
+            store_history=False,
+            user_expressions={"it": f"__import__('json').dumps({expression})"},
+            timeout=timeout,
+        )["content"]["user_expressions"]["it"]
+        if answer["status"] != "ok":
+            raise RuntimeError(f"{expression}: {answer['ename']}: {answer['evalue']}")
+        # The kernel answers with the representation of a string that holds JSON.
+        return json.loads(eval(answer["data"]["text/plain"], {"__builtins__": {}}))
+
+    def wait(self, expression: str, timeout: float = 60) -> Any:
+        """Ask until the expression is true."""
+        return wait_until(lambda: self.evaluate(expression), f"{expression} in the kernel", timeout)
+
+
+class Notebook:
+    """One notebook open in one page."""
+
+    def __init__(self, page: Page, server: JupyterServer, name: str) -> None:
+        self.page = page
+        self.server = server
+        self.name = name
+        self.open()
+
+    def open(self) -> None:
+        """Go to the notebook, or load it anew, and wait until its kernel answers."""
+        root = "lab/tree" if self.server.app == "lab" else "notebooks"
+        self.page.goto(
+            f"{self.server.url}{root}/{self.name}?token={self.server.token}",
+            wait_until="domcontentloaded",
+        )
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
+        self.page.wait_for_function(
+            """() => {
+                const panel = window.jupyterapp?.shell.currentWidget;
+                const kernel = panel?.sessionContext?.session?.kernel;
+                return kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
+            }""",
+            timeout=60_000,
+        )
+
+    def command(self, name: str, **arguments: Any) -> Any:
+        """Run a command of the front end and wait for it."""
+        return self.page.evaluate(
+            "async ([name, args]) => { await window.jupyterapp.commands.execute(name, args); }",
+            [name, arguments],
+        )
+
+    def run_all(self) -> None:
+        """Run all cells and wait for the last; a cell that raises fails the test."""
+        self.command("notebook:run-all-cells")
+        errors = self.page.locator(".jp-OutputArea-output[data-mime-type*='error']")
+        assert errors.count() == 0, errors.all_inner_texts()
+
+    def save(self) -> None:
+        """Save the notebook to its file."""
+        self.command("docmanager:save")
+
+    def theme(self, dark: bool) -> None:
+        """Choose JupyterLab's light or dark theme and wait until it is on."""
+        name = "JupyterLab Dark" if dark else "JupyterLab Light"
+        self.command("apputils:change-theme", theme=name)
+        self.page.locator(f"body[data-jp-theme-light='{str(not dark).lower()}']").wait_for()
+
+    def sidebar(self, shown: bool) -> None:
+        """Show or hide the file browser, which takes a fifth of the page."""
+        if self.server.app == "lab" and shown != self.page.locator("#jp-left-stack").is_visible():
+            self.command("application:toggle-left-area")

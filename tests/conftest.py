@@ -1,0 +1,42 @@
+"""What all tests share."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Path:
+    """Where screenshots and the like are left for a person to look at."""
+    path = ROOT / "artifacts"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Real image data sets, in torchvision's layout."""
+    if "FSWIDGET_DATA" not in os.environ:
+        pytest.skip("FSWIDGET_DATA names no folder with torchvision's data sets")
+    return Path(os.environ["FSWIDGET_DATA"])
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's executable."""
+    names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+    found = [shutil.which(name) for name in [os.environ.get("FSWIDGET_CHROMIUM", ""), *names]]
+    path = next(filter(None, found), None)
+    # Not a skip: a suite that is green because it saw no browser says nothing about the widget.
+    assert path, "install Chromium, or name one in FSWIDGET_CHROMIUM"
+    return path
