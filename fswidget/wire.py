@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import bisect
 import gzip
+import io
 import json
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from fswidget.recording import Frame, Recording, RunInfo
 
@@ -120,10 +123,49 @@ def encode_frames(
     return headers, b"".join(parts), following
 
 
+def encode_sprite(thumbnails: NDArray[np.uint8]) -> tuple[dict[str, Any], bytes]:
+    """All pictures as one image file, row by row in a square of tiles.
+
+    Greys are kept exactly (PNG); colours as WebP, a tenth of their size and alike to the eye.
+
+    Returns
+    -------
+    sprite : dict
+        ``mime``, ``columns``, and the ``height`` and ``width`` of a tile in pixels.
+    content : bytes
+    """
+    count, height, width = thumbnails.shape[:3]
+    columns = max(1, math.ceil(math.sqrt(count)))
+    rows = max(1, -(-count // columns))
+    tiles = np.zeros((rows * columns, *thumbnails.shape[1:]), np.uint8)
+    tiles[:count] = thumbnails
+    grid = tiles.reshape(rows, columns, *thumbnails.shape[1:]).swapaxes(1, 2)
+    image = Image.fromarray(grid.reshape(rows * height, columns * width, *thumbnails.shape[3:]))
+    stream = io.BytesIO()
+    if thumbnails.ndim == 3:
+        mime = "image/png"
+        image.save(stream, "PNG")
+    else:
+        mime = "image/webp"
+        image.save(stream, "WEBP", quality=80, method=2)
+    sprite = {"mime": mime, "columns": columns, "height": height, "width": width}
+    return sprite, stream.getvalue()
+
+
 def encode_run(info: RunInfo) -> tuple[dict[str, Any], bytes]:
-    """The header and body of what does not change during a run."""
-    layout, body = encode_arrays(info.arrays())
-    return {**info.describe(), "layout": layout}, body
+    """The header and body of what does not change during a run.
+
+    The header is `RunInfo.describe` with the ``layout`` of the body and, where there are pictures,
+    ``sprite``; the image file is then the array ``sprite`` of the body.
+    """
+    arrays = info.arrays()
+    header = info.describe()
+    thumbnails = arrays.pop("thumbnails", None)
+    if thumbnails is not None and len(thumbnails):
+        header["sprite"], content = encode_sprite(thumbnails)
+        arrays["sprite"] = np.frombuffer(content, np.uint8)
+    header["layout"], body = encode_arrays(arrays)
+    return header, body
 
 
 def pack(recording: Recording, run: str) -> bytes:

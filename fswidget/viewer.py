@@ -1,0 +1,225 @@
+"""The widget that shows a recording; `fswidget.explorer.Explorer` adds a trainer to it.
+
+Nothing here imports torch, so a recorded run opens on a machine that has none.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections import deque
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+from ipywidgets import GridBox, Layout, jslink
+
+from fswidget import figures, wire
+from fswidget.recording import Recording
+from fswidget.streaming import Stream
+
+STATIC = Path(__file__).parent / "static"
+
+#: Bytes of a recording that are kept in a saved notebook; beyond it, frames are thinned.
+SAVED_BYTES = 4_000_000
+
+
+def bundle(name: str) -> str:
+    """The text of a built front-end file.
+
+    Raises
+    ------
+    ImportError
+        If the front end was not built, with what to do.
+    """
+    path = STATIC / name
+    if not path.is_file():
+        raise ImportError(
+            f"fswidget's front end is not built ({name} is missing in fswidget/static): install "
+            "with `pip install .`, which needs Node.js with npm, or run `npm ci && npm run build` "
+            "in the folder js. Numbers and recordings work without it."
+        )
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def bokehjs() -> bytes:
+    """BokehJS as the installed bokeh package ships it, gzip'ed."""
+    source = resources.files("bokeh") / "server" / "static" / "js" / "bokeh.min.js"
+    return gzip.compress(source.read_bytes(), mtime=0)
+
+
+class Viewer(anywidget.AnyWidget):
+    """Show a recording: the same view as the `Explorer`, without a trainer.
+
+    Parameters
+    ----------
+    recording : Recording
+    theme : {"auto", "light", "dark"}
+        ``"auto"`` follows JupyterLab, VS Code or the operating system.
+    captions : bool
+        Whether the panels carry a sentence that explains them.
+    can_control : bool
+        Whether Pause, Resume and Stop are offered, for a loop that the recording comes from; what
+        is pressed arrives in `commands`.
+
+    Notes
+    -----
+    Frames that are appended to `recording` later reach the front end with `push`.
+    """
+
+    _esm = bundle("widget.js")
+    _css = bundle("widget.css")
+
+    _bokehjs = traitlets.Bytes().tag(sync=True)
+    _figures = traitlets.Unicode().tag(sync=True)
+    _packed = traitlets.Bytes(b"").tag(sync=True)
+    _controls = traitlets.Unicode("[]").tag(sync=True)
+    _presets = traitlets.Unicode("[]").tag(sync=True)
+    _runs = traitlets.Unicode("[]").tag(sync=True)
+    _can_train = traitlets.Bool(False).tag(sync=True)
+    _can_control = traitlets.Bool(False).tag(sync=True)
+
+    run = traitlets.Unicode("", help="identifies the run on show").tag(sync=True)
+    state = traitlets.Enum(
+        ("idle", "running", "paused", "finished", "diverged", "error"), "finished"
+    ).tag(sync=True)
+    message = traitlets.Unicode("", help="what goes on, in words").tag(sync=True)
+    error_text = traitlets.Unicode("", help="the traceback of the last error").tag(sync=True)
+    num_frames = traitlets.Int(0, help="number of the next frame").tag(sync=True)
+    progress = traitlets.Dict(help="epoch, epochs, fraction and seconds left").tag(sync=True)
+    shown = traitlets.Int(-1, help="number of the frame on show; −1 follows the newest").tag(
+        sync=True
+    )
+    captions = traitlets.Bool(True).tag(sync=True)
+    theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
+
+    def __init__(
+        self,
+        recording: Recording | None = None,
+        *,
+        theme: str = "auto",
+        captions: bool = True,
+        can_control: bool = False,
+        **traits: Any,
+    ) -> None:
+        if recording is not None and not isinstance(recording, Recording):
+            raise TypeError(
+                f"recording={recording!r}: must be a Recording, as fs.load and fs.record return"
+            )
+        super().__init__(
+            _bokehjs=bokehjs(),
+            _figures=figures.layout_json(),
+            _can_control=can_control,
+            theme=theme,
+            captions=captions,
+            **traits,
+        )
+        #: What the viewer's buttons asked for, oldest first: "pause", "resume", "step" or "stop".
+        self.commands: deque[str] = deque()
+        self._recordings: dict[str, Recording] = {}
+        self._stream = Stream(self._post)
+        self.on_msg(self._receive)
+        if recording is not None:
+            self._open("run-1", recording)
+            self.pack()
+
+    @property
+    def recording(self) -> Recording | None:
+        """The recording on show; None before there is one."""
+        return self._recordings.get(self.run)
+
+    def push(self) -> None:
+        """Send the frames that were appended since. May be called from any thread."""
+        recording = self.recording
+        if recording is None:
+            return
+        self._stream.push()
+        self._tell(num_frames=recording.appended)
+
+    def pack(self) -> None:
+        """Keep the recording in the widget's state, so that a saved notebook replays it."""
+        recording = self.recording
+        if recording is not None and len(recording):
+            self._tell(
+                _packed=wire.pack(recording.thinned(SAVED_BYTES), self.run),
+                num_frames=recording.appended,
+            )
+
+    def _open(self, run: str, recording: Recording) -> None:
+        self._recordings[run] = recording
+        self._tell(run=run, shown=-1, num_frames=recording.appended)
+        self._stream.open(run, recording)
+
+    def _post(self, message: dict[str, Any], buffers: list[bytes]) -> None:
+        self.send(message, buffers=buffers)
+
+    def _tell(self, **traits: Any) -> None:
+        """Set traits; a front end that cannot be reached is no reason to stop."""
+        try:
+            with self.hold_sync():
+                for name, value in traits.items():
+                    setattr(self, name, value)
+        except traitlets.TraitError:
+            raise
+        except Exception as error:
+            self._stream.error = error
+
+    def _receive(self, _: Any, content: dict[str, Any], __: list[memoryview]) -> None:
+        kind = content.get("type")
+        if kind == "ack":
+            self._stream.confirm(content.get("run", ""), int(content.get("next", 0)))
+        elif kind == "sync":
+            following = max(0, int(content.get("next", 0)))
+            self._stream.sync(self._recordings, content.get("run", ""), following)
+        elif kind == "command":
+            self._command(str(content.get("name")), content.get("value"))
+
+    def _command(self, name: str, value: Any) -> None:
+        recording = self.recording
+        if name in ("pause", "resume", "step", "stop"):
+            self.commands.append(name)
+        elif recording is not None and name == "save_recording":
+            from fswidget import storage
+
+            self._offer("run.npz", "application/octet-stream", storage.to_bytes(recording))
+        elif recording is not None and name == "save_page":
+            from fswidget import export
+
+            self._offer("run.html", "text/html", export.page(recording).encode())
+
+    def _offer(self, name: str, mime: str, content: bytes) -> None:
+        self._post({"type": "file", "name": name, "mime": mime}, [content])
+
+
+def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> GridBox:
+    """Viewers side by side.
+
+    Parameters
+    ----------
+    *recordings : Recording
+        Two or more.
+    link : bool
+        Whether the viewers go through their frames together.
+    theme : {"auto", "light", "dark"}
+
+    Returns
+    -------
+    ipywidgets.GridBox
+        Its ``children`` are the `Viewer` objects, in the order given.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two recordings are given.
+    """
+    if len(recordings) < 2:
+        raise ValueError(f"recordings: got {len(recordings)}, compare takes two or more")
+    viewers = [Viewer(recording, theme=theme, captions=False) for recording in recordings]
+    if link:
+        for viewer in viewers[1:]:
+            jslink((viewers[0], "shown"), (viewer, "shown"))
+    columns = Layout(grid_template_columns="repeat(auto-fit, minmax(520px, 1fr))", grid_gap="12px")
+    return GridBox(viewers, layout=columns)
