@@ -1,0 +1,264 @@
+"""The fixed samples that a probe looks at: inputs of any shape, targets, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+#: Largest side of a thumbnail in pixels; larger pictures are shrunk by averaging.
+THUMBNAIL_SIDE = 32
+
+#: What a model is called with: one array, several positional ones, or a dict of keyword arguments.
+Inputs = Tensor | NDArray[Any] | Mapping[str, Any] | Sequence[Any]
+Array = Tensor | NDArray[Any] | Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some of the samples, on the device of the model."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    targets: Tensor
+    shown: Tensor
+
+
+@dataclass(frozen=True)
+class Samples:
+    """n samples with their targets.
+
+    Parameters
+    ----------
+    args, kwargs
+        What the model is called with: tensors whose first dimension is n, and in `kwargs` also
+        constants.
+    targets : Tensor, shape (n,) of int64 or (n, T) of float
+    shown : Tensor of bool, shape (n,)
+        Which samples are drawn as points.
+    labels : Tensor of int64, shape (n,), optional
+        Class labels; None for a regression.
+    """
+
+    args: tuple[Tensor, ...]
+    kwargs: dict[str, Any]
+    targets: Tensor
+    shown: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    labels: Tensor | None = None
+    num_targets: int = 1
+
+    @classmethod
+    def of(cls, inputs: Inputs, targets: Array, prefix: str = "") -> Samples:
+        """Read what a user gave; `prefix` goes before the argument's name in errors."""
+        name = f"{prefix}inputs"
+        args, kwargs = _call_arguments(inputs, name)
+        arrays = [*args, *(value for value in kwargs.values() if _is_array(value))]
+        lengths = sorted({len(array) for array in arrays})
+        if not arrays or len(lengths) != 1:
+            raise ValueError(
+                f"{name}: first dimensions {lengths}; must be arrays of one length, the number of "
+                "samples"
+            )
+        goal = _tensor(targets, f"{prefix}targets").detach()
+        if goal.ndim not in (1, 2) or len(goal) != lengths[0]:
+            raise ValueError(
+                f"{prefix}targets of shape {tuple(goal.shape)}: must be (n,) or (n, T) with "
+                f"n = {lengths[0]}, as in {name}"
+            )
+        if lengths[0] < 2:
+            raise ValueError(f"{name}: {lengths[0]} sample; must be at least 2")
+        for array in args:
+            if array.is_floating_point() and not bool(array.isfinite().all()):
+                raise ValueError(f"{name}: holds NaN or infinity; must be finite")
+        return cls(args, kwargs, goal)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def fit(self, num_outputs: int, task: str, num_shown: int, name: str = "targets") -> Samples:
+        """Settle what the targets mean for a model of `num_outputs`, and which samples to show."""
+        targets, labels = self.targets, None
+        if targets.is_floating_point():
+            targets = targets.reshape(len(targets), -1)
+            if not bool(targets.isfinite().all()):
+                raise ValueError(f"{name}: holds NaN or infinity; must be finite")
+            if task == "cross_entropy":
+                if targets.shape[1] != num_outputs:
+                    raise ValueError(
+                        f"{name} of shape {tuple(targets.shape)}: must be class labels (n,) of "
+                        f"int, or probabilities (n, {num_outputs}), for task='cross_entropy'"
+                    )
+                labels = targets.argmax(1)
+        elif num_outputs == 1:
+            # Labels 0 and 1 (or any) of a network with one output are values to it.
+            targets = targets.reshape(len(targets), -1).float()
+        else:
+            targets = labels = targets.reshape(-1).long() if targets.ndim == 1 else targets.long()
+            if targets.ndim != 1:
+                raise ValueError(
+                    f"{name} of shape {tuple(targets.shape)} and dtype {self.targets.dtype}: must "
+                    "be class labels of shape (n,), or floating-point values"
+                )
+            low, high = int(targets.min()), int(targets.max())
+            if low < 0 or high >= num_outputs:
+                raise ValueError(
+                    f"{name} from {low} to {high}: must be class labels from 0 to "
+                    f"{num_outputs - 1}, as the model has {num_outputs} outputs"
+                )
+        count = min(num_shown, len(self))
+        shown = torch.zeros(len(self), dtype=torch.bool)
+        # Evenly spread, so that samples sorted by class show every class.
+        shown[torch.arange(count) * len(self) // count] = True
+        num_targets = num_outputs if targets.ndim == 1 else targets.shape[1]
+        return replace(self, targets=targets, labels=labels, shown=shown, num_targets=num_targets)
+
+    def part(self, rank: int, world: int) -> tuple[Samples, int]:
+        """The rank-th of `world` contiguous parts, and the number of its first sample."""
+        start, stop = (len(self) * i // world for i in (rank, rank + 1))
+        if world == 1:
+            return self, 0
+        take = slice(start, stop)
+        part = replace(
+            self,
+            args=tuple(array[take] for array in self.args),
+            kwargs={k: v[take] if _is_array(v) else v for k, v in self.kwargs.items()},
+            targets=self.targets[take],
+            shown=self.shown[take],
+        )
+        return part, start
+
+    def batch(self, take: slice, device: torch.device, dtype: torch.dtype) -> Batch:
+        """Samples `take`, floating-point inputs in the model's `dtype`."""
+
+        def ready(value: Any) -> Any:
+            if not _is_array(value):
+                return value
+            kind = dtype if value.is_floating_point() else None
+            return value[take].to(device=device, dtype=kind)
+
+        return Batch(
+            args=tuple(map(ready, self.args)),
+            kwargs={name: ready(value) for name, value in self.kwargs.items()},
+            targets=self.targets[take].to(device),
+            shown=self.shown[take],
+        )
+
+    def batches(self, size: int, device: torch.device, dtype: torch.dtype) -> Iterator[Batch]:
+        """The samples in order."""
+        for start in range(0, len(self), size):
+            yield self.batch(slice(start, start + size), device, dtype)
+
+    def error(self, outputs: Tensor, targets: Tensor) -> float:
+        """Number of wrong predictions, or the sum of squared residuals for a regression."""
+        if self.labels is None:
+            return float((outputs - targets).square().sum())
+        truth = targets if targets.ndim == 1 else targets.argmax(1)
+        return float((outputs.argmax(1) != truth).sum())
+
+    def score(self, error: float, prefix: str) -> dict[str, float]:
+        """The accuracy or the R² that a total `error` over all samples means."""
+        if self.labels is not None:
+            return {f"{prefix}_accuracy": 1 - error / len(self)}
+        values = self.targets.double()
+        total = float((values - values.mean(0)).square().sum())
+        return {f"{prefix}_r2": 1 - error / total if total > 0 else float("nan")}
+
+    def marks(self) -> NDArray[np.float32]:
+        """Class label or first target value of the shown samples, shape (n_shown,)."""
+        marks = self.targets[:, 0] if self.labels is None else self.labels
+        return marks.cpu()[self.shown].float().numpy()
+
+    def predictions(self, outputs: Tensor) -> NDArray[np.float32]:
+        """Predicted class or first output, shape (n,)."""
+        marks = outputs[:, 0] if self.labels is None else outputs.argmax(1)
+        return marks.float().cpu().numpy()
+
+    def pictures(self) -> Tensor | None:
+        """The inputs that look like pictures, shape (n, 1 or 3, h, w)."""
+        for array in (*self.args, *self.kwargs.values()):
+            if _is_array(array) and array.ndim == 4 and array.shape[1] in (1, 3):
+                # Anything thinner than 4 pixels is a series, not a picture.
+                if min(array.shape[2:]) >= 4 and not array.is_complex():
+                    return array
+        return None
+
+
+def thumbnails(samples: Samples, images: Array | None) -> NDArray[np.uint8] | None:
+    """Small pictures of the shown samples.
+
+    Parameters
+    ----------
+    samples : Samples
+        Where `images` is None the inputs serve, if they look like pictures, each channel stretched
+        to 0..255 over all shown samples, which undoes the usual normalisation.
+    images : array of uint8, shape (n, h, w) or (n, h, w, 3), optional
+
+    Returns
+    -------
+    ndarray of uint8, shape (n_shown, h, w) or (n_shown, h, w, 3), or None
+    """
+    if images is None:
+        found = samples.pictures()
+        if found is None:
+            return None
+        small = _shrink(found.detach()[samples.shown])
+        low = small.amin((0, 2, 3), keepdim=True)
+        span = small.amax((0, 2, 3), keepdim=True) - low
+        small = (small - low) / torch.where(span > 0, span, 1) * 255
+    else:
+        given = _tensor(images, "images")
+        gray = given.ndim == 3
+        if given.dtype != torch.uint8 or not (gray or given.ndim == 4 and given.shape[3] == 3):
+            raise ValueError(
+                f"images of shape {tuple(given.shape)} and dtype {given.dtype}: must be uint8 of "
+                "shape (n, h, w) or (n, h, w, 3)"
+            )
+        if len(given) != len(samples):
+            raise ValueError(f"images: {len(given)}; must be {len(samples)}, one for each sample")
+        given = given[samples.shown]
+        small = _shrink(given.unsqueeze(1) if gray else given.permute(0, 3, 1, 2))
+    pixels = small.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    return np.ascontiguousarray(pixels[..., 0] if pixels.shape[3] == 1 else pixels)
+
+
+def _shrink(pictures: Tensor) -> Tensor:
+    height, width = pictures.shape[2:]
+    factor = min(1.0, THUMBNAIL_SIDE / max(height, width))
+    size = (max(1, round(height * factor)), max(1, round(width * factor)))
+    # In pieces: two thousand large pictures at once in float32 would take gigabytes.
+    pieces = (functional.adaptive_avg_pool2d(x.float(), size) for x in pictures.split(128))
+    return torch.cat(list(pieces))
+
+
+def _call_arguments(inputs: Inputs, name: str) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+    if isinstance(inputs, Mapping):
+        constant = (bool, int, float, str, type(None))
+        return (), {
+            str(key): value if isinstance(value, constant) else _tensor(value, f"{name}[{key!r}]")
+            for key, value in inputs.items()
+        }
+    if isinstance(inputs, (tuple, list)) and any(
+        isinstance(item, (Tensor, np.ndarray)) and item.ndim for item in inputs
+    ):
+        return tuple(_tensor(item, f"{name}[{i}]") for i, item in enumerate(inputs)), {}
+    return (_tensor(inputs, name),), {}
+
+
+def _tensor(value: Any, name: str) -> Tensor:
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name}={type(value).__name__}: must be an array ({error})") from error
+    if tensor.ndim == 0:
+        raise ValueError(f"{name}={value!r}: must be an array whose first dimension is the samples")
+    return tensor
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Tensor)
