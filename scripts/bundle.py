@@ -1,4 +1,4 @@
-"""Build the front end into the package; called by hatch-jupyter-builder for wheel, sdist and editable."""
+"""Build the front end into the package: the function that hatch-jupyter-builder calls."""
 
 from pathlib import Path
 from shutil import which

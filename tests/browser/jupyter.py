@@ -247,6 +247,20 @@ class Notebook:
         errors = self.page.locator(".jp-OutputArea-output[data-mime-type*='error']")
         assert errors.count() == 0, errors.all_inner_texts()
 
+    def run_code(self, code: str) -> None:
+        """Add a cell at the end and run it."""
+        self.page.evaluate(
+            """async code => {
+                const { commands, shell } = window.jupyterapp;
+                const notebook = shell.currentWidget.content;
+                notebook.activeCellIndex = notebook.widgets.length - 1;
+                await commands.execute('notebook:insert-cell-below');
+                notebook.activeCell.model.sharedModel.setSource(code);
+                await commands.execute('notebook:run-cell');
+            }""",
+            code,
+        )
+
     def save(self) -> None:
         """Save the notebook to its file."""
         self.command("docmanager:save")

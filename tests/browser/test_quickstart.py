@@ -1,0 +1,124 @@
+"""The whole path in a real JupyterLab: what a person does in the first five minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .jupyter import JupyterServer, Notebook
+from .widget import Widget
+
+
+def test_the_first_five_minutes(
+    open_notebook: Callable[..., Notebook],
+    lab: JupyterServer,
+    root: Path,
+    complaints: list[str],
+) -> None:
+    notebook = open_notebook("quickstart.ipynb", root / "notebooks" / "quickstart.ipynb")
+    notebook.run_all()
+    widget = Widget(notebook.page)
+    widget.wait_for("state", "finished")
+    widget.wait_drawn(20)
+    first_run = widget.says("run")
+
+    with lab.kernel("quickstart.ipynb") as kernel:
+        # Long enough that every step below happens while it trains.
+        kernel.evaluate("setattr(explorer, 'epochs', 500)")
+
+        # Start: a new run, and the spectrum moves.
+        widget.press("Start")
+        run = widget.wait_for("run", lambda value: value not in ("", first_run))
+        widget.wait_drawn(1)
+        early = widget.picture("spectrum")
+        widget.wait_drawn(10)
+        assert widget.picture("spectrum") != early
+        assert kernel.evaluate("explorer.state") == "running", "the kernel answers while it trains"
+
+        # The width slider: one new run with another width, no frame of the old one.
+        width = kernel.evaluate("explorer.width")
+        widget.nudge(widget.control("width"), "ArrowLeft", 3)
+        second = widget.wait_for("run", lambda value: value not in (run, first_run))
+        widget.wait_drawn(3)
+        changed = kernel.evaluate("explorer.width")
+        assert changed < width
+        assert kernel.evaluate("explorer.recording.config['width']") == changed
+        assert widget.says("run") == second
+        expect(widget.root.get_by_test_id("ghost")).to_be_visible()
+
+        # Pause: no more frames.
+        widget.press("Pause")
+        widget.wait_for("state", "paused")
+        count = kernel.evaluate("len(explorer.recording)")
+        widget.wait_for("frames", str(count))
+        widget.wait_drawn(count - 1)
+        assert kernel.evaluate("len(explorer.recording)") == count
+
+        # Scrub back to the untrained network, and return.
+        now = widget.picture("spectrum")
+        widget.scrub(0)
+        widget.wait_for("drawn", "0")
+        widget.wait_for("live", "false")
+        assert widget.picture("spectrum") != now
+        assert "UNTRAINED" in widget.root.get_by_test_id("regime").inner_text().upper()
+        widget.press("Live")
+        widget.wait_for("drawn", str(count - 1))
+
+        # A second view has all frames too.
+        notebook.run_code("explorer")
+        views = notebook.page.locator(".fswidget")
+        second_view = Widget(notebook.page, views.count() - 1)
+        second_view.wait_for("run", second)
+        second_view.wait_for("frames", str(count))
+        second_view.wait_drawn(count - 1)
+
+        # A reloaded page catches up from the kernel, and goes on.
+        notebook.save()
+        notebook.open()
+        again = Widget(notebook.page)
+        again.wait_for("state", "paused")
+        again.wait_for("frames", str(count))
+        again.wait_drawn(count - 1)
+        again.press("Resume")
+        again.wait_drawn(count + 2)
+        again.press("Stop")
+        kernel.wait("explorer.state in ('idle', 'finished')")
+    assert complaints == []
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "dark"),
+    [("light", 1400, False), ("dark", 1400, True), ("narrow", 800, False)],
+)
+def test_how_it_looks(
+    new_page: Callable[..., Page],
+    lab: JupyterServer,
+    artifacts: Path,
+    complaints: list[str],
+    name: str,
+    width: int,
+    dark: bool,
+) -> None:
+    page = new_page(width=width, height=1600)
+    cells = [
+        "import fswidget as fs\nexplorer = fs.Explorer(loss='mse')\nexplorer",
+        "explorer.start(); explorer.wait()",
+        "explorer.batchnorm = True\nexplorer.start(); explorer.wait()",
+    ]
+    notebook = Notebook(page, lab, lab.write(f"looks-{name}.ipynb", cells))
+    notebook.sidebar(shown=False)
+    notebook.theme(dark)
+    notebook.run_all()
+    widget = Widget(page)
+    widget.wait_drawn(20)
+    widget.wait_for("theme", "dark" if dark else "light")
+    widget.root.scroll_into_view_if_needed()
+    page.mouse.move(0, 0)
+    widget.root.screenshot(path=artifacts / f"{name}.png", animations="disabled")
+    # Nothing is cut off sideways.
+    overflow = widget.root.evaluate("root => root.scrollWidth - root.clientWidth")
+    assert overflow <= 1
+    assert complaints == []
