@@ -29,7 +29,7 @@ check: setup
 	cd js && npm run check
 
 bench: setup $(VENV)/.bench
-	$(BIN)/python scripts/bench.py
+	set -e; for file in benchmarks/*.py tests/benchmarks/*.py; do $(BIN)/python $$file; done
 
 reproduce: $(VENV)/.demo $(BUNDLE)
 	$(BIN)/python -m fswidget.experiments

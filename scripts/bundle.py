@@ -33,6 +33,6 @@ def is_stale() -> bool:
     if not all(path.is_file() for path in BUNDLE):
         return True
     sources = [Path("js/package-lock.json"), *Path("js/src").rglob("*")]
-    newest = max(path.stat().st_mtime for path in sources)
+    newest = max(path.stat().st_mtime for path in sources if path.is_file())
     # A source archive gives every file the same time, so there the bundle counts as fresh.
     return newest > min(path.stat().st_mtime for path in BUNDLE)
