@@ -19,7 +19,7 @@ apt_install() { # what is missing, what to install by hand, packages
   apt-get install -y -qq --no-install-recommends "${@:3}" >/dev/null || missing "$1" "$2"
 }
 
-chromium() {
+has_chromium() {
   for name in "${FSWIDGET_CHROMIUM:-}" chromium chromium-browser google-chrome google-chrome-stable; do
     if [ -n "$name" ] && command -v "$name" >/dev/null; then return 0; fi
   done
@@ -43,7 +43,7 @@ case "$1" in
       missing "Node.js $(node --version) is too old" "Node.js 20 or newer (nodejs.org)"
     ;;
   chromium)
-    chromium || apt_install "the browser tests need Chromium" \
+    has_chromium || apt_install "the browser tests need Chromium" \
       "it (Debian: apt install chromium; elsewhere name one in FSWIDGET_CHROMIUM)" chromium
     ;;
   *)
