@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fswidget import features as finder
 from fswidget.moments import FeatureMoments
-from fswidget.recording import Frame, Recording, RunInfo
+from fswidget.recording import SCALARS, Frame, Recording, RunInfo
 from fswidget.samples import Array, Inputs, Samples, thumbnails
 from fswidget.spectrum import align
 
@@ -123,13 +123,11 @@ class Probe:
         self.errors = errors
         self.top = top
         self._device = None if device is None else torch.device(device)
-        self._group = group
-        self._rank = 0 if group is None else dist.get_rank(group)
-        self._world = 1 if group is None else dist.get_world_size(group)
-        self._bare = finder.unwrap(model)
-        self._began = time.perf_counter()
         # Features and outputs of the first frame, batch by batch.
         self._first: list[tuple[Tensor, Tensor]] | None = None
+        self.share(group)
+        self._bare = finder.unwrap(model)
+        self._began = time.perf_counter()
         self._previous: tuple[Spectrum, NDArray[np.float64]] | None = None
         self._last_epoch: float = -1
         self._taken = 0
@@ -172,6 +170,14 @@ class Probe:
             return self._device
         parameter = next(self._bare.parameters(), None)
         return torch.device("cpu") if parameter is None else parameter.device
+
+    def share(self, group: dist.ProcessGroup | None) -> None:
+        """Share the work with the processes of `group`, or with none; before the first frame."""
+        if self._first is not None:
+            raise RuntimeError("share: the first frame was taken; must be called before it")
+        self._group = group
+        self._rank = 0 if group is None else dist.get_rank(group)
+        self._world = 1 if group is None else dist.get_world_size(group)
 
     def snapshot(
         self, epoch: float | None = None, step: int | None = None, **scalars: float
@@ -235,8 +241,9 @@ class Probe:
             errors=self.errors,
             top=self.top,
             start=None if self._previous is None else self._previous[0].eigenvectors,
-            outputs_moved=not (epoch == 0 and step == 0) if first else seen.outputs_moved,
         )
+        moved = not (epoch == 0 and step == 0) if first else seen.outputs_moved
+        regime = spectrum.classify(outputs_moved=moved)
         points = self._eigenfunctions(spectrum, seen.shown_features)
         rotation = self._rotation(spectrum, points)
         points = points @ rotation
@@ -251,6 +258,8 @@ class Probe:
             "predictions": self._probe.predictions(seen.shown_outputs),
         }
         scalars = _scalars(spectrum) | self._probe.score(seen.error, "train")
+        if self.errors:
+            scalars["regime_confidence"] = regime.confidence
         if first:
             scalars["kernel_drift"] = 0.0
         if self._held_out is not None:
@@ -263,8 +272,8 @@ class Probe:
             arrays["held_out_projections"] = points @ rotation
         arrays |= self._measure_layers(seen)
         labels = {
-            "regime": spectrum.regime.label,
-            "evidence": spectrum.regime.evidence,
+            "regime": regime.label,
+            "evidence": regime.evidence,
             "solver": spectrum.solver,
         }
         present = {name: value for name, value in arrays.items() if value is not None}
@@ -278,8 +287,13 @@ class Probe:
             wanted = finder.resolve_layers(self._bare, layers)
             with finder.capture(self._bare, self.head, wanted) as captured:
                 self._bare(*batch.args, **batch.kwargs)
-        self.num_features = int(captured.features.shape[1])
-        self.num_outputs = int(captured.outputs.shape[1])
+        self.num_features = self.head.num_features
+        self.num_outputs = self.head.num_outputs
+        if len(captured.outputs) != 2:
+            raise ValueError(
+                f"model: gives {len(captured.outputs)} rows of outputs for 2 samples; must be one "
+                "row a sample"
+            )
         if self.task == "cross_entropy" and self.num_outputs < 2:
             raise ValueError(
                 "task='cross_entropy': a softmax over the model's one output is constant; must be "
@@ -316,9 +330,7 @@ class Probe:
         self._combine(seen, samples)
         return seen
 
-    def _start(
-        self, samples: Samples, captured: finder.Captured, start: int, main: bool
-    ) -> _Seen:
+    def _start(self, samples: Samples, captured: finder.Capture, start: int, main: bool) -> _Seen:
         device = captured.features.device
         outputs, targets = self.num_outputs, samples.num_targets
         reference = self.num_features if main and self._first is not None else 0
@@ -480,22 +492,10 @@ def _check_finite(layers: Mapping[str, Tensor], outputs: Tensor, where: str) -> 
 
 
 def _scalars(spectrum: Spectrum) -> dict[str, float]:
-    names = (
-        "low_rank_measure",
-        "low_rank_measure_debiased",
-        "used_features",
-        "effective_rank",
-        "participation_ratio",
-        "output_rank",
-        "nc1",
-        "kernel_drift",
-        "top_share",
-    )
-    found = {name: getattr(spectrum, name, None) for name in names}
+    found = {name: getattr(spectrum, name, None) for name in SCALARS}
+    found |= {f"{name}_error": value for name, value in spectrum.errors.items()}
     found["quality_total"] = float(spectrum.quality[-1])
-    found["regime_confidence"] = spectrum.regime.confidence
-    found |= {f"{name}_error": value for name, value in (spectrum.errors or {}).items()}
-    return {name: float(value) for name, value in found.items() if value is not None}
+    return {name: float(v) for name, v in found.items() if name in SCALARS and v is not None}
 
 
 def _used(utilization: NDArray[np.floating[Any]], num_features: int) -> int:

@@ -182,10 +182,11 @@ class Samples:
     def pictures(self) -> Tensor | None:
         """The inputs that look like pictures, shape (n, 1 or 3, h, w)."""
         for array in (*self.args, *self.kwargs.values()):
-            if _is_array(array) and array.ndim == 4 and array.shape[1] in (1, 3):
-                # Anything thinner than 4 pixels is a series, not a picture.
-                if min(array.shape[2:]) >= 4 and not array.is_complex():
-                    return array
+            if not _is_array(array) or array.ndim != 4 or array.is_complex():
+                continue
+            # Anything thinner than 4 pixels is a series, not a picture.
+            if array.shape[1] in (1, 3) and min(array.shape[2:]) >= 4:
+                return array
         return None
 
 
@@ -214,7 +215,7 @@ def thumbnails(samples: Samples, images: Array | None) -> NDArray[np.uint8] | No
     else:
         given = _tensor(images, "images")
         gray = given.ndim == 3
-        if given.dtype != torch.uint8 or not (gray or given.ndim == 4 and given.shape[3] == 3):
+        if given.dtype != torch.uint8 or not (gray or (given.ndim == 4 and given.shape[3] == 3)):
             raise ValueError(
                 f"images of shape {tuple(given.shape)} and dtype {given.dtype}: must be uint8 of "
                 "shape (n, h, w) or (n, h, w, 3)"
@@ -232,7 +233,7 @@ def _shrink(pictures: Tensor) -> Tensor:
     factor = min(1.0, THUMBNAIL_SIDE / max(height, width))
     size = (max(1, round(height * factor)), max(1, round(width * factor)))
     # In pieces: two thousand large pictures at once in float32 would take gigabytes.
-    pieces = (functional.adaptive_avg_pool2d(x.float(), size) for x in pictures.split(128))
+    pieces = (functional.adaptive_avg_pool2d(x.float(), size) for x in torch.split(pictures, 128))
     return torch.cat(list(pieces))
 
 

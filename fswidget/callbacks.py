@@ -1,0 +1,199 @@
+"""Watching a run of Lightning's or Hugging Face's trainer.
+
+Both libraries are optional and imported when a callback is made. In a loop of your own no callback
+is needed: ``with fs.watch(...) as probe`` is a plain context manager.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from fswidget.probe import Diverged
+from fswidget.watching import StopTraining, Watch
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+    from transformers import TrainerCallback
+
+
+class _Snapshots:
+    """Takes the snapshots of a trainer's run."""
+
+    def __init__(self, probe: Watch, every_n_steps: int | None) -> None:
+        if not isinstance(probe, Watch):
+            raise TypeError(f"probe={probe!r}: must be what fs.watch returns")
+        if every_n_steps is not None and (not isinstance(every_n_steps, int) or every_n_steps < 1):
+            raise ValueError(f"every_n_steps={every_n_steps!r}: must be an integer ≥ 1, or None")
+        self.probe = probe
+        self.every_n_steps = every_n_steps
+        self._losses: Tensor | float = 0.0
+        self._num_losses = 0
+        self._broken = False
+        self._last_step = -1
+
+    def add_loss(self, loss: Any) -> None:
+        # A running sum where the loss lives: reading it at every step would wait for the GPU.
+        self._losses = self._losses + (loss.detach() if isinstance(loss, Tensor) else loss)
+        self._num_losses += 1
+
+    def take(self, epoch: float, step: int, lr: float | None = None) -> bool:
+        """One snapshot; whether the training may go on."""
+        if self._broken or step == self._last_step:
+            return True
+        self._last_step = step
+        scalars = {} if lr is None else {"lr": lr}
+        if self._num_losses:
+            scalars["loss"] = float(self._losses) / self._num_losses
+            self._losses, self._num_losses = 0.0, 0
+        try:
+            self.probe.snapshot(epoch, step, **scalars)
+        except StopTraining:
+            return False
+        except Diverged as error:
+            # The trainer decides what becomes of a diverged run, not the one who watches.
+            warnings.warn(f"watching ended: {error}", stacklevel=2)
+            self._broken = True
+        return True
+
+    def finish(self) -> None:
+        if not self._broken:
+            self.probe.finish()
+
+
+def lightning_callback(probe: Watch, *, every_n_steps: int | None = None) -> Callback:
+    """A Lightning callback that takes a snapshot before training and after every epoch.
+
+    Parameters
+    ----------
+    probe : Watch
+        What ``fs.watch(module, inputs, targets)`` returned; `module` may be the LightningModule
+        whose ``forward`` gives the outputs, or a network in it.
+    every_n_steps : int, optional
+        Take a snapshot every so many optimiser steps instead of every epoch.
+
+    Returns
+    -------
+    lightning.pytorch.Callback
+        Stop in the view ends the run as ``trainer.should_stop`` does. Under a DDP strategy the
+        processes share the work.
+
+    Raises
+    ------
+    ImportError
+        If neither ``lightning`` nor ``pytorch_lightning`` is installed.
+    """
+    try:
+        from lightning.pytorch import Callback, LightningModule, Trainer
+    except ImportError:
+        try:
+            from pytorch_lightning import Callback, LightningModule, Trainer
+        except ImportError as error:
+            raise ImportError(
+                "lightning_callback: needs Lightning; install it with "
+                "`pip install 'fswidget[lightning]'`"
+            ) from error
+
+    snapshots = _Snapshots(probe, every_n_steps)
+
+    class FeatureSpectrum(Callback):  # type: ignore[misc]
+        """Feature spectra of a Lightning run."""
+
+        def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+            if isinstance(trainer.strategy.model, DistributedDataParallel):
+                probe.share(trainer.strategy.model.process_group)
+            self._take(trainer, trainer.current_epoch)
+
+        def on_train_batch_end(
+            self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any
+        ) -> None:
+            loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+            if loss is not None:
+                snapshots.add_loss(loss)
+            if every_n_steps is not None and trainer.global_step % every_n_steps == 0:
+                batches = max(1, trainer.num_training_batches)
+                within = (trainer.fit_loop.batch_idx + 1) / batches
+                self._take(trainer, trainer.current_epoch + within)
+
+        def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+            if every_n_steps is None:
+                self._take(trainer, trainer.current_epoch + 1)
+
+        def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+            snapshots.finish()
+
+        def _take(self, trainer: Trainer, epoch: float) -> None:
+            lr = trainer.optimizers[0].param_groups[0]["lr"] if trainer.optimizers else None
+            if not snapshots.take(epoch, trainer.global_step, lr):
+                trainer.should_stop = True
+
+    return FeatureSpectrum()
+
+
+def transformers_callback(probe: Watch, *, every_n_steps: int | None = None) -> TrainerCallback:
+    """A callback for Hugging Face's ``Trainer``: a snapshot before training and after every epoch.
+
+    Parameters
+    ----------
+    probe : Watch
+        What ``fs.watch(model, inputs, targets)`` returned, with the same `model` as the trainer's;
+        `inputs` may be the dict that a tokenizer returns.
+    every_n_steps : int, optional
+        Take a snapshot every so many optimiser steps instead of every epoch.
+
+    Returns
+    -------
+    transformers.TrainerCallback
+        Stop in the view ends the run as ``control.should_training_stop`` does. ``loss`` is the
+        newest that the trainer logged. In a distributed run the first process alone measures.
+
+    Raises
+    ------
+    ImportError
+        If ``transformers`` is not installed.
+    """
+    try:
+        from transformers import TrainerCallback
+    except ImportError as error:
+        raise ImportError(
+            "transformers_callback: needs Hugging Face Transformers; install it with "
+            "`pip install 'fswidget[transformers]'`"
+        ) from error
+
+    snapshots = _Snapshots(probe, every_n_steps)
+
+    class FeatureSpectrum(TrainerCallback):  # type: ignore[misc]
+        """Feature spectra of a Trainer's run."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self._take(state, control, kwargs)
+
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
+        ) -> None:
+            if logs and "loss" in logs:
+                snapshots.add_loss(float(logs["loss"]))
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if every_n_steps is not None and state.global_step % every_n_steps == 0:
+                self._take(state, control, kwargs)
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if every_n_steps is None:
+                self._take(state, control, kwargs)
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            snapshots.finish()
+
+        def _take(self, state: Any, control: Any, kwargs: dict[str, Any]) -> None:
+            if not state.is_world_process_zero:
+                return
+            scheduler = kwargs.get("lr_scheduler")
+            lr = None if scheduler is None else float(scheduler.get_last_lr()[0])
+            if not snapshots.take(float(state.epoch or 0), state.global_step, lr):
+                control.should_training_stop = True
+
+    return FeatureSpectrum()

@@ -1,0 +1,390 @@
+"""Grids of runs, spread over any `concurrent.futures.Executor`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import multiprocessing
+import os
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+
+from fswidget.config import Config
+from fswidget.storage import write_whole
+
+if TYPE_CHECKING:
+    from bokeh.plotting import figure
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sweep.
+
+    Parameters
+    ----------
+    settings : dict
+        The whole configuration, JSON types only.
+    scalars : dict of str to float
+        Of the last frame, see `fswidget.recording.SCALARS`; empty for a run that failed.
+    labels : dict of str to str
+        Of the last frame.
+    seconds : float
+        Wall time.
+    error : str
+        The traceback of what ended the run; empty for a run that went well.
+    """
+
+    settings: Mapping[str, Any]
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = math.nan
+    error: str = ""
+
+
+class Sweep:
+    """The runs of a grid, in the order of the grid.
+
+    Parameters
+    ----------
+    base : dict
+        The settings that all runs share.
+    axes : dict of str to list
+        The settings that differ, with their values.
+    runs : sequence of Run
+    """
+
+    def __init__(
+        self, base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], runs: Sequence[Run]
+    ) -> None:
+        self.base = dict(base)
+        self.axes = {name: list(values) for name, values in axes.items()}
+        self.runs = list(runs)
+
+    @property
+    def failed(self) -> list[Run]:
+        """The runs that ended in an error."""
+        return [run for run in self.runs if run.error]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    def __repr__(self) -> str:
+        size = " × ".join(f"{name} {len(values)}" for name, values in self.axes.items())
+        return f"<Sweep {size}: {len(self)} runs, {len(self.failed)} failed>"
+
+    def table(self) -> dict[str, list[Any]]:
+        """A column for every axis, every scalar of the last frames, the regime and the errors.
+
+        Returns
+        -------
+        dict of str to list
+            One entry a run; NaN where a run has no such number. ``error`` is the last line of the
+            traceback. ``pandas.DataFrame(result.table())`` reads it.
+        """
+        names = dict.fromkeys(name for run in self.runs for name in run.scalars)
+        # seconds is of the whole run here, not of its last frame.
+        names.pop("seconds", None)
+        columns: dict[str, list[Any]] = {
+            axis: [run.settings[axis] for run in self.runs] for axis in self.axes
+        }
+        for name in names:
+            columns[name] = [run.scalars.get(name, math.nan) for run in self.runs]
+        columns["regime"] = [run.labels.get("regime", "") for run in self.runs]
+        columns["seconds"] = [run.seconds for run in self.runs]
+        columns["error"] = [(run.error.strip().splitlines() or [""])[-1] for run in self.runs]
+        return columns
+
+    def figure(
+        self, value: str = "low_rank_measure", *, x: str | None = None, y: str | None = None
+    ) -> figure:
+        """A map of the sweep: `value` as colour, the regime in letters, means over other axes.
+
+        Parameters
+        ----------
+        value : str
+            Any scalar, see `fswidget.recording.SCALARS`.
+        x, y : str, optional
+            Axes of the sweep; the first two that have more than one value, if not given.
+
+        Returns
+        -------
+        bokeh.plotting.figure
+
+        Raises
+        ------
+        ValueError
+            If there is no such scalar or axis, or no run went well.
+        """
+        from fswidget.regime_map import regime_map
+
+        return regime_map(self, value, x, y)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the sweep to a JSON file, whole or not at all.
+
+        Returns
+        -------
+        pathlib.Path
+            The file written; ``.json`` is appended where `path` has no suffix.
+        """
+        content = {
+            "format": "fswidget sweep",
+            "version": FORMAT_VERSION,
+            "base": self.base,
+            "axes": self.axes,
+            "runs": [_plain(asdict(run)) for run in self.runs],
+        }
+        text = json.dumps(content, allow_nan=False, indent=1)
+        return write_whole(_with_suffix(path), text.encode())
+
+
+def load(path: str | os.PathLike[str]) -> Sweep:
+    """Read a sweep that `Sweep.save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, is no sweep, or was written by a newer version.
+    """
+    path = _with_suffix(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path={str(path)!r}: no such file")
+    try:
+        content = json.loads(path.read_bytes())
+        if content["format"] != "fswidget sweep":
+            raise KeyError("format")
+        if content["version"] > FORMAT_VERSION:
+            raise ValueError(
+                f"written in format {content['version']}, this fswidget reads up to "
+                f"{FORMAT_VERSION}"
+            )
+        runs = []
+        for run in content["runs"]:
+            run["scalars"] = {name: float(value) for name, value in run["scalars"].items()}
+            runs.append(Run(**{**run, "seconds": float(run["seconds"])}))
+        return Sweep(content["base"], content["axes"], runs)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"path={str(path)!r}: no sweep that Sweep.save wrote ({error})") from error
+
+
+def sweep(
+    config: Config,
+    *,
+    executor: Executor | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+    **axes: Sequence[Any],
+) -> Sweep:
+    """Train a network for every combination of settings.
+
+    Parameters
+    ----------
+    config : Config
+        The settings that all runs share.
+    executor : concurrent.futures.Executor, optional
+        Where the runs go: a pool of one process a core, with one thread each, if not given. Those
+        of Dask, Ray or MPI do; it stays open.
+    resume : path, optional
+        A JSON file: what it holds is not run again (failed runs are), and it is written after every
+        run, so that a sweep that was killed goes on with the same call. Values may be added to the
+        axes later.
+    progress : bool
+        Whether to show a progress bar.
+    **axes : sequence
+        For settings of `Config`, the values to run, as in ``width=[32, 128], seed=[0, 1, 2]``.
+
+    Returns
+    -------
+    Sweep
+        With every run; one that fails keeps its traceback in `Run.error`. An interrupt (Ctrl-C)
+        ends the sweep with a warning and the runs so far.
+
+    Raises
+    ------
+    ValueError
+        Before anything runs, if an axis or a combination is impossible, or if the file of `resume`
+        is of another sweep.
+
+    Notes
+    -----
+    The default pool spawns processes, so a script must call `sweep` under
+    ``if __name__ == "__main__":``.
+    """
+    if not isinstance(config, Config):
+        raise TypeError(f"config={config!r}: must be a fswidget.Config")
+    values = {name: _axis(name, given) for name, given in axes.items()}
+    if not values:
+        raise ValueError("axes: none; give at least one, such as width=[32, 128]")
+    base = {k: v for k, v in _settings(config).items() if k not in values}
+    old: list[Run] = []
+    path = None if resume is None else _with_suffix(resume)
+    if path is not None and path.exists():
+        old, values = _continue(load(path), base, values, path)
+    grid = [
+        _settings(config.replace(**dict(zip(values, combination, strict=True))))
+        for combination in itertools.product(*values.values())
+    ]
+    done = {_key(run.settings): run for run in old}
+    waiting = [s for s in grid if _key(s) not in done or done[_key(s)].error]
+
+    def result() -> Sweep:
+        return Sweep(base, values, [done[_key(s)] for s in grid if _key(s) in done])
+
+    bar = tqdm(total=len(grid), initial=len(grid) - len(waiting), unit="run", disable=not progress)
+    try:
+        for run in _runs(waiting, executor):
+            done[_key(run.settings)] = run
+            bar.update()
+            if path is not None:
+                result().save(path)
+    except KeyboardInterrupt:
+        missing = sum(_key(s) not in done for s in grid)
+        warnings.warn(f"interrupted: {missing} of {len(grid)} runs are missing", stacklevel=2)
+    finally:
+        bar.close()
+    return result()
+
+
+def _runs(waiting: Sequence[dict[str, Any]], executor: Executor | None) -> Iterator[Run]:
+    """Run them all, in any order."""
+    if executor is not None:
+        yield from _through(executor, waiting, _failed)
+        return
+    crashed: list[dict[str, Any]] = []
+
+    def once_more(settings: dict[str, Any], error: BaseException) -> Run | None:
+        if isinstance(error, BrokenProcessPool):
+            crashed.append(settings)
+            return None
+        return _failed(settings, error)
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with _pool(max(1, min(cores or 1, len(waiting)))) as pool:
+        yield from _through(pool, waiting, once_more)
+    # A process that dies takes the whole pool with it: one by one, only the culprit fails.
+    for settings in crashed:
+        with _pool(1) as pool:
+            yield from _through(pool, [settings], _failed)
+
+
+def _through(
+    executor: Executor,
+    waiting: Sequence[dict[str, Any]],
+    on_error: Callable[[dict[str, Any], BaseException], Run | None],
+) -> Iterator[Run]:
+    futures: dict[Future[Run], dict[str, Any]] = {}
+    try:
+        for settings in waiting:
+            try:
+                futures[executor.submit(_train, settings)] = settings
+            except (RuntimeError, OSError) as error:
+                if (run := on_error(settings, error)) is not None:
+                    yield run
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except Exception as error:
+                if (run := on_error(futures[future], error)) is not None:
+                    yield run
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Spawned: a forked copy of a process that has used OpenMP or CUDA may hang.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _train(settings: dict[str, Any]) -> Run:
+    """One run, in a worker; its errors come back as text, for not every exception pickles."""
+    start = time.perf_counter()
+    try:
+        from fswidget.training import train
+
+        for frame in train(Config.from_dict(settings)):
+            last = frame
+    except Exception as error:
+        return _failed(settings, error, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Run(settings, dict(last.scalars), dict(last.labels), seconds)
+
+
+def _failed(settings: dict[str, Any], error: BaseException, seconds: float = math.nan) -> Run:
+    return Run(settings, seconds=seconds, error="".join(traceback.format_exception(error)))
+
+
+def _axis(name: str, given: Any) -> list[Any]:
+    if name not in {f.name for f in fields(Config)}:
+        raise ValueError(f"{name}={given!r}: no setting of Config")
+    if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
+        raise ValueError(f"{name}={given!r}: must be a list of values, such as [{given!r}]")
+    # numpy's numbers are no JSON types.
+    values = [value.item() if hasattr(value, "item") else value for value in given]
+    if not values or any(values.count(value) > 1 for value in values):
+        raise ValueError(f"{name}={given!r}: must be at least one value, each of them once")
+    return values
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """JSON types, exactly as they come back from a file."""
+    settings: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
+    return settings
+
+
+def _continue(
+    old: Sweep, base: dict[str, Any], values: dict[str, list[Any]], path: Path
+) -> tuple[list[Run], dict[str, list[Any]]]:
+    """The runs of an older sweep, and the axes of both together."""
+    changed = sorted(k for k in base.keys() | old.base.keys() if base.get(k) != old.base.get(k))
+    if changed or set(old.axes) != set(values):
+        what = f"{', '.join(changed)} differ" if changed else f"axes {', '.join(old.axes)}"
+        raise ValueError(f"resume={str(path)!r}: holds another sweep ({what}); choose another file")
+    merged = {
+        name: [*old.axes[name], *(v for v in values[name] if v not in old.axes[name])]
+        for name in values
+    }
+    return old.runs, merged
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True)
+
+
+def _plain(run: dict[str, Any]) -> dict[str, Any]:
+    """Numbers that JSON has no word for, as words."""
+
+    def number(value: float) -> float | str:
+        return value if math.isfinite(value) else str(value)
+
+    scalars = {name: number(value) for name, value in run["scalars"].items()}
+    return {**run, "scalars": scalars, "seconds": number(run["seconds"])}
+
+
+def _with_suffix(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    return path if path.suffix else path.with_suffix(".json")
