@@ -1,0 +1,408 @@
+"""Additive second moments of (features, outputs, targets): all that the measures need.
+
+One row a sample, z = [1, Φ, f̂, y, Φ_0, ‖Φ‖², ‖Φ_0‖²], and one float64 Gram matrix Σ z zᵀ per
+jackknife block. Everything in `fswidget.spectrum` is a slice of their sum. The sums are taken about
+a shift near the mean, so that features with a large mean keep their small directions.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from fswidget.spectrum import Spectrum
+
+_ROWS = 4096  # rows taken at once: bounds the float64 copies of a large batch
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where the parts of z lie."""
+
+    features: slice
+    outputs: slice
+    targets: slice
+    reference: slice
+    square: int
+    reference_square: int
+    count: int
+
+    @classmethod
+    def of(cls, *sizes: int) -> Columns:
+        ends = np.cumsum([1, *sizes]).tolist()
+        features, outputs, targets, reference = itertools.starmap(slice, itertools.pairwise(ends))
+        return cls(features, outputs, targets, reference, ends[-1], ends[-1] + 1, ends[-1] + 2)
+
+
+def reshifted(gram: Tensor, delta: Tensor, columns: Columns) -> Tensor:
+    """Σ z zᵀ, shape (…, d, d), once every sample has moved by `delta`, shape (d,)."""
+    moved = gram
+    for _ in range(2):  # rows, then, transposed, columns
+        change = delta[:, None] * moved[..., :1, :]
+        for square, part in (
+            (columns.square, columns.features),
+            (columns.reference_square, columns.reference),
+        ):
+            change[..., square, :] = (
+                delta[part].square().sum() * moved[..., 0, :]
+                + 2 * delta[part] @ moved[..., part, :]
+            )
+        moved = (moved + change).transpose(-1, -2)
+    return moved
+
+
+def _positive(name: str, value: Any, least: int) -> int:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name}={value!r}: must be an integer ≥ {least}")
+    return int(value)
+
+
+def default_device(device: torch.device | str | None) -> torch.device:
+    """`device` where it computes in float64, else the CPU (MPS has no float64)."""
+    chosen = torch.device("cpu" if device is None else device)
+    return torch.device("cpu") if chosen.type == "mps" else chosen
+
+
+class FeatureMoments:
+    """Second moments of features, outputs and targets over a probe, added up batch by batch.
+
+    Parameters
+    ----------
+    num_features, num_outputs, num_targets : int
+        p, the dimension of Φ; C, the number of outputs; and the number of classes, or of target
+        dimensions of a regression.
+    num_reference : int, default 0
+        Dimension of the reference features Φ_0 (the untrained network's), for the kernel drift.
+    num_blocks : int, default 8
+        Jackknife blocks, for error bars and the regime's confidence; 1 keeps none.
+    first_sample : int, default 0
+        Running number of the first sample. Processes that each take a consecutive part of the
+        samples get the blocks of a single process by giving where their part begins.
+    device : torch.device or str, optional
+        Where the sums live; the CPU by default and wherever a device lacks float64.
+
+    Notes
+    -----
+    Memory is ``8 · num_blocks · (p + C + num_targets + num_reference + 3)²`` bytes whatever the
+    number of samples, plus float64 copies of at most 4,096 rows while updating. Point estimates do
+    not depend on how the samples are cut into batches nor on the order of merges. A sample's block
+    follows a fixed pseudo-random table by its running number, so that classes that come sorted or
+    in turn do not line up with the blocks (our choice).
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_outputs: int,
+        num_targets: int,
+        *,
+        num_reference: int = 0,
+        num_blocks: int = 8,
+        first_sample: int = 0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.num_features = _positive("num_features", num_features, 1)
+        self.num_outputs = _positive("num_outputs", num_outputs, 1)
+        self.num_targets = _positive("num_targets", num_targets, 1)
+        self.num_reference = _positive("num_reference", num_reference, 0)
+        self.num_blocks = _positive("num_blocks", num_blocks, 1)
+        self.device = default_device(device)
+        self._columns = Columns.of(num_features, num_outputs, num_targets, num_reference)
+        width = self._columns.count
+        self._gram = torch.zeros(
+            self.num_blocks, width, width, dtype=torch.float64, device=self.device
+        )
+        self._shift: Tensor | None = None
+        self._classes: bool | None = None
+        self._count = _positive("first_sample", first_sample, 0)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples added so far, over all processes after `all_reduce`."""
+        return round(float(self._gram[:, 0, 0].sum()))
+
+    @property
+    def classification(self) -> bool:
+        """Whether every target so far named a class (an integer, or a one-hot row)."""
+        return bool(self._classes)
+
+    def __repr__(self) -> str:
+        return (
+            f"FeatureMoments({self.num_features}, {self.num_outputs}, {self.num_targets}, "
+            f"num_reference={self.num_reference}, num_blocks={self.num_blocks}): "
+            f"{self.num_samples} samples"
+        )
+
+    def update(
+        self, features: Any, outputs: Any, targets: Any, reference: Any | None = None
+    ) -> FeatureMoments:
+        """Add a batch.
+
+        Parameters
+        ----------
+        features : tensor or array, shape (n, num_features), any float dtype
+        outputs : tensor or array, shape (n, num_outputs)
+            What the last layer gives: logits, or the regression's outputs.
+        targets : tensor or array, shape (n,) of int or (n, num_targets) of float
+            Class labels, or one-hot rows or regression targets.
+        reference : tensor or array, shape (n, num_reference), optional
+            Needed exactly where `num_reference` > 0.
+
+        Returns
+        -------
+        FeatureMoments
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            On wrong shapes, labels out of range, or a value that is not finite; it names the
+            argument and the place. Nothing has been added then.
+        """
+        parts = {
+            "features": self._matrix("features", features, self.num_features),
+            "outputs": self._matrix("outputs", outputs, self.num_outputs),
+        }
+        parts["targets"], classes = self._targets(targets)
+        if (reference is None) != (self.num_reference == 0):
+            raise ValueError(
+                f"reference={'None' if reference is None else 'given'}: must be given exactly "
+                f"where num_reference > 0 (here {self.num_reference})"
+            )
+        if reference is not None:
+            parts["reference"] = self._matrix("reference", reference, self.num_reference)
+        rows = {name: part.shape[0] for name, part in parts.items()}
+        if len(set(rows.values())) != 1:
+            raise ValueError(f"batch: all arguments must have as many rows as another, got {rows}")
+        count = rows["features"]
+        if count == 0:
+            return self
+        if self._shift is None:
+            self._shift = self._first_shift(parts)
+        for start in range(0, count, _ROWS):
+            self._add({name: part[start : start + _ROWS] for name, part in parts.items()})
+        self._classes = classes if self._classes is None else self._classes and classes
+        return self
+
+    def _tensor(self, name: str, value: Any) -> Tensor:
+        if not isinstance(value, Tensor):
+            value = torch.as_tensor(np.asarray(value))
+        value = value.detach()
+        if value.is_complex():
+            raise ValueError(f"{name}: complex values; must be real")
+        return value.to(self.device)
+
+    def _matrix(self, name: str, value: Any, width: int) -> Tensor:
+        tensor = self._tensor(name, value)
+        if tensor.ndim == 1 and width == 1:
+            tensor = tensor[:, None]
+        if tensor.ndim != 2 or tensor.shape[1] != width:
+            raise ValueError(f"{name}: shape {tuple(tensor.shape)}; must be (n, {width})")
+        finite = torch.isfinite(tensor)
+        if not bool(finite.all()):
+            row, column = torch.nonzero(~finite)[0].tolist()
+            raise ValueError(
+                f"{name}[{row}, {column}]={float(tensor[row, column])}: must be finite "
+                f"({int((~finite).sum())} of {tensor.numel()} values are not)"
+            )
+        return tensor
+
+    def _targets(self, value: Any) -> tuple[Tensor, bool]:
+        tensor = self._tensor("targets", value)
+        if tensor.ndim == 1 and not tensor.is_floating_point():
+            labels = tensor.long()
+            if (
+                labels.numel()
+                and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_targets
+            ):
+                raise ValueError(
+                    f"targets: labels from {int(labels.min())} to {int(labels.max())}; must lie in "
+                    f"0..{self.num_targets - 1}"
+                )
+            one_hot = torch.nn.functional.one_hot(labels, self.num_targets)
+            return one_hot.to(torch.float64), True
+        tensor = self._matrix("targets", tensor, self.num_targets).to(torch.float64)
+        one_hot_rows = bool(((tensor == 0) | (tensor == 1)).all() and (tensor.sum(1) == 1).all())
+        return tensor, one_hot_rows and self.num_targets > 1
+
+    def _first_shift(self, parts: dict[str, Tensor]) -> Tensor:
+        shift = torch.zeros(self._columns.count, dtype=torch.float64, device=self.device)
+        for name, part in parts.items():
+            if name != "targets":
+                shift[getattr(self._columns, name)] = part[:_ROWS].double().mean(0)
+        return shift
+
+    def _add(self, parts: dict[str, Tensor]) -> None:
+        columns, shift = self._columns, self._shift
+        assert shift is not None
+        count = parts["features"].shape[0]
+        z = torch.empty(count, columns.count, dtype=torch.float64, device=self.device)
+        z[:, 0] = 1
+        z[:, columns.reference_square] = 0
+        for name, part in parts.items():
+            where = getattr(columns, name)
+            torch.sub(part.to(torch.float64), shift[where], out=z[:, where])
+        z[:, columns.square] = z[:, columns.features].square().sum(1)
+        if self.num_reference:
+            z[:, columns.reference_square] = z[:, columns.reference].square().sum(1)
+        if self.num_blocks == 1:
+            self._gram[0].addmm_(z.T, z)
+        else:
+            blocks = _block_numbers(self._count, count, self.num_blocks)
+            for block in range(self.num_blocks):
+                rows = z[torch.from_numpy(np.flatnonzero(blocks == block)).to(self.device)]
+                self._gram[block].addmm_(rows.T, rows)
+        self._count += count
+
+    def _about(self, shift: Tensor) -> Tensor:
+        """The Gram matrices about another shift: exact algebra, since z about it is linear in z."""
+        assert self._shift is not None
+        moved: Tensor = reshifted(self._gram, self._shift - shift, self._columns)
+        return moved
+
+    def _check_alike(self, other: FeatureMoments) -> None:
+        for name in ("num_features", "num_outputs", "num_targets", "num_reference", "num_blocks"):
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(
+                    f"other.{name}={getattr(other, name)}: must equal this one's, "
+                    f"{getattr(self, name)}"
+                )
+
+    def merge(self, other: FeatureMoments) -> FeatureMoments:
+        """Add another's samples to these, block by block; `other` stays as it is.
+
+        Returns
+        -------
+        FeatureMoments
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the two differ in a dimension or in the number of blocks.
+        """
+        self._check_alike(other)
+        if other._shift is None:
+            return self
+        theirs = copy.copy(other)
+        theirs.device = self.device
+        theirs._gram = other._gram.to(self.device)
+        theirs._shift = other._shift.to(self.device)
+        if self._shift is None:
+            self._shift = theirs._shift.clone()
+        self._gram = self._gram + theirs._about(self._shift)
+        self._count += other._count
+        self._classes = (
+            other._classes if self._classes is None else self._classes and bool(other._classes)
+        )
+        return self
+
+    def all_reduce(self, group: Any | None = None) -> FeatureMoments:
+        """The sum over all processes of a `torch.distributed` group; this one stays as it is.
+
+        Every process of the group must call it. Two all-reduces, of a vector and of the Gram
+        matrices; a process without samples takes part with zeros.
+
+        Returns
+        -------
+        FeatureMoments
+            New moments, equal on every process.
+
+        Raises
+        ------
+        RuntimeError
+            If no process group has been set up.
+        """
+        import torch.distributed as dist
+
+        if not (dist.is_available() and dist.is_initialized()):
+            raise RuntimeError(
+                "all_reduce: no process group; call torch.distributed.init_process_group first"
+            )
+        total = copy.copy(self)
+        # One shift for all: the mean of the shifts, weighted by samples.
+        count = torch.tensor([float(self.num_samples)], dtype=torch.float64, device=self.device)
+        plain = torch.tensor(
+            [float(self._classes is False)], dtype=torch.float64, device=self.device
+        )
+        shift = torch.zeros(self._columns.count, dtype=torch.float64, device=self.device)
+        if self._shift is not None:
+            shift = self._shift * count
+        message = torch.cat([count, plain, shift])
+        dist.all_reduce(message, group=group)
+        if float(message[0]) == 0:
+            return copy.deepcopy(self)
+        common = message[2:] / message[0]
+        gram = self._about(common) if self._shift is not None else self._gram.clone()
+        gram = gram.contiguous()
+        dist.all_reduce(gram, group=group)
+        total._gram, total._shift = gram, common
+        total._classes = float(message[1]) == 0
+        total._count = round(float(message[0]))
+        return total
+
+    def spectrum(
+        self,
+        task: str = "cross_entropy",
+        *,
+        debias: bool = False,
+        errors: bool = False,
+        top: int | None = None,
+        start: Any | None = None,
+        tolerance: float = 1e-5,
+        outputs_moved: bool = True,
+    ) -> Spectrum:
+        """Diagonalise the feature operator; see `fswidget.spectrum.Spectrum`.
+
+        Parameters
+        ----------
+        task : {"cross_entropy", "squared_error"}
+            Whether a common shift of the outputs counts: for cross-entropy Ĥ is the span of the
+            logits less their mean over classes, for squared error that of the outputs as they are.
+        debias : bool, default False
+            Whether `low_rank_measure` is the debiased estimate.
+        errors : bool, default False
+            Whether to compute jackknife errors; needs ``num_blocks`` ≥ 2.
+        top : int, optional
+            Compute only about so many leading eigenvalues where that suffices; for wide features.
+        start : array, shape (num_features, k), optional
+            Eigenvectors of an earlier spectrum, from which the top-k solver starts.
+        tolerance : float, default 1e-5
+            Relative singular value below which a direction does not count for the rank of a span.
+        outputs_moved : bool, default True
+            False for the untrained network, whose regime is then "UNTRAINED".
+
+        Raises
+        ------
+        ValueError
+            On an unknown task, without samples, or for errors without blocks.
+        """
+        from fswidget.spectrum import diagonalize
+
+        return diagonalize(
+            self,
+            task,
+            debias=debias,
+            errors=errors,
+            top=top,
+            start=start,
+            tolerance=tolerance,
+            outputs_moved=outputs_moved,
+        )
+
+
+def _block_numbers(start: int, count: int, num_blocks: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Block of the samples numbered `start` … `start + count − 1`.
+
+    Each run of `num_blocks` samples meets every block once, in an order drawn once for all.
+    """
+    rounds = 1021  # a prime: no period of a data set lines up with the table's
+    order = np.random.default_rng(20241004).random((rounds, num_blocks)).argsort(1).ravel()
+    return np.asarray(order[np.arange(start, start + count) % order.size])

@@ -1,0 +1,96 @@
+"""Moments add up, whatever the batches, the order and the number type."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fswidget as fs
+
+MEASURES = (
+    "eigenvalues",
+    "quality",
+    "utilization",
+    "low_rank_measure",
+    "low_rank_measure_debiased",
+    "nc1",
+    "kernel_drift",
+    "effective_rank",
+)
+
+
+def sample(n=120, p=9, c=3, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, c, n)
+    features = rng.normal(size=(n, p)) + 2.0 + 2 * rng.normal(size=(c, p))[labels]
+    return features, features @ rng.normal(size=(p, c)), labels, rng.normal(size=(n, 4))
+
+
+def moments() -> fs.FeatureMoments:
+    return fs.FeatureMoments(9, 3, 3, num_reference=4)
+
+
+def assert_same(one, other, rtol=1e-10):
+    for name in MEASURES:
+        np.testing.assert_allclose(
+            getattr(one, name), getattr(other, name), rtol=rtol, err_msg=name
+        )
+
+
+@settings(max_examples=25, deadline=None)
+@given(cuts=st.lists(st.integers(0, 120), max_size=6), order=st.randoms(use_true_random=False))
+def test_batches_and_merge_order_change_nothing(cuts, order):
+    data = sample()
+    whole = moments().update(*data)
+    edges = [0, *sorted(cuts), 120]
+    streamed, parts = moments(), []
+    for start, stop in itertools.pairwise(edges):
+        batch = tuple(array[start:stop] for array in data)
+        streamed.update(*batch)
+        parts.append(moments().update(*batch))
+    order.shuffle(parts)
+    merged = moments()
+    for part in parts:
+        merged.merge(part)
+    expected = whole.spectrum(errors=True)
+    found = streamed.spectrum(errors=True)
+    assert_same(expected, found)
+    # The stream is the same, so the blocks are, and with them the error bars.
+    for name, error in expected.errors.items():
+        np.testing.assert_allclose(found.errors[name], error, rtol=1e-6, atol=1e-12, err_msg=name)
+    assert_same(expected, merged.spectrum())
+    assert merged.num_samples == 120
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_low_precision_input_is_summed_in_float64(dtype):
+    features, outputs, labels, before = (torch.from_numpy(array) for array in sample())
+    low = [value.to(dtype) for value in (features, outputs, before)]
+    found = moments().update(low[0], low[1], labels, low[2]).spectrum()
+    expected = moments().update(low[0].double(), low[1].double(), labels, low[2].double())
+    assert_same(found, expected.spectrum())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a.__setitem__(0, a[0][:, :5]), r"features: shape \(120, 5\); must be \(n, 9\)"),
+        (lambda a: a.__setitem__(2, a[2] + 7), "labels from 7 to 9; must lie in 0..2"),
+        (lambda a: a.__setitem__(2, a[2][:50]), "as many rows"),
+        (lambda a: a.__setitem__(3, None), "reference=None"),
+        (lambda a: a[0].__setitem__((3, 2), np.nan), r"features\[3, 2\]=nan: must be finite"),
+        (lambda a: a[1].__setitem__((5, 1), np.inf), r"outputs\[5, 1\]=inf"),
+    ],
+)
+def test_bad_batches_are_named_and_leave_no_trace(change, message):
+    arguments = list(sample())
+    change(arguments)
+    state = moments()
+    with pytest.raises(ValueError, match=message):
+        state.update(*arguments)
+    assert state.num_samples == 0
