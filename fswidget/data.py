@@ -116,7 +116,8 @@ class Data:
     inputs, test_inputs : Tensor
         float32 (n, …), standardised, or int64 tokens (n, length).
     targets, test_targets : Tensor
-        int64 classes (n,) or float32 values (n, d). Training labels carry the label noise.
+        int64 classes (n,), in training with the label noise, or float32 values (n, d),
+        standardised and multiplied by the target scale.
     num_outputs : int
     class_names : tuple of str
         Empty for a regression.
@@ -172,6 +173,7 @@ def load(config: Config, device: torch.device | str = "cpu") -> Data:
         names = tuple(str(value) for value in range(config.modulus))
     if names is None:
         targets, test_targets = _standardise(targets, test_targets, (0,))
+        targets, test_targets = targets * config.target_scale, test_targets * config.target_scale
     outputs = targets.shape[1] if names is None else len(names)
     return Data(
         inputs.to(device),
