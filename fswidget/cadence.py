@@ -44,7 +44,7 @@ class Cadence:
         self.frames = 0
         self.analysis_seconds = 0.0
         self._cost = 0.0
-        self._last_end = 0.0
+        self._last_start = 0.0
         self._step = self._first_step = 0
         self._seconds = 0.0
         # Four a doubling; rounding merges the first ones.
@@ -54,13 +54,13 @@ class Cadence:
         """The run starts at `step`, not at 0."""
         self._step = self._first_step = step
 
-    def took(self, cost: float, seconds: float) -> None:
-        """A frame was taken: it took `cost` seconds and ended `seconds` into the run."""
+    def took(self, start: float, end: float) -> None:
+        """A frame was taken, from `start` to `end` in seconds into the run."""
         self.frames += 1
-        self.analysis_seconds += cost
         # The newest cost alone: the first frame also pays for warming up.
-        self._cost = cost
-        self._last_end = self._seconds = seconds
+        self._cost = end - start
+        self.analysis_seconds += end - start
+        self._last_start, self._seconds = start, end
 
     def due(self, step: int, seconds: float) -> bool:
         """Whether to analyse after `step`, which ended `seconds` into the run (pauses left out)."""
@@ -78,7 +78,7 @@ class Cadence:
             return False
         step_seconds = (seconds - self.analysis_seconds) / (step - self._first_step)
         if step_seconds * self.steps_per_epoch <= LONG_EPOCH:
-            return epoch_ends and seconds - self._last_end >= 1 / MAX_RATE
+            return epoch_ends and seconds - self._last_start >= 1 / MAX_RATE
         # Two more frames: this one, and the last, which comes in any case.
         analysis = self.analysis_seconds + 2 * self._cost
         remaining = step_seconds * (self.total_steps - step)

@@ -237,7 +237,7 @@ class Training:
             self.step / self.steps_per_epoch, self.step, seconds=before, **scalars
         )
         after = self._clock.seconds
-        self.cadence.took(after - before, after)
+        self.cadence.took(before, after)
         self.progress = self._progress()
         return replace(frame, labels={**frame.labels, "cadence": str(self.cadence)})
 

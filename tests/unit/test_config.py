@@ -1,0 +1,145 @@
+"""Config: what it accepts, what it refuses, and what it tells the controls."""
+
+import json
+import typing
+
+import pytest
+
+from fswidget.config import Config, controls, describe_change, settle
+from fswidget.data import sources
+from fswidget.models import networks
+
+MODULAR = {"model": "transformer", "dataset": "modular"}
+REGRESSION = {"dataset": "teacher", "loss": "mse"}
+
+
+def test_defaults_are_the_embedded_digits() -> None:
+    config = Config()
+    assert (config.model, config.dataset, config.width, config.train_size) == (
+        "mlp",
+        "digits",
+        256,
+        1000,
+    )
+    assert (config.loss, config.epochs, config.lr, config.seed) == ("cross_entropy", 20, 1e-3, 0)
+    assert config.task == "cross_entropy"
+    assert Config(loss="mse").task == "squared_error"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "perceptron"}, r"model='perceptron': must be one of mlp, cnn"),
+        ({"dataset": "imagenet"}, r"dataset='imagenet': must be one of digits, mnist"),
+        ({"width": 0}, r"width=0: must be an integer ≥ 1"),
+        ({"width": 2.5}, r"width=2.5: must be an integer"),
+        ({"width": True}, r"width=True: must be an integer"),
+        ({"batchnorm": 1}, r"batchnorm=1: must be True or False"),
+        ({"loss": "hinge"}, r"loss='hinge': must be one of cross_entropy, mse"),
+        ({"lr": 0}, r"lr=0: must be a finite number > 0"),
+        ({"lr": float("nan")}, r"lr=nan: must be a finite number"),
+        ({"label_noise": 1.5}, r"label_noise=1.5: .* ≥ 0 and ≤ 1"),
+        ({"frame_every": 0}, r"frame_every=0: must be auto, epoch, log or a number of steps"),
+        ({"layers": "some"}, r'layers=\'some\': must be None, "all"'),
+        ({"device": "tpu"}, r"device='tpu': must be auto"),
+        ({"train_size": 1438}, r"train_size=1438: dataset='digits' has 1437 training samples"),
+        ({"test_size": 361}, r"test_size=361: dataset='digits' has 360 test samples"),
+        ({"probe_size": 1001}, r"probe_size=1001: is taken from the 1000 training samples"),
+        ({"batchnorm": True, "batch_size": 1}, r"batch_size=1: .* at least two samples"),
+        ({"batchnorm": True, "train_size": 1}, r"train_size=1: .* at least two samples"),
+        ({"model": "vgg16"}, r"model='vgg16': cannot read dataset='digits'"),
+        ({"model": "transformer"}, r"model='transformer': cannot read dataset='digits'"),
+        ({"model": "resnet18", "width": 100}, r"width=100: must be a multiple of 8"),
+        ({"momentum": 0.5}, r"momentum=0.5: applies to optimizer='sgd' only"),
+        ({"optimizer": "sgd", "momentum": 0.0, "nesterov": True}, r"nesterov=True: needs"),
+        ({"target_scale": 0.1}, r"target_scale=0.1: applies to loss='mse' only"),
+        ({**MODULAR, "batchnorm": True}, r"batchnorm=True: .* no batch normalisation"),
+        ({**MODULAR, "train_fraction": 0.0}, r"train_fraction=0.0: must be .* > 0"),
+        ({**MODULAR, "train_fraction": 1.0}, r"train_fraction=1.0: leaves 9409 of 9409 pairs"),
+        ({**MODULAR, "modulus": 10, "operation": "divide"}, r"operation='divide': needs a prime"),
+        ({**REGRESSION, "label_noise": 0.5}, r"label_noise=0.5: a regression has no labels"),
+        ({"dataset": "teacher"}, r"loss='cross_entropy': .* regression, which needs loss='mse'"),
+        ({**REGRESSION, "augment": True}, r"augment=True: dataset='teacher' has no pictures"),
+        ({"label_pixels": True}, r"label_pixels=True: the picture has fewer columns than classes"),
+    ],
+)
+def test_impossible_values_name_the_setting(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Config(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        MODULAR,
+        REGRESSION,
+        {"dataset": "diabetes", "loss": "mse", "train_size": 353},
+        {"dataset": "cifar10", "model": "vgg16", "train_size": 50_000, "augment": True},
+        {"frame_every": 7, "layers": ["1", "3"]},
+    ],
+)
+def test_settings_survive_json(settings: dict) -> None:
+    config = Config(**settings)
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_types_of_the_fields_resolve() -> None:
+    hints = typing.get_type_hints(Config)
+    assert hints["width"] is int
+    assert hints["max_steps"] == int | None
+
+
+def test_controls_describe_what_a_front_end_needs() -> None:
+    specs = {spec["name"]: spec for spec in controls(Config(loss="mse"))}
+    json.dumps(list(specs.values()), allow_nan=False)
+    assert specs["model"]["choices"] == list(networks)
+    assert specs["dataset"]["choices"] == list(sources)
+    assert specs["train_size"]["max"] == 1437
+    assert (specs["width"]["kind"], specs["batchnorm"]["kind"]) == ("slider", "checkbox")
+    assert specs["momentum"]["disabled"] == "applies to optimizer='sgd' only"
+    assert specs["target_scale"]["disabled"] is None
+    assert {spec["group"] for spec in specs.values()} == {"main", "advanced"}
+    assert all(spec["label"] and spec["help"] for spec in specs.values())
+    assert "root" not in specs
+
+
+def test_disabled_controls_are_those_that_config_refuses() -> None:
+    for settings in ({}, MODULAR, REGRESSION):
+        config = Config(**settings)
+        for spec in controls(config):
+            if spec["disabled"] is None or spec["kind"] != "checkbox":
+                continue
+            with pytest.raises(ValueError, match=f"^{spec['name']}="):
+                config.replace(**{spec["name"]: not spec["value"]})
+
+
+@pytest.mark.parametrize("dataset", list(sources))
+@pytest.mark.parametrize("model", list(networks))
+def test_every_menu_entry_can_be_reached_from_every_other(model: str, dataset: str) -> None:
+    start, _ = settle({"model": model}, keep="model")
+    values = {**start.to_dict(), "batchnorm": start.network.batchnorm, "train_size": 1000}
+    config, changes = settle({**values, "dataset": dataset}, keep="dataset")
+    assert config.dataset == dataset
+    assert config.network.reads(config.source)
+    assert bool(changes) == (config.to_dict() != {**values, "dataset": dataset})
+    back, _ = settle({**config.to_dict(), "model": model}, keep="model")
+    assert back.model == model
+
+
+def test_settle_says_what_it_changed() -> None:
+    config, changes = settle({"dataset": "diabetes"}, keep="dataset")
+    assert (config.train_size, config.loss) == (353, "mse")
+    assert changes[0] == "train_size 1000 → 353: dataset='diabetes' has 353 training samples."
+    with pytest.raises(ValueError, match=r"^width=0"):
+        settle({"width": 0})
+    with pytest.raises(ValueError, match=r"^batchnorm=True"):
+        settle({**MODULAR, "batchnorm": True}, keep=("model", "dataset", "batchnorm"))
+
+
+def test_describe_change() -> None:
+    old = Config()
+    new = old.replace(batchnorm=True, lr=0.1, test_size=100)
+    assert describe_change(old, new) == (
+        "batchnorm off → on, test_size automatic → 100, lr 0.001 → 0.1"
+    )
+    assert describe_change(old, old) == ""
