@@ -219,18 +219,22 @@ class Notebook:
 
     def open(self) -> None:
         """Go to the notebook, or load it anew, and wait until its kernel answers."""
-        root = "lab/tree" if self.server.app == "lab" else "notebooks"
+        # A workspace a notebook: the default one would bring back what other tests left open.
+        workspace = f"lab/workspaces/{Path(self.name).stem}/tree"
+        root = workspace if self.server.app == "lab" else "notebooks"
         self.page.goto(
             f"{self.server.url}{root}/{self.name}?token={self.server.token}",
             wait_until="domcontentloaded",
         )
         self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
         self.page.wait_for_function(
-            """() => {
+            """name => {
                 const panel = window.jupyterapp?.shell.currentWidget;
                 const kernel = panel?.sessionContext?.session?.kernel;
-                return kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
+                return panel?.context?.path === name
+                    && kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
             }""",
+            arg=self.name,
             timeout=60_000,
         )
 
@@ -244,8 +248,17 @@ class Notebook:
     def run_all(self) -> None:
         """Run all cells and wait for the last; a cell that raises fails the test."""
         self.command("notebook:run-all-cells")
-        errors = self.page.locator(".jp-OutputArea-output[data-mime-type*='error']")
-        assert errors.count() == 0, errors.all_inner_texts()
+        assert self.errors() == []
+
+    def errors(self) -> list[str]:
+        """The exceptions that cells ended with."""
+        found: list[str] = self.page.evaluate(
+            """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
+                .flatMap(cell => cell.toJSON().outputs ?? [])
+                .filter(output => output.output_type === 'error')
+                .map(output => `${output.ename}: ${output.evalue}`)"""
+        )
+        return found
 
     def run_code(self, code: str) -> None:
         """Add a cell at the end and run it."""
@@ -260,6 +273,7 @@ class Notebook:
             }""",
             code,
         )
+        assert self.errors() == []
 
     def save(self) -> None:
         """Save the notebook to its file."""

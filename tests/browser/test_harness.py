@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import pytest
+from playwright.sync_api import Page, expect
+
 from .jupyter import JupyterServer, Notebook
 
 COUNTER = """
@@ -24,15 +27,27 @@ counter
 """
 
 
+@pytest.mark.parametrize("app", ["lab", "notebook"])
 def test_a_click_reaches_the_kernel_and_a_change_the_page(
-    open_notebook: Callable[..., Notebook], lab: JupyterServer, complaints: list[str]
+    app: str, page: Page, request: pytest.FixtureRequest, complaints: list[str]
 ) -> None:
-    notebook = open_notebook("counter.ipynb", [COUNTER])
+    server: JupyterServer = request.getfixturevalue("lab" if app == "lab" else "notebook7")
+    notebook = Notebook(page, server, server.write("counter.ipynb", [COUNTER]))
     notebook.run_all()
-    button = notebook.page.get_by_role("button", name="count 0")
-    button.click()
-    with lab.kernel("counter.ipynb") as kernel:
+    page.get_by_role("button", name="count 0").click()
+    with server.kernel("counter.ipynb") as kernel:
         kernel.wait("counter.count == 1")
-        kernel.evaluate("setattr(counter, 'count', 41)")
-        notebook.page.get_by_role("button", name="count 41").wait_for()
+        notebook.run_code("counter.count = 41; counter")
+        expect(page.get_by_role("button", name="count 41")).to_have_count(2)
+        notebook.save()
+        notebook.open()
+        expect(page.get_by_role("button", name="count 41")).to_have_count(2)
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            kernel.evaluate("1 / 0")
     assert complaints == []
+
+
+def test_a_cell_that_raises_fails_the_test(open_notebook: Callable[..., Notebook]) -> None:
+    notebook = open_notebook("raises.ipynb", ["1 / 0"])
+    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+        notebook.run_all()
