@@ -191,7 +191,7 @@ class Probe:
             in the first.
         step : int, optional
             Optimiser steps so far; the number of earlier snapshots if not given.
-        **scalars : float
+        **scalars : float or tensor of shape ()
             Further numbers to keep, such as ``loss``; `recording.SCALARS` has the names shown.
 
         Returns
@@ -246,7 +246,7 @@ class Probe:
         regime = spectrum.classify(outputs_moved=moved)
         points = self._eigenfunctions(spectrum, seen.shown_features)
         rotation = self._rotation(spectrum, points)
-        points = points @ rotation
+        points = _turned(points, rotation)
         self._previous = (spectrum, points)
         arrays: dict[str, NDArray[Any] | None] = {
             "eigenvalues": spectrum.eigenvalues,
@@ -269,7 +269,7 @@ class Probe:
             scalars["quality_total_held_out"] = float(quality[-1])
             scalars["used_features_held_out"] = _used(utilization, self.num_features)
             points = self._eigenfunctions(spectrum, held.shown_features)
-            arrays["held_out_projections"] = points @ rotation
+            arrays["held_out_projections"] = _turned(points, rotation)
         arrays |= self._measure_layers(seen)
         labels = {
             "regime": regime.label,
@@ -498,6 +498,13 @@ def _scalars(spectrum: Spectrum) -> dict[str, float]:
     return {name: float(v) for name, v in found.items() if name in SCALARS and v is not None}
 
 
+def _turned(points: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    known = np.isfinite(points).all(0)
+    turned = np.full_like(points, np.nan)
+    turned[:, known] = points[:, known] @ rotation[np.ix_(known, known)]
+    return turned
+
+
 def _used(utilization: NDArray[np.floating[Any]], num_features: int) -> int:
     """k95 of a cumulative utilization; p where it never gets there."""
     above = np.flatnonzero(utilization >= 0.95)
@@ -511,7 +518,7 @@ def _squared_norm(parameter: Tensor) -> float:
 
 def _number(name: str, value: Any) -> float:
     try:
-        return float(value)
+        return float(value.detach() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name}={value!r}: must be a number") from error
 
