@@ -29,7 +29,8 @@ check: setup
 	cd js && npm run check
 
 bench: setup $(VENV)/.bench
-	set -e; for file in benchmarks/*.py tests/benchmarks/*.py; do $(BIN)/python $$file; done
+	set -e; for file in benchmarks/*.py; do $(BIN)/python $$file; done
+	$(BIN)/python -m tests.benchmarks.front
 
 reproduce: $(VENV)/.demo $(BUNDLE)
 	$(BIN)/python -m fswidget.experiments

@@ -248,7 +248,12 @@ class Notebook:
     def run_all(self) -> None:
         """Run all cells and wait for the last; a cell that raises fails the test."""
         self.command("notebook:run-all-cells")
-        assert self.errors() == []
+        self.check()
+
+    def check(self) -> None:
+        """Fail the test if a cell raised."""
+        errors = self.errors()
+        assert not errors, errors
 
     def errors(self) -> list[str]:
         """The exceptions that cells ended with."""
@@ -273,7 +278,7 @@ class Notebook:
             }""",
             code,
         )
-        assert self.errors() == []
+        self.check()
 
     def save(self) -> None:
         """Save the notebook to its file."""
