@@ -1,0 +1,47 @@
+// What a sample's label is called and how it is drawn: colour and shape for a class, a colour scale
+// for a regression's target.
+
+import { format } from "./dom";
+import type { Style } from "./scene";
+import type { RunInfo } from "./wire";
+
+export function className(info: RunInfo, label: number | undefined): string {
+  if (label === undefined || Number.isNaN(label)) return "–";
+  if (info.classNames.length === 0) return format(label);
+  return info.classNames[label] ?? `class ${label}`;
+}
+
+export function isRegression(info: RunInfo): boolean {
+  return info.classNames.length === 0;
+}
+
+/** Class i's colour and shape: ten of each, shifted so that a hundred classes differ. */
+export function classColor(style: Style, label: number): string {
+  return style.class_colors[label % style.class_colors.length] as string;
+}
+
+export function classMarker(style: Style, label: number): string {
+  const { length } = style.class_markers;
+  return style.class_markers[(label + Math.floor(label / length)) % length] as string;
+}
+
+export function markers(style: Style, info: RunInfo, labels: Float32Array): string[] {
+  if (isRegression(info)) return Array.from(labels, () => "circle");
+  return Array.from(labels, (label) => classMarker(style, label));
+}
+
+/** How Bokeh maps labels to colours. */
+export function mapping(style: Style, info: RunInfo) {
+  if (isRegression(info)) {
+    let low = Number.POSITIVE_INFINITY;
+    let high = Number.NEGATIVE_INFINITY;
+    for (const value of info.labels) {
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+    return { palette: style.value_colors, low, high: high > low ? high : low + 1 };
+  }
+  const count = Math.max(1, info.classNames.length);
+  const palette = Array.from({ length: count }, (_, label) => classColor(style, label));
+  return { palette, low: -0.5, high: count - 0.5 };
+}

@@ -1,0 +1,171 @@
+// Native inputs built from the specifications that the kernel sends, each bound to its trait.
+
+import { attribute, type Cleanup, format, h, setText } from "./dom";
+import { assign, type ControlSpec, json, listen, type Model } from "./model";
+
+/** Steps of a logarithmic slider. */
+const STEPS = 100;
+
+/** A slider's position as a value, rounded to a step (and on a log slider to two digits). */
+export function toValue(spec: ControlSpec, position: number): number {
+  const { low, high } = bounds(spec);
+  if (!spec.log) return position;
+  const value = low * (high / low) ** (position / STEPS);
+  if (position >= STEPS) return high;
+  if (position <= 0) return low;
+  const digits = Number(value.toPrecision(2));
+  const rounded = isWhole(spec) ? Math.round(digits) : digits;
+  return Math.min(high, Math.max(low, rounded));
+}
+
+export function toPosition(spec: ControlSpec, value: number): number {
+  const { low, high } = bounds(spec);
+  if (!spec.log) return value;
+  return Math.round((STEPS * Math.log(Math.max(value, low) / low)) / Math.log(high / low));
+}
+
+function bounds({ min, max }: ControlSpec) {
+  return { low: min ?? 0, high: max ?? 1 };
+}
+
+function isWhole({ step, min, value }: ControlSpec): boolean {
+  return [step ?? 1, min ?? 0, value].every((number) => Number.isInteger(number));
+}
+
+class Control {
+  readonly root: HTMLElement;
+  private readonly input: HTMLInputElement | HTMLSelectElement;
+  private readonly output = h("output");
+  private readonly reason = h("span", { class: "fsw-reason" });
+  /** A value was chosen and its consequences have not come back yet. */
+  private editing = false;
+
+  constructor(
+    private spec: ControlSpec,
+    private readonly model: Model,
+    cleanup: Cleanup,
+  ) {
+    this.input = this.build();
+    const { name, label, kind } = spec;
+    const caption = h("span", { class: "fsw-label" }, label);
+    this.root = h(
+      "label",
+      { class: `fsw-control fsw-${kind}`, "data-control": name },
+      ...(kind === "checkbox" ? [this.input, caption] : [caption, this.output, this.input]),
+      this.reason,
+    );
+    cleanup.on(this.input, "input", () => {
+      this.editing = true;
+      this.describe(this.read());
+    });
+    // "change" comes on release, on Enter and on leaving: once for a drag, not for each pixel.
+    cleanup.on(this.input, "change", () => {
+      this.editing = false;
+      const value = this.read();
+      if (value === undefined) this.show();
+      else if (!Object.is(value, this.model.get(name))) assign(this.model, name, value);
+    });
+    cleanup.add(listen(model, { [`change:${name}`]: () => this.show() }));
+    this.update(spec);
+  }
+
+  update(spec: ControlSpec): void {
+    const choices = JSON.stringify(spec.choices) !== JSON.stringify(this.spec.choices);
+    this.spec = spec;
+    if (this.input instanceof HTMLSelectElement) {
+      if (choices) this.input.replaceChildren(...options(spec));
+    } else {
+      this.limit(this.input);
+    }
+    attribute(this.input, "disabled", Boolean(spec.disabled));
+    attribute(this.root, "title", spec.disabled ? `${spec.disabled}. ${spec.help}` : spec.help);
+    setText(this.reason, spec.disabled ?? "");
+    this.show();
+  }
+
+  private build(): HTMLInputElement | HTMLSelectElement {
+    const { spec } = this;
+    if (spec.kind === "select") return h("select", {}, ...options(spec));
+    if (spec.kind === "checkbox") return h("input", { type: "checkbox" });
+    const input = h("input", { type: spec.kind === "slider" ? "range" : "number" });
+    this.limit(input);
+    return input;
+  }
+
+  private limit(input: HTMLInputElement): void {
+    const { spec } = this;
+    if (spec.kind === "checkbox") return;
+    const scaled = spec.log && spec.kind === "slider";
+    attribute(input, "min", scaled ? 0 : spec.min);
+    attribute(input, "max", scaled ? STEPS : spec.max);
+    attribute(input, "step", scaled ? 1 : (spec.step ?? "any"));
+  }
+
+  private read(): unknown {
+    const { input, spec } = this;
+    if (input instanceof HTMLSelectElement) return spec.choices?.[input.selectedIndex];
+    if (spec.kind === "checkbox") return input.checked;
+    if (spec.kind === "slider") return toValue(spec, input.valueAsNumber);
+    const value = input.valueAsNumber;
+    return Number.isFinite(value) && input.checkValidity() ? value : undefined;
+  }
+
+  /** The trait's value, unless the user is at it. */
+  private show(): void {
+    if (this.editing) return;
+    const { input, spec } = this;
+    const value = this.model.get(spec.name) ?? spec.value;
+    if (input instanceof HTMLSelectElement) {
+      input.selectedIndex = (spec.choices ?? []).findIndex((choice) => choice === value);
+    } else if (spec.kind === "checkbox") {
+      input.checked = Boolean(value);
+    } else if (spec.kind === "slider") {
+      input.value = String(toPosition(spec, Number(value)));
+    } else {
+      input.value = value === null || value === undefined ? "" : String(value);
+    }
+    this.describe(value);
+  }
+
+  private describe(value: unknown): void {
+    if (this.spec.kind !== "slider" || typeof value !== "number") return;
+    setText(this.output, format(value, 4));
+    attribute(this.input, "aria-valuetext", format(value, 4));
+  }
+}
+
+function options({ choices }: ControlSpec): HTMLOptionElement[] {
+  return (choices ?? []).map((choice) => h("option", {}, choice === null ? "–" : String(choice)));
+}
+
+/** All controls: the main ones in sight, the advanced ones folded. */
+export function controls(model: Model, cleanup: Cleanup): HTMLElement {
+  const main = h("div", { class: "fsw-controls" });
+  const advanced = h("div", { class: "fsw-controls" });
+  const folded = h(
+    "details",
+    { class: "fsw-advanced" },
+    h("summary", {}, "More settings"),
+    advanced,
+  );
+  const root = h("div", { class: "fsw-settings" }, main, folded);
+  const known = new Map<string, Control>();
+  const update = () => {
+    const specs = json<ControlSpec[]>(model, "_controls", []);
+    for (const spec of specs) {
+      const control = known.get(spec.name);
+      if (control) {
+        control.update(spec);
+        continue;
+      }
+      const made = new Control(spec, model, cleanup);
+      known.set(spec.name, made);
+      (spec.group === "main" ? main : advanced).append(made.root);
+    }
+    root.hidden = specs.length === 0;
+    folded.hidden = advanced.children.length === 0;
+  };
+  update();
+  cleanup.add(listen(model, { "change:_controls": update }));
+  return root;
+}

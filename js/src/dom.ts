@@ -1,0 +1,81 @@
+// Elements in a line each. Text only ever enters as text nodes: names come from users' data.
+
+type Child = Node | string | null | undefined | false;
+type Attributes = Record<string, string | number | boolean | null | undefined>;
+
+export function h<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Attributes = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) attribute(element, name, value);
+  for (const child of children) if (child) element.append(child);
+  return element;
+}
+
+export function attribute(
+  element: Element,
+  name: string,
+  value: string | number | boolean | null | undefined,
+): void {
+  if (value === null || value === undefined || value === false) element.removeAttribute(name);
+  else if (element.getAttribute(name) !== (value === true ? "" : String(value)))
+    element.setAttribute(name, value === true ? "" : String(value));
+}
+
+/** Set text only where it differs: an untouched node costs no layout. */
+export function setText(element: Element, value: string): void {
+  if (element.textContent !== value) element.textContent = value;
+}
+
+/** Replace the options of a select, keeping the choice. */
+export function setOptions(select: HTMLSelectElement, options: [string, string][]): void {
+  const wanted = JSON.stringify(options);
+  if (select.dataset.options === wanted) return;
+  select.dataset.options = wanted;
+  const { value } = select;
+  select.replaceChildren(...options.map(([key, label]) => h("option", { value: key }, label)));
+  if (options.some(([key]) => key === value)) select.value = value;
+}
+
+/** What has to be undone when a view goes. */
+export class Cleanup {
+  private readonly steps: (() => void)[] = [];
+  readonly done = new AbortController();
+
+  add(step: () => void): void {
+    if (this.done.signal.aborted) step();
+    else this.steps.push(step);
+  }
+
+  on<E extends Event = Event>(
+    target: EventTarget,
+    events: string,
+    handler: (event: E) => void,
+    options: AddEventListenerOptions = {},
+  ): void {
+    for (const event of events.split(" ")) {
+      target.addEventListener(event, handler as EventListener, {
+        ...options,
+        signal: this.done.signal,
+      });
+    }
+  }
+
+  run(): void {
+    this.done.abort();
+    for (const step of this.steps.splice(0).reverse()) step();
+  }
+}
+
+export function button(label: string, title = label, attributes: Attributes = {}) {
+  return h("button", { type: "button", title, ...attributes }, label);
+}
+
+/** 0.0123 → "0.0123", 123456 → "1.23e+5": three digits, as short as they come. */
+export function format(value: number | undefined, digits = 3): string {
+  if (value === undefined || Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  return String(Number(value.toPrecision(digits))).replace("-", "−");
+}

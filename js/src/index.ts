@@ -1,0 +1,20 @@
+import type { Model } from "./model";
+import { openStore } from "./store";
+import { View } from "./view";
+
+// anywidget gives a module two seconds from load to here and drops later messages: BokehJS waits
+// until a view is drawn.
+export default {
+  initialize({ model }: { model: Model }): () => void {
+    return openStore(model).close;
+  },
+
+  render({ model, el }: { model: Model; el: HTMLElement }): () => void {
+    const { store, close } = openStore(model);
+    const view = new View(model, store, el);
+    return () => {
+      view.dispose();
+      close();
+    };
+  },
+};

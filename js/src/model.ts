@@ -1,0 +1,91 @@
+// What this module asks of its host. anywidget's model in Jupyter, marimo's, and the exported page's
+// all fit: a change handler's arguments differ between them, so handlers read with `get` again.
+
+export type Buffer = DataView | ArrayBuffer | ArrayBufferView;
+export type Handler = (...args: unknown[]) => void;
+
+export interface Model {
+  get(name: string): unknown;
+  set(name: string, value: unknown): void;
+  save_changes(): void;
+  on(event: string, handler: Handler): void;
+  off(event: string, handler: Handler): void;
+  send?(content: unknown, callbacks?: unknown, buffers?: ArrayBuffer[]): void;
+}
+
+export interface ControlSpec {
+  name: string;
+  label: string;
+  help: string;
+  group: "main" | "advanced";
+  kind: "slider" | "number" | "select" | "checkbox";
+  value: unknown;
+  choices?: (string | number | null)[] | null;
+  min?: number | null;
+  max?: number | null;
+  step?: number | null;
+  log?: boolean;
+  /** Why the control cannot be used now; null where it can. */
+  disabled?: string | null;
+}
+
+export interface Preset {
+  name: string;
+  title: string;
+  help: string;
+}
+
+export interface RunEntry {
+  run: string;
+  label: string;
+  changed: string;
+  frames: number;
+}
+
+export interface Progress {
+  epoch?: number;
+  epochs?: number;
+  fraction?: number;
+  seconds_left?: number | null;
+}
+
+export function text(model: Model, name: string, otherwise = ""): string {
+  const value = model.get(name);
+  return typeof value === "string" ? value : otherwise;
+}
+
+export function number(model: Model, name: string, otherwise = 0): number {
+  const value = model.get(name);
+  return typeof value === "number" ? value : otherwise;
+}
+
+export function flag(model: Model, name: string, otherwise = false): boolean {
+  const value = model.get(name);
+  return typeof value === "boolean" ? value : otherwise;
+}
+
+/** A JSON string trait; `otherwise` where it is absent or broken. */
+export function json<T>(model: Model, name: string, otherwise: T): T {
+  const value = text(model, name);
+  if (!value) return otherwise;
+  try {
+    return JSON.parse(value) as T;
+  } catch {
+    return otherwise;
+  }
+}
+
+/** Several handlers whose removal is one call; never `off` without the handler, which would take
+ * other views' handlers along. */
+export function listen(model: Model, handlers: Record<string, Handler>): () => void {
+  for (const [event, handler] of Object.entries(handlers)) model.on(event, handler);
+  return () => {
+    for (const [event, handler] of Object.entries(handlers)) model.off(event, handler);
+  };
+}
+
+/** Set one trait from this side. */
+export function assign(model: Model, name: string, value: unknown): void {
+  model.set(name, value);
+  model.save_changes();
+}

@@ -1,0 +1,88 @@
+// What is eigenfunction k: the samples on which it is lowest and highest.
+
+import { className } from "../classes";
+import { h, setOptions, setText } from "../dom";
+import { type Host, Panel } from "../panel";
+import type { Scene } from "../scene";
+import { drawThumbnails } from "../thumbnails";
+import { column, type RunInfo } from "../wire";
+
+/** Samples at each end. */
+const COUNT = 10;
+
+class Strip {
+  private readonly picture = h("canvas", { "aria-hidden": "true" });
+  private readonly names = h("ol");
+  readonly root: HTMLElement;
+
+  constructor(title: string) {
+    this.root = h("div", { class: "fsw-strip" }, h("h4", {}, title), this.picture, this.names);
+  }
+
+  show(info: RunInfo, samples: number[]): void {
+    this.picture.hidden = !info.thumbnails;
+    drawThumbnails(this.picture, info, samples);
+    while (this.names.children.length < samples.length) this.names.append(h("li"));
+    while (this.names.children.length > samples.length) this.names.lastChild?.remove();
+    samples.forEach((sample, place) => {
+      setText(this.names.children[place] as HTMLElement, className(info, info.labels[sample]));
+    });
+    this.names.classList.toggle("fsw-pictured", info.thumbnails !== null);
+  }
+}
+
+export class ExtremesPanel extends Panel {
+  private readonly which = h("select", { "aria-label": "Eigenfunction" });
+  private readonly highest = new Strip("highest");
+  private readonly lowest = new Strip("lowest");
+  private follow = true;
+  private drawn = "";
+  private chosen = -1;
+
+  constructor(host: Host) {
+    super(host, {
+      name: "extremes",
+      title: "What is this feature?",
+      caption:
+        "The samples on which the eigenfunction is highest and lowest. A feature that the " +
+        "network learned for its task groups a class at one end.",
+    });
+    this.tools.append(this.which);
+    this.body.append(this.highest.root, this.lowest.root);
+    this.cleanup.on(this.which, "change", () => {
+      this.follow = false;
+      host.redraw();
+    });
+  }
+
+  draw({ run, frame, choices }: Scene): void {
+    const columns = frame.shapes.projections?.[1] ?? 0;
+    setOptions(
+      this.which,
+      Array.from({ length: columns }, (_, at) => [String(at), `e${at + 1}`]),
+    );
+    const last = this.chosen;
+    this.chosen = choices.k;
+    if (last !== choices.k) this.follow = true;
+    if (this.follow) this.which.value = String(Math.min(choices.k, columns - 1));
+    const key = `${run.id}/${frame.seq}/${this.which.value}`;
+    if (this.drawn === key) return;
+    this.drawn = key;
+    const values = column(frame, "projections", Number(this.which.value));
+    if (!values) return;
+    const { high, low } = extremes(values, COUNT);
+    this.highest.show(run.info, high);
+    this.lowest.show(run.info, low);
+  }
+}
+
+/** Places of the largest values, largest first, and of the smallest, smallest first. */
+export function extremes(values: ArrayLike<number>, count: number) {
+  const finite: number[] = [];
+  for (let at = 0; at < values.length; at++) {
+    if (Number.isFinite(values[at])) finite.push(at);
+  }
+  finite.sort((a, b) => (values[b] as number) - (values[a] as number));
+  const ends = Math.min(count, Math.floor(finite.length / 2) || finite.length);
+  return { high: finite.slice(0, ends), low: finite.slice(-ends).reverse() };
+}

@@ -1,0 +1,224 @@
+import { classColor, classMarker, isRegression, mapping, markers } from "../classes";
+import { attribute, button, h, setOptions, setText } from "../dom";
+import { HoverCard, type Points } from "../hover";
+import { FigurePanel, type Host } from "../panel";
+import type { Plot } from "../plot";
+import { Range } from "../ranges";
+import type { Scene } from "../scene";
+import { column, type RunInfo } from "../wire";
+
+/** Classes that the legend names before it only counts them. */
+const NAMED = 12;
+/** Shapes as characters, for the legend. */
+const GLYPHS: Record<string, string> = {
+  circle: "●",
+  square: "■",
+  triangle: "▲",
+  diamond: "◆",
+  inverted_triangle: "▼",
+  hex: "⬢",
+  star: "★",
+  plus: "✚",
+  square_pin: "✦",
+  triangle_pin: "▴",
+};
+
+export class ProjectionsPanel extends FigurePanel {
+  protected readonly roles = {};
+  private readonly x = new Range(false, [-2, 2]);
+  private readonly y = new Range(false, [-2, 2]);
+  private readonly axes = { k: this.axis("x"), l: this.axis("y") };
+  private readonly heldOut = h("input", { type: "checkbox" });
+  private readonly heldOutLabel = h("label", { class: "fsw-inline" }, this.heldOut, "held-out");
+  private readonly lasso = button("Lasso", "Select samples with a lasso", {
+    "aria-pressed": "false",
+  });
+  private readonly box = button("Box", "Select samples with a box", { "aria-pressed": "false" });
+  private readonly clear = button("✕", "Clear the selection", { "aria-label": "Clear selection" });
+  private readonly count = h("span", { class: "fsw-faint", "data-testid": "selection" });
+  private readonly card: HoverCard;
+  private points: Points | null = null;
+  private run = "";
+  private axesKey = "";
+  private columns = 0;
+
+  constructor(host: Host) {
+    super(host, {
+      name: "projections",
+      title: "Samples on two features",
+      caption:
+        "Each point is a sample, placed by two eigenfunctions of the feature map. When the " +
+        "network learns features that separate the classes, the clouds of colour pull apart " +
+        "and tighten. Click the spectrum, or use the arrow keys here, to look along others.",
+    });
+    const { k, l } = this.axes;
+    this.tools.append(k, "×", l, this.heldOutLabel, this.lasso, this.box, this.clear, this.count);
+    this.cleanup.on(k, "change", () => host.choose({ k: Number(k.value) }));
+    this.cleanup.on(l, "change", () => host.choose({ l: Number(l.value) }));
+    this.cleanup.on(this.heldOut, "change", () => host.choose({ heldOut: this.heldOut.checked }));
+    this.cleanup.on(this.lasso, "click", () => this.use(this.lasso));
+    this.cleanup.on(this.box, "click", () => this.use(this.box));
+    this.cleanup.on(this.clear, "click", () => this.select([]));
+    attribute(this.body, "tabindex", 0);
+    attribute(this.body, "role", "group");
+    attribute(this.body, "aria-label", "Projections: arrow keys choose the eigenfunctions");
+    this.cleanup.on<KeyboardEvent>(this.body, "keydown", (event) => this.key(event));
+    this.card = new HoverCard(
+      this.body,
+      () => this.plot,
+      () => this.points,
+      this.cleanup,
+    );
+  }
+
+  private axis(name: "x" | "y"): HTMLSelectElement {
+    const where = name === "x" ? "horizontal" : "vertical";
+    const label = `Eigenfunction on the ${where} axis`;
+    return h("select", { "data-testid": `axis-${name}`, "aria-label": label, title: label });
+  }
+
+  override resetRanges(): void {
+    this.x.reset();
+    this.y.reset();
+  }
+
+  protected override ready(plot: Plot): void {
+    this.run = "";
+    const { selected } = plot.source("samples");
+    selected.change.connect(() => this.showSelection(selected.indices));
+  }
+
+  protected fill(plot: Plot, scene: Scene): void {
+    const { run, frame, choices } = scene;
+    const { info } = run;
+    this.columns = frame.shapes.projections?.[1] ?? 0;
+    const options = Array.from(
+      { length: this.columns },
+      (_, at) => [String(at), `e${at + 1}`] as [string, string],
+    );
+    const k = Math.min(choices.k, this.columns - 1);
+    const l = Math.min(choices.l, this.columns - 1);
+    for (const [select, value] of [
+      [this.axes.k, k],
+      [this.axes.l, l],
+    ] as const) {
+      setOptions(select, options);
+      if (select.value !== String(value)) select.value = String(value);
+    }
+    if (this.run !== run.id) {
+      this.run = run.id;
+      plot.set("classes", mapping(this.host.style, info));
+      this.drawLegend(info);
+      const held = plot.source("samples").selected;
+      if (held.indices.some((at) => at >= info.labels.length)) held.setv({ indices: [] });
+    }
+    const axesKey = `${k}/${l}`;
+    if (this.axesKey !== axesKey) {
+      this.resetRanges();
+      this.label(plot, "below", k);
+      this.label(plot, "left", l);
+    }
+    this.axesKey = axesKey;
+    const key = `${run.id}/${frame.seq}/${axesKey}`;
+    plot.data("samples", key, () => {
+      const x = column(frame, "projections", k) ?? new Float32Array(0);
+      const y = column(frame, "projections", l) ?? new Float32Array(0);
+      this.points = { x, y, info, predictions: frame.arrays.predictions };
+      this.x.includeAll(x);
+      this.y.includeAll(y);
+      this.card.moved();
+      return { x, y, label: info.labels, marker: this.markers(info, info.labels) };
+    });
+    const labels = info.heldOutLabels;
+    this.heldOutLabel.hidden = !labels;
+    plot.data("held_out", choices.heldOut && labels ? key : "none", () => {
+      const x = choices.heldOut ? column(frame, "held_out_projections", k) : null;
+      const y = column(frame, "held_out_projections", l);
+      if (!x || !y || !labels) return { x: [], y: [], label: [], marker: [] };
+      this.x.includeAll(x);
+      this.y.includeAll(y);
+      return { x, y, label: labels, marker: this.markers(info, labels) };
+    });
+    plot.range("x", this.x.bounds);
+    plot.range("y", this.y.bounds);
+  }
+
+  private readonly known = new WeakMap<Float32Array, string[]>();
+
+  private markers(info: RunInfo, labels: Float32Array): string[] {
+    const known = this.known.get(labels) ?? markers(this.host.style, info, labels);
+    this.known.set(labels, known);
+    return known;
+  }
+
+  private label(plot: Plot, side: "below" | "left", k: number): void {
+    const axis = (plot.model[side] as { setv(a: object): void }[])[0];
+    axis?.setv({ axis_label: `eigenfunction e${subscript(k + 1)}` });
+  }
+
+  private drawLegend(info: RunInfo): void {
+    const { style } = this.host;
+    if (isRegression(info)) {
+      this.legend.replaceChildren(h("span", { class: "fsw-key" }, "colour: target, low to high"));
+      return;
+    }
+    const names = info.classNames.slice(0, NAMED).map((name, label) => {
+      const shape = h(
+        "span",
+        { "aria-hidden": "true", style: `color: ${classColor(style, label)}` },
+        GLYPHS[classMarker(style, label)],
+      );
+      return h("span", { class: "fsw-key" }, shape, name);
+    });
+    const more = info.classNames.length - NAMED;
+    if (more > 0) names.push(h("span", { class: "fsw-key" }, `and ${more} more`));
+    this.legend.replaceChildren(...names);
+  }
+
+  private use(tool: HTMLButtonElement): void {
+    const { plot } = this;
+    if (!plot) return;
+    for (const [control, name] of [
+      [this.lasso, "lasso"],
+      [this.box, "box"],
+    ] as const) {
+      const active = control === tool && control.getAttribute("aria-pressed") !== "true";
+      attribute(control, "aria-pressed", String(active));
+      plot.set(name, { active });
+    }
+  }
+
+  private select(indices: number[]): void {
+    this.plot?.source("samples").selected.setv({ indices });
+  }
+
+  private showSelection(indices: number[]): void {
+    const { length } = indices;
+    setText(this.count, length ? `${length} selected` : "");
+    this.clear.hidden = length === 0;
+    this.host.choose({ selected: [...indices] });
+  }
+
+  private key(event: KeyboardEvent): void {
+    const step = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[
+      event.key
+    ];
+    if (event.target !== this.body || !step || this.columns === 0) return;
+    event.preventDefault();
+    const turn = (value: string, by: number) => (Number(value) + by + this.columns) % this.columns;
+    const [dk = 0, dl = 0] = step;
+    const k = turn(this.axes.k.value, dk);
+    const l = turn(this.axes.l.value, dl);
+    this.host.choose({ k, l });
+    this.host.announce(`e${k + 1} against e${l + 1}`);
+  }
+
+  protected override resized(large: boolean): void {
+    // The wheel zooms only where it does not take over the notebook's scrolling.
+    this.plot?.set("zoom", { active: large });
+  }
+}
+
+function subscript(n: number): string {
+  return String(n).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[Number(digit)] as string);
+}

@@ -1,0 +1,176 @@
+import { h } from "../dom";
+import { FigurePanel, type Host, legendItem } from "../panel";
+import type { Plot } from "../plot";
+import { Range } from "../ranges";
+import { minimal, ranks, type Scene } from "../scene";
+import type { Frame } from "../wire";
+
+/** Past spectra that are shown faintly. */
+const TRAIL = 8;
+/** Points of each of them: enough on a log axis. */
+const TRAIL_POINTS = 96;
+/** How near to a feature's point a click must be, in pixels. */
+const REACH = 24;
+
+export class SpectrumPanel extends FigurePanel {
+  protected readonly roles = {
+    "now:glyph": ["now", "line_color"],
+    "first:glyph": ["first", "line_color"],
+    "ghost:glyph": ["ghost", "line_color"],
+    "points:glyph": ["now", "fill_color", "line_color"],
+    outputs: ["mark", "line_color"],
+  } satisfies FigurePanel["roles"];
+  private readonly x = new Range(true, [0.9, 10]);
+  private readonly y = new Range(true);
+  private readonly ghostKey = legendItem("ghost", "dotdash", "before");
+  private readonly outputsKey = legendItem("mark", "dashed", "number of outputs");
+  private mode = "";
+  private next: "k" | "l" = "k";
+  private shown = 0;
+
+  constructor(host: Host) {
+    super(host, {
+      name: "spectrum",
+      title: "Spectrum of the features",
+      caption:
+        "How strongly each feature fires over the samples, strongest first. Few tall features " +
+        "and a cliff after them: the network has built what it needs. A long flat tail: it " +
+        "still carries the random features it began with.",
+    });
+    const relative = this.select("Eigenvalues", ["relative", "ρₖ/ρ₁"], ["absolute", "ρₖ"]);
+    const log = this.select("Axes", ["log", "log"], ["linear", "linear"]);
+    this.tools.append(relative, log);
+    this.cleanup.on(relative, "change", () =>
+      host.choose({ relative: relative.value === "relative" }),
+    );
+    this.cleanup.on(log, "change", () => host.choose({ log: log.value === "log" }));
+    this.legend.append(
+      legendItem("now", "solid", "now"),
+      legendItem("first", "dashed", "first frame"),
+      this.ghostKey,
+      this.outputsKey,
+    );
+    this.cleanup.on<MouseEvent>(this.body, "click", (event) => this.pick(event));
+    this.body.title = "Click a feature to put its eigenfunction on an axis of the projections";
+  }
+
+  private select(label: string, ...options: [string, string][]): HTMLSelectElement {
+    return h(
+      "select",
+      { "aria-label": label, title: label },
+      ...options.map(([value, name]) => h("option", { value }, name)),
+    );
+  }
+
+  protected override figureName({ choices }: Scene): string {
+    return choices.log ? "spectrum" : "spectrum_linear";
+  }
+
+  override resetRanges(): void {
+    this.x.reset();
+    this.y.reset();
+  }
+
+  protected fill(plot: Plot, scene: Scene): void {
+    const { run, frame, index, ghost, ghostFrame, choices, colors } = scene;
+    const { relative, log } = choices;
+    const mode = `${relative}/${log}`;
+    if (this.mode !== mode) this.resetRanges();
+    this.mode = mode;
+    const first = run.frames[0] as Frame;
+    const floor = this.host.style.floor;
+    const curve = (of: Frame | null, at?: number[]) => {
+      const values = of?.arrays.eigenvalues;
+      if (!values?.length) return { x: [], y: [] };
+      const top = values[0] as number;
+      const scale = relative ? 1 / top : 1;
+      const x = at ?? ranks(values.length);
+      const y = Float32Array.from(x as ArrayLike<number>, (k) => {
+        const value = values[k - 1] as number;
+        // Rounding noise of float32 is no spectrum.
+        return value > top * floor ? value * scale : Number.NaN;
+      });
+      return { x, y };
+    };
+    const now = curve(frame);
+    const start = curve(first);
+    const before = curve(ghostFrame);
+    this.x.include(now.x.length, start.x.length, before.x.length);
+    for (const { y } of [now, start, before]) this.y.includeAll(y);
+    const seq = `${run.id}/${frame.seq}/${mode}`;
+    plot.data("now", seq, () => now);
+    plot.data("first", `${run.id}/${index > 0}/${mode}`, () =>
+      index > 0 ? start : { x: [], y: [] },
+    );
+    plot.data("ghost", `${ghost?.run.id}/${ghostFrame?.seq}/${mode}`, () => before);
+    plot.data("trail", `${seq}/${scene.theme}`, () => {
+      const chosen = trail(run.frames, index);
+      const curves = chosen.map((of) => {
+        const length = of.arrays.eigenvalues?.length ?? 0;
+        return curve(of, log ? spaced(length, TRAIL_POINTS) : undefined);
+      });
+      return {
+        xs: curves.map(({ x }) => x),
+        ys: curves.map(({ y }) => y),
+        color: curves.map(() => colors.roles.now),
+        dash: curves.map(() => "solid"),
+        alpha: curves.map((_, at) => 0.12 + (0.25 * (at + 1)) / curves.length),
+      };
+    });
+    this.shown = Math.min(frame.shapes.projections?.[1] ?? 0, now.x.length);
+    plot.data("points", `${seq}/${choices.k}/${choices.l}`, () => {
+      const x = Array.from({ length: this.shown }, (_, at) => at + 1);
+      const chosen = (at: number) => at === choices.k || at === choices.l;
+      return {
+        x,
+        y: x.map((k) => now.y[k - 1]),
+        size: x.map((_, at) => (chosen(at) ? 11 : 6)),
+        marker: x.map((_, at) =>
+          at === choices.k ? "diamond" : at === choices.l ? "square" : "circle",
+        ),
+      };
+    });
+    plot.set("outputs", { location: minimal(run) });
+    const [low, high] = this.x.bounds;
+    plot.range("x", log ? [low, high * 1.1] : [0, high]);
+    const [bottom, top] = this.y.bounds;
+    plot.range("y", log ? [bottom * 0.8, top * 1.6] : [0, top * 1.04]);
+    const axis = (plot.model.left as { setv(a: object): void; axis_label: string }[])[0];
+    const label = relative ? "relative eigenvalue ρₖ/ρ₁" : "eigenvalue ρₖ";
+    if (axis && axis.axis_label !== label) axis.setv({ axis_label: label });
+    this.ghostKey.hidden = !ghostFrame;
+    const outputs = minimal(run) === run.info.numOutputs ? "C" : "d + 1";
+    (this.outputsKey.lastChild as Text).data = `${outputs} = ${minimal(run)}`;
+  }
+
+  /** A click on feature k puts e_k on the axis that was not chosen last. */
+  private pick(event: MouseEvent): void {
+    const view = this.plot?.view;
+    if (!view || this.shown === 0) return;
+    const { left } = this.body.getBoundingClientRect();
+    const screen = event.clientX - left;
+    const at = Math.round(view.frame.x_scale.invert(screen)) - 1;
+    const k = Math.max(0, Math.min(this.shown - 1, at));
+    if (Math.abs(view.frame.x_scale.compute(k + 1) - screen) > REACH) return;
+    this.host.choose({ [this.next]: k });
+    this.host.announce(`e${k + 1} on the ${this.next === "k" ? "horizontal" : "vertical"} axis`);
+    this.next = this.next === "k" ? "l" : "k";
+  }
+}
+
+/** Up to `TRAIL` frames before `index`, evenly spaced. */
+function trail(frames: Frame[], index: number): Frame[] {
+  const count = Math.min(TRAIL, index - 1);
+  return Array.from(
+    { length: Math.max(0, count) },
+    (_, at) => frames[1 + Math.floor((at * (index - 1)) / count)] as Frame,
+  );
+}
+
+/** Whole numbers from 1 to n, evenly spaced on a log axis. */
+function spaced(n: number, points: number): number[] {
+  if (n <= points) return Array.from({ length: n }, (_, at) => at + 1);
+  const result = new Set<number>();
+  for (let at = 0; at < points; at++) result.add(Math.round(n ** (at / (points - 1))));
+  return [...result];
+}

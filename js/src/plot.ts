@@ -1,0 +1,120 @@
+// One Bokeh figure: embedded once, its named sources and ranges set frame by frame.
+
+import type { Bokeh, BokehDocument, DataSource, HasProps, PlotView, ViewManager } from "./runtime";
+import type { Colors } from "./scene";
+
+export type Columns = Record<string, unknown>;
+
+export type Roles = Record<string, [role: string, ...properties: string[]]>;
+
+export class Plot {
+  private readonly keys = new Map<string, string>();
+  private readonly models = new Map<string, HasProps>();
+  private held = 0;
+  private disposed = false;
+
+  private constructor(
+    private readonly bokeh: Bokeh,
+    private readonly views: ViewManager,
+    private readonly document: BokehDocument,
+    readonly view: PlotView,
+  ) {}
+
+  static async create(bokeh: Bokeh, item: unknown, host: HTMLElement): Promise<Plot> {
+    const views = await bokeh.embed.embed_item(item, host);
+    const view = views.roots[0] as PlotView;
+    const document = (view.model as unknown as { document: BokehDocument }).document;
+    return new Plot(bokeh, views, document, view);
+  }
+
+  get model(): HasProps {
+    return this.view.model;
+  }
+
+  find<T extends HasProps = HasProps>(name: string): T {
+    let model = this.models.get(name);
+    if (!model) {
+      const found = this.document.get_model_by_name(name);
+      if (!found) throw new Error(`no ${name} in the figure`);
+      model = found;
+      this.models.set(name, model);
+    }
+    return model as T;
+  }
+
+  source(name: string): DataSource {
+    return this.find<DataSource>(name);
+  }
+
+  /** Change sources and ranges with one repaint. Bokeh applies data in promises and asks for a
+   * paint after each; holding until they are through leaves one. */
+  update(change: () => void): void {
+    if (this.disposed) return;
+    this.held += 1;
+    this.model.hold_render = true;
+    try {
+      change();
+    } finally {
+      setTimeout(() => {
+        this.held -= 1;
+        if (this.held === 0 && !this.disposed) this.model.hold_render = false;
+      });
+    }
+  }
+
+  /** Replace a source's data, unless `key` says that it is the same as last time. */
+  data(name: string, key: string, columns: () => Columns): void {
+    if (this.keys.get(name) === key) return;
+    this.keys.set(name, key);
+    this.source(name).data = columns();
+  }
+
+  set(name: string, attributes: Record<string, unknown>): void {
+    const model = this.find(name);
+    const changed = Object.entries(attributes).filter(
+      ([key, value]) => !Object.is(model[key], value),
+    );
+    if (changed.length > 0) model.setv(Object.fromEntries(changed));
+  }
+
+  range(name: string, [start, end]: readonly [number, number]): void {
+    this.set(`range:${name}`, { start, end });
+  }
+
+  /** Colours of everything that is not data. `roles` maps a model's name to a role and the
+   * properties that take its colour. */
+  restyle({ roles: colors }: Colors, roles: Roles = {}): void {
+    const list = (name: string) => (this.model[name] as HasProps[] | undefined) ?? [];
+    for (const axis of [...list("below"), ...list("left"), ...list("right")]) {
+      axis.setv({
+        axis_line_color: colors.axis,
+        major_tick_line_color: colors.axis,
+        major_label_text_color: colors.text,
+        axis_label_text_color: colors.text,
+      });
+    }
+    for (const item of list("center")) {
+      if ("grid_line_color" in item) item.setv({ grid_line_color: colors.grid });
+    }
+    for (const [name, [role, ...properties]] of Object.entries(roles)) {
+      const model = this.find(name);
+      const target = (model.glyph as HasProps | undefined) ?? model;
+      target.setv(Object.fromEntries(properties.map((key) => [key, colors[role]])));
+    }
+  }
+
+  async image(type: "png" | "svg"): Promise<Blob> {
+    return this.view.export(type).to_blob();
+  }
+
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.views.clear();
+    this.document.clear();
+    // Bokeh keeps every document it ever made in a list.
+    const { documents } = this.bokeh;
+    const at = documents.indexOf(this.document);
+    if (at >= 0) documents.splice(at, 1);
+  }
+}

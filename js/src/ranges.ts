@@ -1,0 +1,59 @@
+// Axes that hold still: a range grows in round steps and shrinks only on reset.
+
+export class Range {
+  private low = Number.POSITIVE_INFINITY;
+  private high = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    private readonly log = false,
+    private readonly least: readonly [number, number] | null = null,
+  ) {}
+
+  reset(): void {
+    this.low = Number.POSITIVE_INFINITY;
+    this.high = Number.NEGATIVE_INFINITY;
+  }
+
+  include(...values: number[]): this {
+    for (const value of values) {
+      if (!Number.isFinite(value) || (this.log && value <= 0)) continue;
+      if (value < this.low) this.low = roundOut(value, this.log, -1);
+      if (value > this.high) this.high = roundOut(value, this.log, 1);
+    }
+    return this;
+  }
+
+  includeAll(values: ArrayLike<number>): this {
+    let low = Number.POSITIVE_INFINITY;
+    let high = Number.NEGATIVE_INFINITY;
+    for (let index = 0; index < values.length; index++) {
+      const value = values[index] as number;
+      if (!Number.isFinite(value) || (this.log && value <= 0)) continue;
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+    return this.include(low, high);
+  }
+
+  get bounds(): readonly [number, number] {
+    const [least, most] = this.least ?? [this.low, this.high];
+    const low = Math.min(this.low, least);
+    const high = Math.max(this.high, most);
+    if (!Number.isFinite(low) || !Number.isFinite(high)) return this.log ? [0.1, 10] : [0, 1];
+    if (low === high) return this.log ? [low / 2, high * 2] : [low - 1, high + 1];
+    return [low, high];
+  }
+}
+
+/** The next round number outwards: 1, 2, 5 on a log axis, a tenth of the magnitude on a linear. */
+function roundOut(value: number, log: boolean, direction: 1 | -1): number {
+  if (value === 0) return 0;
+  const away = value > 0 === direction > 0;
+  const magnitude = 10 ** Math.floor(Math.log10(Math.abs(value)));
+  const steps = log ? [1, 2, 5, 10] : [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
+  const fraction = (Math.abs(value) / magnitude) * (away ? 1 - 1e-9 : 1 + 1e-9);
+  const rounded = away
+    ? (steps.find((step) => step >= fraction) ?? 10)
+    : (steps.findLast((step) => step <= fraction) ?? 1);
+  return Math.sign(value) * rounded * magnitude;
+}

@@ -1,0 +1,168 @@
+// The regime: where k95 stands between minimal and extended features, and the evidence in words.
+
+import { attribute, format, h, setText } from "./dom";
+import { minimal, type Scene } from "./scene";
+
+const TITLES: Record<string, [title: string, meaning: string]> = {
+  MF: ["Minimal features", "about as many features as outputs are in use"],
+  EF: ["Extended features", "many more features are in use than the output needs"],
+  TRANSITION: ["In transition", "between minimal and extended features"],
+  LAZY: ["Lazy", "the outputs learned while the features hardly moved"],
+  UNTRAINED: ["Untrained", "nothing has been learned yet"],
+};
+
+export class RegimeView {
+  readonly root: HTMLElement;
+  private readonly label = h("strong", { class: "fsw-regime-label" });
+  private readonly meaning = h("span", { class: "fsw-faint" });
+  private readonly confidence = h("span", { class: "fsw-confidence" });
+  private readonly evidence = h("p", { class: "fsw-evidence" });
+  private readonly zones = {
+    MF: h("span", { class: "fsw-zone", "data-regime": "MF" }, "MF"),
+    TRANSITION: h("span", { class: "fsw-zone", "data-regime": "TRANSITION" }),
+    EF: h("span", { class: "fsw-zone", "data-regime": "EF" }, "EF"),
+  };
+  private readonly needle = h("span", { class: "fsw-needle" });
+  private readonly whisker = h("span", { class: "fsw-whisker" });
+  private readonly ghost = h("span", { class: "fsw-needle fsw-needle-ghost", hidden: true });
+  private readonly ticks = h("div", { class: "fsw-ticks", "aria-hidden": "true" });
+  private readonly gauge: HTMLElement;
+  private readonly numbers = h("dl", { class: "fsw-numbers" });
+  private drawn = "";
+  private scale = "";
+
+  constructor() {
+    const { MF, TRANSITION, EF } = this.zones;
+    const track = h(
+      "div",
+      { class: "fsw-track" },
+      MF,
+      TRANSITION,
+      EF,
+      this.whisker,
+      this.ghost,
+      this.needle,
+    );
+    this.gauge = h("div", { class: "fsw-gauge", role: "meter" }, track, this.ticks);
+    this.root = h(
+      "section",
+      {
+        class: "fsw-regime",
+        "data-panel": "regime",
+        "data-testid": "regime",
+        "aria-label": "Regime",
+      },
+      h("div", { class: "fsw-regime-head" }, this.label, this.confidence, this.meaning),
+      this.gauge,
+      this.evidence,
+      this.numbers,
+    );
+  }
+
+  draw({ run, frame, ghostFrame, theme }: Scene): void {
+    const key = `${run.id}/${frame.seq}/${ghostFrame?.seq}/${theme}`;
+    if (this.drawn === key) return;
+    this.drawn = key;
+    const { scalars, labels } = frame;
+    const regime = labels.regime ?? "";
+    const [title, meaning] = TITLES[regime] ?? [regime || "–", ""];
+    attribute(this.root, "data-regime", regime);
+    setText(this.label, title === "–" || regime === title ? title : `${title} (${short(regime)})`);
+    setText(this.meaning, meaning);
+    const sure = scalars.regime_confidence;
+    setText(
+      this.confidence,
+      sure === undefined || Number.isNaN(sure) ? "" : `${Math.round(100 * sure)}% sure`,
+    );
+    this.confidence.title = "Share of jackknife replicates that agree on the regime";
+    setText(this.evidence, labels.evidence ?? "");
+    this.drawGauge(run.info.numFeatures, minimal(run), scalars, ghostFrame?.scalars.used_features);
+    const outputs = minimal(run) === run.info.numOutputs ? "C" : "d + 1";
+    this.drawNumbers([
+      ["D_LR", withError(scalars, "low_rank_measure"), "low-rank measure: 0 rich, 1 lazy"],
+      ["k95", withError(scalars, "used_features"), "features that hold 95% of the utilization"],
+      [outputs, format(minimal(run)), "features that the output needs at least"],
+      ["moved", format(scalars.kernel_drift), "how far the kernel moved from the start, 1 − CKA"],
+      [
+        "eff. rank",
+        format(scalars.effective_rank),
+        "exponential of the entropy of the eigenvalues",
+      ],
+    ]);
+  }
+
+  private drawGauge(
+    features: number,
+    outputs: number,
+    scalars: Record<string, number>,
+    before: number | undefined,
+  ): void {
+    // On a log axis from 1 to p, so that C, 2C and p keep apart at any width.
+    const most = Math.max(features, 2 * outputs + 1, 4);
+    const place = (k: number) => (100 * Math.log(Math.min(Math.max(k, 1), most))) / Math.log(most);
+    const scale = `${most}/${outputs}`;
+    if (this.scale !== scale) {
+      this.scale = scale;
+      const [c, cc] = [place(outputs), place(2 * outputs)];
+      this.zones.MF.style.width = `${c}%`;
+      this.zones.TRANSITION.style.width = `${cc - c}%`;
+      this.zones.EF.style.width = `${100 - cc}%`;
+      const ticks: [number, string][] = [
+        [1, "1"],
+        [outputs, String(outputs)],
+        [2 * outputs, String(2 * outputs)],
+        [most, String(most)],
+      ];
+      this.ticks.replaceChildren(
+        ...ticks.map(([k, name]) => h("span", { style: `left: ${place(k)}%` }, name)),
+      );
+    }
+    const used = scalars.used_features;
+    const known = used !== undefined && !Number.isNaN(used);
+    this.needle.hidden = !known;
+    this.whisker.hidden = !known;
+    attribute(this.gauge, "aria-valuemin", 1);
+    attribute(this.gauge, "aria-valuemax", most);
+    attribute(this.gauge, "aria-label", "Features in use, k95");
+    attribute(this.gauge, "aria-valuenow", known ? Math.round(used) : 1);
+    const valueText = known
+      ? `${Math.round(used)} features in use; up to ${outputs} is minimal`
+      : "not known";
+    attribute(this.gauge, "aria-valuetext", valueText);
+    this.gauge.title = valueText;
+    if (!known) return;
+    this.needle.style.left = `${place(used)}%`;
+    const error = scalars.used_features_error ?? 0;
+    const [from, to] = [place(used - error), place(used + error)];
+    this.whisker.hidden = !(error > 0);
+    this.whisker.style.left = `${from}%`;
+    this.whisker.style.width = `${to - from}%`;
+    this.ghost.hidden = before === undefined || Number.isNaN(before);
+    if (before !== undefined) this.ghost.style.left = `${place(before)}%`;
+  }
+
+  private drawNumbers(rows: [name: string, value: string, meaning: string][]): void {
+    if (this.numbers.children.length !== rows.length) {
+      this.numbers.replaceChildren(
+        ...rows.map(([name, , meaning]) =>
+          h("div", { title: meaning }, h("dt", {}, name), h("dd")),
+        ),
+      );
+    }
+    rows.forEach(([name, value], at) => {
+      const [term, detail] = (this.numbers.children[at] as HTMLElement).children;
+      if (term) setText(term, name);
+      if (detail) setText(detail, value);
+    });
+  }
+}
+
+function short(regime: string): string {
+  return regime === "TRANSITION" ? "MF–EF" : regime;
+}
+
+function withError(scalars: Record<string, number>, name: string): string {
+  const error = scalars[`${name}_error`];
+  const value = format(scalars[name]);
+  return error === undefined || !(error > 0) ? value : `${value} ± ${format(error, 1)}`;
+}

@@ -1,0 +1,94 @@
+// What a draw sees: one frame of one run, the ghost beside it, and what the user has chosen.
+
+import type { Run } from "./store";
+import type { Theme } from "./theme";
+import type { Frame } from "./wire";
+
+export interface Choices {
+  /** Eigenfunctions on the axes of the projections, from 0. */
+  k: number;
+  l: number;
+  heldOut: boolean;
+  relative: boolean;
+  log: boolean;
+  errorBands: boolean;
+  scalars: string[];
+  /** Indices of the selected samples; they keep their places through time. */
+  selected: number[];
+}
+
+export interface Ghost {
+  run: Run;
+  /** What changed between it and the run on show, in words. */
+  label: string;
+}
+
+export interface Scene {
+  run: Run;
+  index: number;
+  frame: Frame;
+  ghost: Ghost | null;
+  ghostFrame: Frame | null;
+  choices: Choices;
+  theme: Theme;
+  colors: Colors;
+  /** Epochs that the run is to have, where known. */
+  epochs: number;
+}
+
+export interface Colors {
+  /** Colours by role. */
+  roles: Record<string, string>;
+  /** Colours and dashes of curves that the user chooses, in order. */
+  lines: [color: string, dash: string][];
+}
+
+/** What figures.py says about looks, so that one place says it. */
+export interface Style {
+  themes: Record<Theme, Colors>;
+  scalars: Record<string, [unit: string, meaning: string]>;
+  /** Scalars between 0 and 1, which share the left axis. */
+  shares: string[];
+  class_colors: string[];
+  class_markers: string[];
+  value_colors: string[];
+  level: number;
+  floor: number;
+}
+
+/** The newest frame at or before an epoch; the first where there is none. */
+export function frameAt(run: Run, epoch: number): Frame | null {
+  const { frames } = run;
+  let low = 0;
+  let high = frames.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if ((frames[middle] as Frame).epoch <= epoch + 1e-9) low = middle;
+    else high = middle - 1;
+  }
+  return frames[low] ?? null;
+}
+
+/** Place of the newest frame numbered `seq` or lower. */
+export function indexOf(run: Run, seq: number): number {
+  const { frames } = run;
+  let low = 0;
+  let high = frames.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if ((frames[middle] as Frame).seq <= seq) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/** The number of used features up to which a run counts as minimal: C, or d + 1 in a regression. */
+export function minimal(run: Run): number {
+  const { classNames, numOutputs, task } = run.info;
+  return classNames.length > 0 || task === "cross_entropy" ? numOutputs : numOutputs + 1;
+}
+
+/** 1, 2, … n as a column. */
+export function ranks(n: number): Float32Array {
+  return Float32Array.from({ length: n }, (_, index) => index + 1);
+}

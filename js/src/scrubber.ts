@@ -1,0 +1,161 @@
+// Going through time: a slider over the frames, play, speed, single steps, and back to live.
+
+import { attribute, button, type Cleanup, h, setText } from "./dom";
+import { assign, listen, type Model, number } from "./model";
+import { indexOf, type Scene } from "./scene";
+import type { Run } from "./store";
+
+const SPEEDS = [1, 2, 5, 10, 30];
+/** Other viewers follow in the browser at once; the kernel hears of it this often. */
+const SAVE_MS = 250;
+
+export class Scrubber {
+  readonly root: HTMLElement;
+  private readonly slider = h("input", {
+    type: "range",
+    min: 0,
+    max: 0,
+    step: 1,
+    value: 0,
+    "data-testid": "scrubber",
+    "aria-label": "Frame",
+  });
+  private readonly play = button("▶", "Play", { class: "fsw-icon", "aria-label": "Play" });
+  private readonly back = button("‹", "One frame back (,)", {
+    class: "fsw-icon",
+    "aria-label": "Back",
+  });
+  private readonly forth = button("›", "One frame on (.)", {
+    class: "fsw-icon",
+    "aria-label": "Forward",
+  });
+  private readonly live = button("Live", "Follow the newest frame", { class: "fsw-live" });
+  private readonly speed = h(
+    "select",
+    { "aria-label": "Speed", title: "Frames a second" },
+    ...SPEEDS.map((rate) => h("option", { value: rate }, `${rate}/s`)),
+  );
+  private readonly where = h("output", { class: "fsw-where" });
+  private timer: ReturnType<typeof setInterval> | undefined;
+  private saving: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly model: Model,
+    private readonly run: () => Run | undefined,
+    cleanup: Cleanup,
+  ) {
+    this.speed.value = "5";
+    this.root = h(
+      "div",
+      { class: "fsw-scrubber", role: "group", "aria-label": "Time" },
+      this.play,
+      this.back,
+      this.slider,
+      this.forth,
+      this.where,
+      this.speed,
+      this.live,
+    );
+    cleanup.on(this.slider, "input", () => {
+      this.stop();
+      this.go(this.slider.valueAsNumber);
+    });
+    cleanup.on(this.play, "click", () => (this.timer === undefined ? this.start() : this.stop()));
+    cleanup.on(this.back, "click", () => this.step(-1));
+    cleanup.on(this.forth, "click", () => this.step(1));
+    cleanup.on(this.speed, "change", () => {
+      if (this.timer === undefined) return;
+      this.stop();
+      this.start();
+    });
+    cleanup.on(this.live, "click", () => {
+      this.stop();
+      assign(this.model, "shown", -1);
+    });
+    cleanup.on<KeyboardEvent>(this.root, "keydown", (event) => {
+      if (event.key === "," || event.key === ".") this.step(event.key === "," ? -1 : 1);
+      else if (event.key === " " && event.target === this.slider) this.play.click();
+      else return;
+      event.preventDefault();
+    });
+    // Another run, or back to live from elsewhere: nothing is left to play.
+    cleanup.add(
+      listen(model, {
+        "change:run": () => this.stop(),
+        "change:shown": () => {
+          if (number(this.model, "shown", -1) < 0) this.stop();
+        },
+      }),
+    );
+    cleanup.add(() => {
+      this.stop();
+      clearTimeout(this.saving);
+    });
+  }
+
+  get following(): boolean {
+    return number(this.model, "shown", -1) < 0;
+  }
+
+  /** Look at the frame in this place; the newest one that was reached by hand stays put. */
+  go(index: number): void {
+    const frame = this.run()?.frames[index];
+    if (frame) this.goTo(frame.seq);
+  }
+
+  goTo(seq: number): void {
+    this.model.set("shown", seq);
+    if (this.saving !== undefined) return;
+    this.saving = setTimeout(() => {
+      this.saving = undefined;
+      this.model.save_changes();
+    }, SAVE_MS);
+  }
+
+  draw({ run, index, frame }: Scene): void {
+    attribute(this.slider, "max", run.frames.length - 1);
+    if (this.slider.valueAsNumber !== index) this.slider.value = String(index);
+    const text = `epoch ${Number(frame.epoch.toFixed(2))}`;
+    setText(this.where, `${text} · frame ${index + 1}/${run.frames.length}`);
+    attribute(this.slider, "aria-valuetext", text);
+    attribute(this.live, "aria-pressed", String(this.following));
+    this.back.disabled = index === 0;
+    this.forth.disabled = index >= run.frames.length - 1;
+  }
+
+  private place(): number {
+    const run = this.run();
+    if (!run) return 0;
+    return this.following ? run.frames.length - 1 : indexOf(run, number(this.model, "shown"));
+  }
+
+  private step(by: number): void {
+    this.stop();
+    this.go(this.place() + by);
+  }
+
+  private start(): void {
+    const run = this.run();
+    if (!run) return;
+    if (this.place() >= run.frames.length - 1) this.go(0);
+    this.label("❚❚", "Stop playing");
+    this.timer = setInterval(() => {
+      const next = this.place() + 1;
+      if (next < (this.run()?.frames.length ?? 0)) this.go(next);
+      else this.stop();
+    }, 1000 / Number(this.speed.value));
+  }
+
+  private stop(): void {
+    if (this.timer === undefined) return;
+    clearInterval(this.timer);
+    this.timer = undefined;
+    this.label("▶", "Play");
+  }
+
+  private label(sign: string, name: string): void {
+    setText(this.play, sign);
+    attribute(this.play, "aria-label", name);
+    attribute(this.play, "title", name);
+  }
+}

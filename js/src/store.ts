@@ -1,0 +1,233 @@
+// The frames of every run that this model has sent, and what of them to ask for again.
+
+import { type Buffer, listen, type Model, number, text } from "./model";
+import {
+  copyBody,
+  decodeFrame,
+  decodeRun,
+  type Frame,
+  type FrameHeader,
+  type RunHeader,
+  type RunInfo,
+  type Unpacked,
+  unpack,
+} from "./wire";
+
+/** A frame that is announced but does not come within this time is asked for again. */
+const PATIENCE_MS = 1000;
+/** Without any answer it stops asking: there is no kernel behind a saved notebook. */
+const MAX_TRIES = 30;
+
+export interface Run {
+  id: string;
+  info: RunInfo;
+  frames: Frame[];
+  /** The next sequence number expected. */
+  next: number;
+}
+
+export type Change = "frames" | "run" | "file";
+
+export interface FileMessage {
+  name: string;
+  mime: string;
+  body: ArrayBuffer;
+}
+
+export class Store {
+  readonly runs = new Map<string, Run>();
+  readonly client = Math.random().toString(36).slice(2, 10);
+  /** Resolves when a packed recording, if there is one, has been read. */
+  readonly ready: Promise<void>;
+  private readonly listeners = new Set<(change: Change, file?: FileMessage) => void>();
+  private readonly stopListening: () => void;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private heard = 0;
+  private tries = 0;
+  private readonly asked = new Map<string, number>();
+  private closed = false;
+
+  constructor(private readonly model: Model) {
+    this.stopListening = listen(model, {
+      "msg:custom": (content, buffers) =>
+        this.receive(content as Message, (buffers as Buffer[] | undefined) ?? []),
+      "change:num_frames": () => this.watch(),
+      "change:run": () => {
+        this.emit("run");
+        this.watch();
+      },
+      "change:_packed": () => void this.readPacked(),
+    });
+    this.ready = this.readPacked().then(() => {
+      if (!this.closed && text(model, "run")) this.sync(text(model, "run"));
+    });
+  }
+
+  /** The run in progress, or the newest that has a frame: what there is to look at. */
+  get current(): Run | undefined {
+    const run = this.runs.get(text(this.model, "run"));
+    if (run?.frames.length) return run;
+    let newest = run;
+    for (const other of this.runs.values()) if (other.frames.length) newest = other;
+    return newest;
+  }
+
+  subscribe(listener: (change: Change, file?: FileMessage) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Ask for the frames of a run that are not here yet. */
+  sync(run: string): void {
+    this.asked.set(run, Date.now());
+    this.send({ type: "sync", client: this.client, run, next: this.runs.get(run)?.next ?? 0 });
+  }
+
+  /** Fetch an older run, for the ghost, unless it is here. */
+  fetch(run: string): void {
+    if (!this.runs.get(run)?.frames.length) this.sync(run);
+  }
+
+  send(content: Record<string, unknown>): void {
+    try {
+      this.model.send?.(content);
+    } catch {
+      // No kernel: a saved notebook or an exported page shows what it holds.
+    }
+  }
+
+  close(): void {
+    this.closed = true;
+    clearTimeout(this.timer);
+    this.stopListening();
+    this.listeners.clear();
+    this.runs.clear();
+  }
+
+  private emit(change: Change, file?: FileMessage): void {
+    for (const listener of [...this.listeners]) listener(change, file);
+  }
+
+  private async readPacked(): Promise<void> {
+    const block = this.model.get("_packed") as Buffer | null | undefined;
+    if (!block || block.byteLength === 0) return;
+    let unpacked: Unpacked;
+    try {
+      unpacked = await unpack(block);
+    } catch (error) {
+      console.warn("fswidget: the saved recording cannot be read", error);
+      return;
+    }
+    if (this.closed) return;
+    const { run, info, frames } = unpacked;
+    if (this.runs.get(run)?.frames.length) return;
+    // What is saved may be thinned, so a kernel that is there is asked for all of it: next stays 0.
+    this.runs.set(run, { id: run, info, frames, next: 0 });
+    this.emit("frames");
+  }
+
+  private receive(message: Message, buffers: Buffer[]): void {
+    this.heard = Date.now();
+    this.tries = 0;
+    if (message?.type === "run") {
+      if (!this.runs.has(message.run)) {
+        const info = decodeRun(message.info, copyBody(buffers[0]));
+        this.runs.set(message.run, { id: message.run, info, frames: [], next: 0 });
+      }
+      this.emit("run");
+    } else if (message?.type === "frames") {
+      this.receiveFrames(message, buffers);
+    } else if (message?.type === "file") {
+      const { name, mime } = message;
+      this.emit("file", { name, mime, body: copyBody(buffers[0]) });
+    }
+  }
+
+  private receiveFrames(message: FramesMessage, buffers: Buffer[]): void {
+    const run = this.runs.get(message.run);
+    if (!run) {
+      this.syncSoon(message.run);
+      return;
+    }
+    const body = copyBody(buffers[0]);
+    let gap = false;
+    for (const header of message.frames) {
+      if (header.seq < run.next) continue; // here already: a second view asked too
+      if (header.previous >= run.next) {
+        gap = true;
+        break;
+      }
+      insert(run.frames, decodeFrame(header, body));
+      run.next = header.seq + 1;
+    }
+    this.send({ type: "ack", client: this.client, run: run.id, next: run.next });
+    if (gap) this.syncSoon(run.id);
+    this.emit("frames");
+    this.watch();
+  }
+
+  /** Ask again, but not while the answer to the last request may be on its way. */
+  private syncSoon(run: string): void {
+    if (Date.now() - (this.asked.get(run) ?? 0) >= PATIENCE_MS) this.sync(run);
+    else this.watch();
+  }
+
+  /** See to it that an announced frame that never came is asked for. */
+  private watch(): void {
+    if (this.timer !== undefined || this.closed) return;
+    if (!this.behind()) return;
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      if (!this.behind()) return;
+      if (Date.now() - this.heard >= PATIENCE_MS) this.syncSoon(text(this.model, "run"));
+      if (++this.tries < MAX_TRIES) this.watch();
+    }, PATIENCE_MS);
+  }
+
+  private behind(): boolean {
+    const run = text(this.model, "run");
+    return run !== "" && (this.runs.get(run)?.next ?? 0) < number(this.model, "num_frames");
+  }
+}
+
+/** Add a frame in order; one of the same number, out of a saved recording, gives way. */
+function insert(frames: Frame[], frame: Frame): void {
+  let at = frames.length;
+  while (at > 0 && (frames[at - 1] as Frame).seq > frame.seq) at--;
+  const replaces = at > 0 && (frames[at - 1] as Frame).seq === frame.seq;
+  frames.splice(replaces ? at - 1 : at, replaces ? 1 : 0, frame);
+}
+
+interface FramesMessage {
+  type: "frames";
+  run: string;
+  frames: FrameHeader[];
+}
+
+type Message =
+  | { type: "run"; run: string; info: RunHeader }
+  | FramesMessage
+  | { type: "file"; name: string; mime: string };
+
+// One store a model, shared by its views. A host may wrap the model anew for every view (anywidget
+// does), so what tells models apart is a value that each of them holds once: its copy of BokehJS.
+const stores = new WeakMap<object, { store: Store; users: number }>();
+
+/** The model's store, and what to call when it is no longer needed. */
+export function openStore(model: Model): { store: Store; close: () => void } {
+  const held = model.get("_bokehjs");
+  const key = typeof held === "object" && held !== null ? held : model;
+  const entry = stores.get(key) ?? { store: new Store(model), users: 0 };
+  stores.set(key, entry);
+  entry.users += 1;
+  let open = true;
+  const close = () => {
+    if (!open) return;
+    open = false;
+    entry.users -= 1;
+    if (entry.users > 0) return;
+    entry.store.close();
+    stores.delete(key);
+  };
+  return { store: entry.store, close };
+}

@@ -1,0 +1,315 @@
+// One view of a model: the panels, what the user has chosen, and when to draw.
+
+import { controls } from "./controls";
+import { attribute, button, Cleanup, h, setText } from "./dom";
+import {
+  assign,
+  type Buffer,
+  flag,
+  json,
+  listen,
+  type Model,
+  number,
+  type Progress,
+  text,
+} from "./model";
+import type { Host, Panel } from "./panel";
+import { CumulativePanel } from "./panels/cumulative";
+import { ExtremesPanel } from "./panels/extremes";
+import { HistoryPanel } from "./panels/history";
+import { LayersPanel } from "./panels/layers";
+import { ProjectionsPanel } from "./panels/projections";
+import { SpectrumPanel } from "./panels/spectrum";
+import { RegimeView } from "./regime";
+import { Runs } from "./runs";
+import { type Bokeh, loadBokeh } from "./runtime";
+import { download, saveMenu } from "./save";
+import { type Choices, frameAt, indexOf, type Scene, type Style } from "./scene";
+import { Scrubber } from "./scrubber";
+import type { Change, FileMessage, Store } from "./store";
+import { surroundingTheme, type Theme, watchTheme } from "./theme";
+import { presets, trainer } from "./trainer";
+import type { Frame } from "./wire";
+
+/** A screen reader hears of a new frame no more often than this. */
+const ANNOUNCE_MS = 2000;
+
+export class View {
+  private readonly cleanup = new Cleanup();
+  private readonly root = h("div", { class: "fswidget", "data-lm-suppress-shortcuts": "true" });
+  private readonly status = h("div", { class: "fsw-sr", role: "status", "data-testid": "status" });
+  private readonly problem = h("p", { class: "fsw-problem", role: "alert", hidden: true });
+  private readonly empty = h("p", { class: "fsw-empty" });
+  private readonly grid = h("div", { class: "fsw-grid" });
+  private readonly panels: Panel[];
+  private readonly layers: LayersPanel;
+  private readonly regime = new RegimeView();
+  private readonly runs: Runs;
+  private readonly scrubber: Scrubber;
+  private readonly figures: { figures: Record<string, unknown>; style: Style };
+  private choices: Choices = {
+    k: 0,
+    l: 1,
+    heldOut: false,
+    relative: true,
+    log: true,
+    errorBands: true,
+    scalars: ["low_rank_measure", "test_accuracy", "train_accuracy", "loss"],
+    selected: [],
+  };
+  private theme: Theme = "light";
+  private asked = 0;
+  private scene: Scene | null = null;
+  private announced = 0;
+  private announcing: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly model: Model,
+    private readonly store: Store,
+    el: HTMLElement,
+  ) {
+    const { cleanup } = this;
+    this.figures = json(model, "_figures", { figures: {}, style: {} as Style });
+    const host = this.host();
+    this.scrubber = new Scrubber(model, () => this.store.current, cleanup);
+    this.runs = new Runs(model, store, () => this.redraw(), cleanup);
+    this.layers = new LayersPanel(host);
+    this.panels = [
+      new SpectrumPanel(host),
+      new CumulativePanel(host),
+      new ProjectionsPanel(host),
+      new HistoryPanel(host),
+      new ExtremesPanel(host),
+      this.layers,
+    ];
+    for (const panel of this.panels) cleanup.add(() => panel.dispose());
+    this.layers.root.hidden = true;
+    this.build();
+    this.attend();
+    el.append(this.root);
+    this.restyle();
+    this.redraw();
+  }
+
+  dispose(): void {
+    cancelAnimationFrame(this.asked);
+    clearTimeout(this.announcing);
+    this.cleanup.run();
+    this.root.remove();
+  }
+
+  private host(): Host {
+    let bokeh: Promise<Bokeh> | undefined;
+    return {
+      model: this.model,
+      style: this.figures.style,
+      bokeh: () => (bokeh ??= loadBokeh(this.model.get("_bokehjs") as Buffer)),
+      figure: (name) => structuredClone(this.figures.figures[name]),
+      choose: (choices) => {
+        this.choices = { ...this.choices, ...choices };
+        this.redraw();
+      },
+      goTo: (seq) => this.scrubber.goTo(seq),
+      redraw: () => this.redraw(),
+      announce: (words) => this.announce(words),
+      fail: (error) => this.fail(error),
+    };
+  }
+
+  private command = (name: string, value?: unknown): void => {
+    this.store.send({
+      type: "command",
+      client: this.store.client,
+      name,
+      ...(value === undefined ? {} : { value }),
+    });
+  };
+
+  private build(): void {
+    const { model, cleanup, panels } = this;
+    const trainable = flag(model, "_can_train");
+    const captions = h("input", { type: "checkbox", checked: flag(model, "captions", true) });
+    cleanup.on(captions, "change", () => assign(model, "captions", captions.checked));
+    const showCaptions = () => {
+      captions.checked = flag(model, "captions", true);
+      this.root.classList.toggle("fsw-quiet", !captions.checked);
+    };
+    cleanup.add(listen(model, { "change:captions": showCaptions }));
+    showCaptions();
+    const save = saveMenu(
+      {
+        scene: () => this.scene,
+        panels,
+        command: this.command,
+        hasKernel: () => typeof model.send === "function",
+        fail: (error) => this.fail(error),
+      },
+      cleanup,
+    );
+    const reset = () => {
+      for (const panel of panels) panel.resetRanges();
+      this.runs.reset();
+    };
+    const axes = button("Fit axes", "Let the axes shrink to what is shown now");
+    cleanup.on(axes, "click", () => {
+      for (const panel of panels) panel.resetRanges();
+      this.redraw(true);
+    });
+    const side = h(
+      "div",
+      { class: "fsw-side" },
+      trainer(model, this.command, reset, cleanup),
+      trainable ? presets(model, this.command, cleanup) : null,
+      trainable ? controls(model, cleanup) : null,
+    );
+    this.grid.append(...panels.map((panel) => panel.root));
+    this.root.append(
+      this.problem,
+      h("div", { class: "fsw-top" }, this.regime.root, side),
+      h(
+        "div",
+        { class: "fsw-bar" },
+        this.scrubber.root,
+        h(
+          "div",
+          { class: "fsw-row" },
+          this.runs.root,
+          save,
+          axes,
+          h("label", { class: "fsw-inline" }, captions, "captions"),
+        ),
+      ),
+      this.runs.banner,
+      this.empty,
+      this.grid,
+      this.status,
+    );
+  }
+
+  private attend(): void {
+    const { model, cleanup, store } = this;
+    const redraw = () => this.redraw();
+    cleanup.add(store.subscribe((change, file) => this.received(change, file)));
+    cleanup.add(
+      listen(model, {
+        "change:shown": redraw,
+        "change:run": redraw,
+        "change:state": redraw,
+        "change:progress": redraw,
+        "change:theme": () => this.restyle(),
+      }),
+    );
+    cleanup.add(watchTheme(() => this.restyle()));
+    // The notebook's shortcuts (and VS Code's) must not fire while someone types or steps here.
+    cleanup.on(this.root, "keydown keyup keypress", (event) => event.stopPropagation());
+    cleanup.on<KeyboardEvent>(this.root, "keydown", (event) => {
+      if (event.key !== "Escape") return;
+      for (const open of this.root.querySelectorAll<HTMLDetailsElement>(
+        "details.fsw-details[open]",
+      )) {
+        open.open = false;
+        open.querySelector("summary")?.focus();
+      }
+    });
+  }
+
+  private received(change: Change, file?: FileMessage): void {
+    if (change === "file" && file) download(file.name, new Blob([file.body], { type: file.mime }));
+    else this.redraw();
+  }
+
+  private redraw(fresh = false): void {
+    if (fresh) this.scene = null;
+    if (this.asked || this.cleanup.done.signal.aborted) return;
+    this.asked = requestAnimationFrame(() => {
+      this.asked = 0;
+      this.draw();
+    });
+  }
+
+  private draw(): void {
+    const { model, root } = this;
+    const scene = this.compose();
+    this.scene = scene;
+    const state = text(model, "state", "finished");
+    attribute(root, "data-state", state);
+    this.empty.hidden = scene !== null;
+    if (!scene) {
+      const waiting =
+        state === "running" ? "Waiting for the first frame …" : "Nothing to show yet.";
+      setText(this.empty, flag(model, "_can_train") && state === "idle" ? "Press Start." : waiting);
+      return;
+    }
+    const { run, frame } = scene;
+    this.layers.root.hidden = run.info.layers.length === 0;
+    for (const panel of this.panels) {
+      if (panel.inSight && !panel.root.hidden) panel.draw(scene);
+    }
+    this.regime.draw(scene);
+    this.scrubber.draw(scene);
+    attribute(root, "data-run", run.id);
+    attribute(root, "data-frames", run.frames.length);
+    attribute(root, "data-drawn", frame.seq);
+    attribute(root, "data-live", String(this.scrubber.following));
+    this.announce(describe(frame));
+  }
+
+  private compose(): Scene | null {
+    const run = this.store.current;
+    if (!run?.frames.length) return null;
+    const shown = number(this.model, "shown", -1);
+    const index = shown < 0 ? run.frames.length - 1 : indexOf(run, shown);
+    const frame = run.frames[index] as Frame;
+    const ghost = this.runs.ghost(run.id);
+    const progress = (this.model.get("progress") ?? {}) as Progress;
+    const here = run.id === text(this.model, "run");
+    return {
+      run,
+      index,
+      frame,
+      ghost,
+      ghostFrame: ghost ? frameAt(ghost.run, frame.epoch) : null,
+      choices: this.choices,
+      theme: this.theme,
+      colors: this.figures.style.themes[this.theme],
+      epochs: (here && progress.epochs) || 0,
+    };
+  }
+
+  private restyle(): void {
+    const wanted = text(this.model, "theme", "auto");
+    this.theme = wanted === "light" || wanted === "dark" ? wanted : surroundingTheme();
+    attribute(this.root, "data-theme", this.theme);
+    for (const [role, color] of Object.entries(
+      this.figures.style.themes?.[this.theme]?.roles ?? {},
+    )) {
+      this.root.style.setProperty(`--fsw-${role.toLowerCase()}`, color);
+    }
+    this.redraw();
+  }
+
+  /** Say something to a screen reader: at most every two seconds, the newest only. */
+  private announce(words: string): void {
+    clearTimeout(this.announcing);
+    const wait = Math.max(0, this.announced + ANNOUNCE_MS - Date.now());
+    this.announcing = setTimeout(() => {
+      this.announced = Date.now();
+      setText(this.status, words);
+    }, wait);
+  }
+
+  private fail(error: unknown): void {
+    console.error(error);
+    this.problem.hidden = false;
+    setText(
+      this.problem,
+      `The figures cannot be drawn: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+}
+
+function describe({ epoch, labels, scalars }: Frame): string {
+  const measure = scalars.low_rank_measure;
+  const value = measure === undefined ? "" : `, D_LR ${measure.toFixed(2)}`;
+  return `Epoch ${Number(epoch.toFixed(1))}: regime ${labels.regime ?? "unknown"}${value}`;
+}
