@@ -138,7 +138,7 @@ def to_html(
         text = page(recording, title=title, theme=theme, captions=captions)
     if iframe:
         text = _IFRAME.format(title=_title(recording, title), page=html.escape(text))
-    return storage.write_whole(path, text.encode())
+    return storage.write_whole(path, text.encode(errors="replace"))
 
 
 def _embeddable(recording: Recording, theme: str, captions: bool) -> str:
