@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -84,22 +85,19 @@ def lightning_callback(probe: Watch, *, every_n_steps: int | None = None) -> Cal
     Raises
     ------
     ImportError
-        If neither ``lightning`` nor ``pytorch_lightning`` is installed.
+        If ``lightning`` is not installed.
     """
     try:
         from lightning.pytorch import Callback, LightningModule, Trainer
-    except ImportError:
-        try:
-            from pytorch_lightning import Callback, LightningModule, Trainer
-        except ImportError as error:
-            raise ImportError(
-                "lightning_callback: needs Lightning; install it with "
-                "`pip install 'fswidget[lightning]'`"
-            ) from error
+    except ImportError as error:
+        raise ImportError(
+            "lightning_callback: needs Lightning; install it with "
+            "`pip install 'fswidget[lightning]'`"
+        ) from error
 
     snapshots = _Snapshots(probe, every_n_steps)
 
-    class FeatureSpectrum(Callback):  # type: ignore[misc]
+    class FeatureSpectrum(Callback):
         """Feature spectra of a Lightning run."""
 
         def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -108,14 +106,18 @@ def lightning_callback(probe: Watch, *, every_n_steps: int | None = None) -> Cal
             self._take(trainer, trainer.current_epoch)
 
         def on_train_batch_end(
-            self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any
+            self,
+            trainer: Trainer,
+            module: LightningModule,
+            outputs: Any,
+            batch: Any,
+            batch_idx: int,
         ) -> None:
             loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
             if loss is not None:
                 snapshots.add_loss(loss)
             if every_n_steps is not None and trainer.global_step % every_n_steps == 0:
-                batches = max(1, trainer.num_training_batches)
-                within = (trainer.fit_loop.batch_idx + 1) / batches
+                within = (batch_idx + 1) / trainer.num_training_batches
                 self._take(trainer, trainer.current_epoch + within)
 
         def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -148,7 +150,7 @@ def transformers_callback(probe: Watch, *, every_n_steps: int | None = None) -> 
     -------
     transformers.TrainerCallback
         Stop in the view ends the run as ``control.should_training_stop`` does. ``loss`` is the
-        newest that the trainer logged. In a distributed run the first process alone measures.
+        mean of what the trainer logged since. In a distributed run the processes share the work.
 
     Raises
     ------
@@ -165,10 +167,12 @@ def transformers_callback(probe: Watch, *, every_n_steps: int | None = None) -> 
 
     snapshots = _Snapshots(probe, every_n_steps)
 
-    class FeatureSpectrum(TrainerCallback):  # type: ignore[misc]
+    class FeatureSpectrum(TrainerCallback):
         """Feature spectra of a Trainer's run."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if args.world_size > 1 and dist.is_initialized():
+                probe.share(dist.group.WORLD)
             self._take(state, control, kwargs)
 
         def on_log(
@@ -189,8 +193,6 @@ def transformers_callback(probe: Watch, *, every_n_steps: int | None = None) -> 
             snapshots.finish()
 
         def _take(self, state: Any, control: Any, kwargs: dict[str, Any]) -> None:
-            if not state.is_world_process_zero:
-                return
             scheduler = kwargs.get("lr_scheduler")
             lr = None if scheduler is None else float(scheduler.get_last_lr()[0])
             if not snapshots.take(float(state.epoch or 0), state.global_step, lr):

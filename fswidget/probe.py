@@ -6,9 +6,8 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,20 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fswidget import features as finder
-from fswidget.moments import FeatureMoments
+from fswidget import forward
+from fswidget.forward import Diverged as Diverged
+from fswidget.forward import Rows, Team
+from fswidget.moments import FeatureMoments, default_device
 from fswidget.recording import SCALARS, Frame, Recording, RunInfo
 from fswidget.samples import Array, Inputs, Samples, thumbnails
-from fswidget.spectrum import align
-
-if TYPE_CHECKING:
-    from fswidget.spectrum import Spectrum
+from fswidget.spectrum import Spectrum, align
 
 TASKS = ("cross_entropy", "squared_error")
 _NUM_BLOCKS = 8
-
-
-class Diverged(FloatingPointError):
-    """The network gave numbers that are not finite; the message says where."""
+# Sums of all jackknife blocks may take so much; beyond it there are no error bars (our choice).
+_MAX_BYTES = 1_000_000_000
 
 
 class Probe:
@@ -123,8 +120,8 @@ class Probe:
         self.errors = errors
         self.top = top
         self._device = None if device is None else torch.device(device)
-        # Features and outputs of the first frame, batch by batch.
-        self._first: list[tuple[Tensor, Tensor]] | None = None
+        # Features and outputs of the first frame.
+        self._first: tuple[Tensor, Tensor] | None = None
         self.share(group)
         self._bare = finder.unwrap(model)
         self._began = time.perf_counter()
@@ -175,9 +172,7 @@ class Probe:
         """Share the work with the processes of `group`, or with none; before the first frame."""
         if self._first is not None:
             raise RuntimeError("share: the first frame was taken; must be called before it")
-        self._group = group
-        self._rank = 0 if group is None else dist.get_rank(group)
-        self._world = 1 if group is None else dist.get_world_size(group)
+        self._team = Team(group)
 
     def snapshot(
         self, epoch: float | None = None, step: int | None = None, **scalars: float
@@ -210,7 +205,7 @@ class Probe:
         frame = self.frame(epoch, step, **scalars)
         # Counted here, because only the first of several processes records.
         self._last_epoch, self._taken = epoch, self._taken + 1
-        if self._rank == 0:
+        if self._team.rank == 0:
             self.recording.append(frame)
         return frame
 
@@ -218,9 +213,10 @@ class Probe:
         """Measure the network now; the frame is not appended to `recording`."""
         start = time.perf_counter()
         given = {name: _number(name, value) for name, value in scalars.items()}
-        with self._undisturbed():
+        bare = self._bare
+        with forward.undisturbed(bare, self.device), self._team.same_buffers(bare):
             frame = self._measure(epoch, step)
-        norm = sum(_squared_norm(parameter) for parameter in self._bare.parameters())
+        norm = sum(_squared_norm(parameter) for parameter in bare.parameters())
         now = time.perf_counter()
         measured = {
             **frame.scalars,
@@ -232,22 +228,23 @@ class Probe:
 
     def _measure(self, epoch: float, step: int) -> Frame:
         where = f"epoch {epoch:g}, step {step}"
-        seen = self._pass(self._probe, where, main=True)
-        first = self._first is None
-        if first:
-            self._first = seen.batches
-        spectrum = seen.moments.spectrum(
-            task=self.task,
-            errors=self.errors,
-            top=self.top,
-            start=None if self._previous is None else self._previous[0].eigenvectors,
-        )
-        moved = not (epoch == 0 and step == 0) if first else seen.outputs_moved
-        regime = spectrum.classify(outputs_moved=moved)
-        points = self._eigenfunctions(spectrum, seen.shown_features)
+        rows = self._run(self._probe, where, self.recording.info.layers)
+        change = _Coordinates(rows.features, self._team)
+        features = change(rows.features)
+        if self._first is None:
+            reference, moved = None, not (epoch == 0 and step == 0)
+            self._first = (features, rows.outputs)
+        else:
+            reference, moved = self._first[0], self._moved(rows.outputs, self._first[1])
+        moments = self._moments(features, rows, self._probe, reference, self.errors)
+        spectrum = self._spectrum(moments)
+        whole = dataclasses.replace(spectrum, num_features=self.num_features)
+        regime = whole.classify(outputs_moved=moved)
+        points = self._eigenfunctions(spectrum, self._shown(features, self._probe))
         rotation = self._rotation(spectrum, points)
         points = _turned(points, rotation)
         self._previous = (spectrum, points)
+        outputs = self._shown(rows.outputs, self._probe)
         arrays: dict[str, NDArray[Any] | None] = {
             "eigenvalues": spectrum.eigenvalues,
             "quality": spectrum.quality,
@@ -255,125 +252,125 @@ class Probe:
             "quality_error": spectrum.quality_error,
             "utilization_error": spectrum.utilization_error,
             "projections": points,
-            "predictions": self._probe.predictions(seen.shown_outputs),
+            "predictions": self._probe.predictions(outputs),
         }
-        scalars = _scalars(spectrum) | self._probe.score(seen.error, "train")
-        if self.errors:
+        scalars = _scalars(whole) | self._score(rows, self._probe, "train")
+        if moments.num_blocks > 1:
             scalars["regime_confidence"] = regime.confidence
-        if first:
+        if reference is None:
             scalars["kernel_drift"] = 0.0
         if self._held_out is not None:
-            held = self._pass(self._held_out, f"{where}, held-out samples", main=False)
-            quality, utilization = spectrum.held_out(held.moments)
-            scalars |= self._held_out.score(held.error, "test")
+            held = self._run(self._held_out, f"{where}, held-out samples")
+            features = change(held.features)
+            quality, utilization = spectrum.held_out(self._moments(features, held, self._held_out))
+            scalars |= self._score(held, self._held_out, "test")
             scalars["quality_total_held_out"] = float(quality[-1])
             scalars["used_features_held_out"] = _used(utilization, self.num_features)
-            points = self._eigenfunctions(spectrum, held.shown_features)
+            points = self._eigenfunctions(spectrum, self._shown(features, self._held_out))
             arrays["held_out_projections"] = _turned(points, rotation)
-        arrays |= self._measure_layers(seen)
+        arrays |= self._measure_layers(rows)
         labels = {
             "regime": regime.label,
             "evidence": regime.evidence,
             "solver": spectrum.solver,
         }
-        present = {name: value for name, value in arrays.items() if value is not None}
-        return Frame(epoch=epoch, step=step, scalars=scalars, labels=labels, arrays=present)
+        return Frame(
+            epoch=epoch,
+            step=step,
+            scalars=scalars,
+            labels=labels,
+            arrays={name: value for name, value in arrays.items() if value is not None},
+        )
 
     def _look(self, samples: Samples, layers: str | Sequence[str] | None) -> tuple[str, ...]:
         """Find the head by a pass over two samples; the names of the layers in forward order."""
-        batch = samples.batch(slice(0, 2), self.device, self._dtype)
-        with self._undisturbed():
+        device = self.device
+        pair = samples.first(2)
+        batch = next(pair.batches(2, device, forward.precision(self._bare)))
+        with forward.undisturbed(self._bare, device):
             self.head = finder.find_head(self._bare, *batch.args, **batch.kwargs)
             wanted = finder.resolve_layers(self._bare, layers)
-            with finder.capture(self._bare, self.head, wanted) as captured:
-                self._bare(*batch.args, **batch.kwargs)
+            rows = self._run(pair, "before the first frame", wanted)
         self.num_features = self.head.num_features
         self.num_outputs = self.head.num_outputs
-        if len(captured.outputs) != 2:
+        if len(rows.outputs) != 2:
             raise ValueError(
-                f"model: gives {len(captured.outputs)} rows of outputs for 2 samples; must be one "
-                "row a sample"
+                f"model: gives {len(rows.outputs)} rows of outputs for 2 samples; must be one row "
+                "a sample"
             )
         if self.task == "cross_entropy" and self.num_outputs < 2:
             raise ValueError(
                 "task='cross_entropy': a softmax over the model's one output is constant; must be "
                 "'squared_error' for this model"
             )
-        return tuple(captured.layers)
+        return tuple(rows.layers)
 
-    def _pass(self, samples: Samples, where: str, *, main: bool) -> _Seen:
-        """One pass over this process's part of the samples, and the sums over all processes."""
-        part, start = samples.part(self._rank, self._world)
-        layers = self.recording.info.layers if main else ()
-        first = self._first if main else None
-        seen: _Seen | None = None
-        with finder.capture(self._bare, self.head, layers) as captured:
-            for index, batch in enumerate(part.batches(self.batch_size, self.device, self._dtype)):
-                self._bare(*batch.args, **batch.kwargs)
-                features, outputs = captured.features, captured.outputs
-                _check_finite({**captured.layers, self.head.name: features}, outputs, where)
-                if seen is None:
-                    seen = self._start(samples, captured, start, main)
-                before = None if first is None else first[index]
-                reference = None if before is None else before[0]
-                seen.moments.update(features, outputs, batch.targets, reference)
-                for name, moments in seen.layers.items():
-                    moments.update(captured.layers[name], outputs, batch.targets)
-                seen.rows.append(torch.cat([features, outputs], 1)[batch.shown])
-                seen.sums[0] += samples.error(outputs, batch.targets)
-                if before is not None:
-                    seen.sums[1] += float((outputs - before[1]).square().sum())
-                    seen.sums[2] += float(before[1].square().sum())
-                elif main:
-                    seen.batches.append((features.clone(), outputs.clone()))
-        assert seen is not None
-        self._combine(seen, samples)
-        return seen
-
-    def _start(self, samples: Samples, captured: finder.Capture, start: int, main: bool) -> _Seen:
-        device = captured.features.device
-        outputs, targets = self.num_outputs, samples.num_targets
-        reference = self.num_features if main and self._first is not None else 0
-        blocks = _NUM_BLOCKS if main and self.errors else 1
-        return _Seen(
-            moments=FeatureMoments(
-                self.num_features,
-                outputs,
-                targets,
-                num_reference=reference,
-                num_blocks=blocks,
-                first_sample=start,
-                device=device,
-            ),
-            layers={
-                name: FeatureMoments(x.shape[1], outputs, targets, num_blocks=1, device=device)
-                for name, x in captured.layers.items()
-            },
-            num_features=self.num_features,
+    def _run(self, samples: Samples, where: str, layers: Sequence[str] = ()) -> Rows:
+        return forward.run(
+            self._bare,
+            self.head,
+            samples,
+            layers=layers,
+            batch_size=self.batch_size,
+            device=self.device,
+            team=self._team,
+            where=where,
         )
 
-    def _combine(self, seen: _Seen, samples: Samples) -> None:
-        seen.shown = torch.cat(seen.rows)
-        if self._world == 1:
-            return
-        seen.moments = seen.moments.all_reduce(self._group)
-        seen.layers = {k: moments.all_reduce(self._group) for k, moments in seen.layers.items()}
-        sums = torch.tensor(seen.sums, device=seen.shown.device)
-        dist.all_reduce(sums, group=self._group)
-        seen.sums = sums.tolist()
-        # all_gather wants equal shapes: pad, then cut.
-        parts = [samples.part(rank, self._world)[0] for rank in range(self._world)]
-        counts = [int(part.shown.sum()) for part in parts]
-        padded = seen.shown.new_zeros(max(counts), seen.shown.shape[1])
-        padded[: len(seen.shown)] = seen.shown
-        gathered = [torch.empty_like(padded) for _ in parts]
-        dist.all_gather(gathered, padded, group=self._group)
-        seen.shown = torch.cat([r[:count] for r, count in zip(gathered, counts, strict=True)])
+    def _moments(
+        self,
+        features: Tensor,
+        rows: Rows,
+        samples: Samples,
+        reference: Tensor | None = None,
+        errors: bool = False,
+    ) -> FeatureMoments:
+        """Moments over all processes."""
+        width, widest = features.shape[1], 0 if reference is None else reference.shape[1]
+        outputs, targets = self.num_outputs, samples.num_targets
+        nbytes = 8 * _NUM_BLOCKS * (width + widest + outputs + targets) ** 2
+        moments = FeatureMoments(
+            width,
+            outputs,
+            targets,
+            num_reference=widest,
+            num_blocks=_NUM_BLOCKS if errors and nbytes <= _MAX_BYTES else 1,
+            first_sample=rows.start,
+            device=features.device,
+        )
+        moments.update(features, rows.outputs, rows.targets, reference)
+        return moments if self._team.group is None else moments.all_reduce(self._team.group)
 
-    def _measure_layers(self, seen: _Seen) -> dict[str, NDArray[Any]]:
-        if not seen.layers:
+    def _spectrum(self, moments: FeatureMoments) -> Spectrum:
+        start = None if self._previous is None else self._previous[0].eigenvectors
+        if start is not None and len(start) != moments.num_features:
+            start = None
+        errors = moments.num_blocks > 1
+        return moments.spectrum(task=self.task, errors=errors, top=self.top, start=start)
+
+    def _shown(self, values: Tensor, samples: Samples) -> Tensor:
+        """The rows of the shown samples, of all processes."""
+        parts = [samples.part(rank, self._team.size)[0].shown for rank in range(self._team.size)]
+        mine = values[parts[self._team.rank].to(values.device)]
+        return self._team.gather(mine, [int(part.sum()) for part in parts])
+
+    def _score(self, rows: Rows, samples: Samples, prefix: str) -> dict[str, float]:
+        error = samples.error(rows.outputs, rows.targets)
+        return samples.score(self._team.sum([error], rows.outputs.device)[0], prefix)
+
+    def _moved(self, outputs: Tensor, first: Tensor) -> bool:
+        """Whether the outputs left those of the first frame by 0.1% of their size (our choice)."""
+        sums = [float((outputs - first).square().sum()), float(first.square().sum())]
+        change, size = self._team.sum(sums, outputs.device)
+        return change > 1e-6 * size
+
+    def _measure_layers(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        if not rows.layers:
             return {}
-        spectra = [moments.spectrum(task=self.task) for moments in seen.layers.values()]
+        spectra = []
+        for values in rows.layers.values():
+            features = _Coordinates(values, self._team)(values)
+            spectra.append(self._moments(features, rows, self._probe).spectrum(task=self.task))
         return {
             f"layer_{name}": np.array([getattr(spectrum, name) for spectrum in spectra])
             for name in ("low_rank_measure", "effective_rank", "used_features")
@@ -407,95 +404,38 @@ class Probe:
             )
         return self.num_outputs
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        kinds = (p.dtype for p in self._bare.parameters() if p.dtype.is_floating_point)
-        return next(kinds, torch.get_default_dtype())
 
-    @contextmanager
-    def _undisturbed(self) -> Iterator[None]:
-        """Eval mode without gradients or autocast; modes, random states and buffers come back."""
-        device = self.device
-        modes = [(module, module.training) for module in self._bare.modules()]
-        others = [device.index or 0] if device.type in ("cuda", "xpu") else []
-        with ExitStack() as stack:
-            kind = device.type if others else "cuda"
-            stack.enter_context(torch.random.fork_rng(devices=others, device_type=kind))
-            stack.enter_context(torch.no_grad())
-            stack.enter_context(torch.autocast(device.type, enabled=False))
-            if any(getattr(module, "_compiled_call_impl", None) for module, _ in modes):
-                # Compiled in place: run as written, or eval mode and our hooks would recompile it.
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
-            stack.enter_context(self._buffers_of_rank_0())
-            self._bare.eval()
-            try:
-                yield
-            finally:
-                for module, training in modes:
-                    module.training = training
+class _Coordinates:
+    """Features wider than the probe, in an orthonormal basis of what its samples span.
 
-    @contextmanager
-    def _buffers_of_rank_0(self) -> Iterator[None]:
-        """Between two steps the running statistics differ by process; the first one's count."""
-        if self._group is None:
-            yield
-            return
-        # .data: no version counter moves, so a backward pass under way is not spoiled.
-        kept = [(buffer, buffer.data.clone()) for buffer in self._bare.buffers()]
-        for buffer, _ in kept:
-            dist.broadcast(buffer.data, dist.get_global_rank(self._group, 0), group=self._group)
-        try:
-            yield
-        finally:
-            for buffer, value in kept:
-                buffer.data.copy_(value)
+    Inner products between samples stay, and with them every measure; what is diagonalised is n × n
+    and no longer p × p.
+    """
 
+    def __init__(self, features: Tensor, team: Team) -> None:
+        self._basis: Tensor | None = None
+        # The processes of a team would each find a basis of their own samples.
+        if len(features) < features.shape[1] and team.size == 1:
+            device = default_device(features.device)
+            self._basis = torch.linalg.qr(features.to(device, torch.float64).T).Q
 
-@dataclasses.dataclass
-class _Seen:
-    """What one pass over the samples leaves."""
-
-    moments: FeatureMoments
-    layers: dict[str, FeatureMoments]
-    num_features: int
-    #: Features and outputs of the shown samples side by side, by batch and then all together.
-    rows: list[Tensor] = dataclasses.field(default_factory=list)
-    shown: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(0, 0))
-    #: Total error, Σ‖f − f_first‖², Σ‖f_first‖².
-    sums: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0.0, 0.0])
-    batches: list[tuple[Tensor, Tensor]] = dataclasses.field(default_factory=list)
-
-    @property
-    def shown_features(self) -> Tensor:
-        return self.shown[:, : self.num_features]
-
-    @property
-    def shown_outputs(self) -> Tensor:
-        return self.shown[:, self.num_features :]
-
-    @property
-    def error(self) -> float:
-        return self.sums[0]
-
-    @property
-    def outputs_moved(self) -> bool:
-        """Whether the outputs left those of the first frame by 0.1% of their size (our choice)."""
-        return self.sums[1] > 1e-6 * self.sums[2]
-
-
-def _check_finite(layers: Mapping[str, Tensor], outputs: Tensor, where: str) -> None:
-    for name, values in {**layers, "": outputs}.items():
-        bad = int((~values.isfinite()).any(1).sum())
-        if bad:
-            what = f"what enters {name!r} is" if name else "the outputs are"
-            raise Diverged(f"{where}: {what} not finite for {bad} of {len(values)} samples")
+    def __call__(self, features: Tensor) -> Tensor:
+        if self._basis is None:
+            return features
+        return features.to(self._basis) @ self._basis
 
 
 def _scalars(spectrum: Spectrum) -> dict[str, float]:
     found = {name: getattr(spectrum, name, None) for name in SCALARS}
     found |= {f"{name}_error": value for name, value in spectrum.errors.items()}
     found["quality_total"] = float(spectrum.quality[-1])
-    return {name: float(v) for name, v in found.items() if name in SCALARS and v is not None}
+    # NC1 is a matter of classes: a regression has none, which is not the same as NaN.
+    absent = () if spectrum.classification else ("nc1", "nc1_error")
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if name in SCALARS and name not in absent and value is not None
+    }
 
 
 def _turned(points: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float64]:

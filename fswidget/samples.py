@@ -27,7 +27,6 @@ class Batch:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     targets: Tensor
-    shown: Tensor
 
 
 @dataclass(frozen=True)
@@ -121,38 +120,38 @@ class Samples:
     def part(self, rank: int, world: int) -> tuple[Samples, int]:
         """The rank-th of `world` contiguous parts, and the number of its first sample."""
         start, stop = (len(self) * i // world for i in (rank, rank + 1))
-        if world == 1:
-            return self, 0
+        return (self if world == 1 else self._cut(start, stop)), start
+
+    def first(self, count: int) -> Samples:
+        """The first `count` samples."""
+        return self._cut(0, count)
+
+    def _cut(self, start: int, stop: int) -> Samples:
         take = slice(start, stop)
-        part = replace(
+        return replace(
             self,
             args=tuple(array[take] for array in self.args),
             kwargs={k: v[take] if _is_array(v) else v for k, v in self.kwargs.items()},
             targets=self.targets[take],
             shown=self.shown[take],
         )
-        return part, start
 
-    def batch(self, take: slice, device: torch.device, dtype: torch.dtype) -> Batch:
-        """Samples `take`, floating-point inputs in the model's `dtype`."""
+    def batches(self, size: int, device: torch.device, dtype: torch.dtype) -> Iterator[Batch]:
+        """The samples in order, on `device`, floating-point inputs in the model's `dtype`."""
 
-        def ready(value: Any) -> Any:
+        def ready(value: Any, take: slice) -> Any:
             if not _is_array(value):
                 return value
             kind = dtype if value.is_floating_point() else None
             return value[take].to(device=device, dtype=kind)
 
-        return Batch(
-            args=tuple(map(ready, self.args)),
-            kwargs={name: ready(value) for name, value in self.kwargs.items()},
-            targets=self.targets[take].to(device),
-            shown=self.shown[take],
-        )
-
-    def batches(self, size: int, device: torch.device, dtype: torch.dtype) -> Iterator[Batch]:
-        """The samples in order."""
         for start in range(0, len(self), size):
-            yield self.batch(slice(start, start + size), device, dtype)
+            take = slice(start, start + size)
+            yield Batch(
+                args=tuple(ready(value, take) for value in self.args),
+                kwargs={name: ready(value, take) for name, value in self.kwargs.items()},
+                targets=self.targets[take].to(device),
+            )
 
     def error(self, outputs: Tensor, targets: Tensor) -> float:
         """Number of wrong predictions, or the sum of squared residuals for a regression."""

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import torch
-import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -111,7 +109,7 @@ class Watch(Probe):
             raise
         if viewer is not None:
             viewer.push()
-        if self._everyone(self._stop_asked()):
+        if self._team.follow(self._stop_asked(), self.device):
             self._finish("finished", "Stopped.")
             raise StopTraining(f"Training stopped from the view after epoch {frame.epoch:g}.")
         return frame
@@ -175,13 +173,6 @@ class Watch(Probe):
                 viewer.pack()
                 viewer.state = "paused"
             time.sleep(0.05)
-
-    def _everyone(self, flag: bool) -> bool:
-        if self._group is None:
-            return flag
-        answer = torch.tensor([flag], dtype=torch.uint8, device=self.device)
-        dist.broadcast(answer, dist.get_global_rank(self._group, 0), group=self._group)
-        return bool(answer)
 
     def _finish(self, state: str, message: str) -> None:
         if self._viewer is not None:
