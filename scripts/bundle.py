@@ -24,7 +24,8 @@ def build(target_name: str, version: str) -> None:
             "or newer (nodejs.org, or on Debian and Ubuntu `apt install nodejs npm`) and install "
             "again, or install a wheel of fswidget, which holds the front end ready built."
         )
-    run(["npm", "ci"], cwd="js")
+    if not Path("js/node_modules").is_dir():
+        run(["npm", "ci"], cwd="js")
     run(["npm", "run", "build"], cwd="js")
 
 
