@@ -130,8 +130,8 @@ class Config:
     label_pixels: bool = _knob(
         False,
         "Label in pixels",
-        "Writes the label into the first pixels of each training picture: a shortcut that a rich "
-        "network takes, and that is missing at test time.",
+        "Writes the label into the first row of each training picture, and a random one into test "
+        "pictures: a shortcut that a rich network takes and that then misleads it.",
     )
     target_scale: float = _knob(
         1.0,

@@ -162,7 +162,11 @@ def load(config: Config, device: torch.device | str = "cpu") -> Data:
     images = None
     if source.kind == "image":
         if config.label_pixels:
-            inputs = write_labels(inputs, targets)
+            classes = len(source.class_names or ())
+            # At test time the row misleads: it holds a class drawn at random.
+            random = torch.randint(classes, (test_size,), generator=generator)
+            inputs = write_labels(inputs, targets, classes)
+            test_inputs = write_labels(test_inputs, random, classes)
         images = _pictures(inputs[:probe_size])
         inputs, test_inputs = _standardise(inputs / 255, test_inputs / 255, (0, 2, 3))
     elif source.kind == "vector":
@@ -216,11 +220,16 @@ def shuffle_labels(targets: Tensor, share: float, generator: torch.Generator) ->
     return noisy
 
 
-def write_labels(images: Tensor, labels: Tensor) -> Tensor:
-    """Pictures (uint8, n × c × h × w) whose first row starts with the one-hot label in white."""
+def write_labels(images: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Pictures (uint8, n × c × h × w) whose first row is the one-hot label, in white on black.
+
+    The row is divided into as many equal parts as there are classes.
+    """
+    part = images.shape[-1] // num_classes
+    columns = labels[:, None] * part + torch.arange(part)
     written = images.clone()
-    written[:, :, 0, : int(labels.max()) + 1] = 0
-    written[torch.arange(len(labels)), :, 0, labels] = 255
+    written[:, :, 0] = 0
+    written[torch.arange(len(labels))[:, None], :, 0, columns] = 255
     return written
 
 

@@ -79,11 +79,25 @@ def test_label_noise_keeps_the_counts() -> None:
 
 
 def test_labels_are_written_in_the_first_row() -> None:
-    images = torch.full((3, 1, 12, 12), 7, dtype=torch.uint8)
-    written = data.write_labels(images, torch.tensor([0, 2, 1]))
-    assert written[:, 0, 0, :3].tolist() == [[255, 0, 0], [0, 0, 255], [0, 255, 0]]
+    images = torch.full((3, 1, 7, 7), 5, dtype=torch.uint8)
+    written = data.write_labels(images, torch.tensor([0, 2, 1]), 3)
+    lit = (written[:, 0, 0] == 255).int().tolist()
+    assert lit == [[1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 0], [0, 0, 1, 1, 0, 0, 0]]
     assert torch.equal(written[:, :, 1:], images[:, :, 1:])
-    assert int(images[0, 0, 0, 0]) == 7
+    assert int(images[0, 0, 0, 0]) == 5
+
+
+@needs_files
+def test_written_labels_mislead_at_test_time() -> None:
+    assert ROOT is not None
+    config = Config(dataset="mnist", root=ROOT, train_size=500, label_pixels=True)
+    loaded = data.load(config)
+    for inputs, targets, share in (
+        (loaded.inputs, loaded.targets, 1.0),
+        (loaded.test_inputs, loaded.test_targets, 0.1),
+    ):
+        read = inputs[:, 0, 0].argmax(1) // 2
+        assert float((read == targets).float().mean()) == pytest.approx(share, abs=0.05)
 
 
 def test_augmentation_is_a_crop_and_a_flip_of_each_sample() -> None:
