@@ -290,7 +290,7 @@ class Probe:
         with forward.undisturbed(self._bare, device):
             self.head = finder.find_head(self._bare, *batch.args, **batch.kwargs)
             wanted = finder.resolve_layers(self._bare, layers)
-            rows = self._run(pair, "before the first frame", wanted)
+            rows = self._run(pair, "before the first frame", wanted, Team())
         self.num_features = self.head.num_features
         self.num_outputs = self.head.num_outputs
         if len(rows.outputs) != 2:
@@ -305,7 +305,13 @@ class Probe:
             )
         return tuple(rows.layers)
 
-    def _run(self, samples: Samples, where: str, layers: Sequence[str] = ()) -> Rows:
+    def _run(
+        self,
+        samples: Samples,
+        where: str,
+        layers: Sequence[str] = (),
+        team: Team | None = None,
+    ) -> Rows:
         return forward.run(
             self._bare,
             self.head,
@@ -313,7 +319,7 @@ class Probe:
             layers=layers,
             batch_size=self.batch_size,
             device=self.device,
-            team=self._team,
+            team=team or self._team,
             where=where,
         )
 

@@ -1,0 +1,95 @@
+"""Two processes of a DistributedDataParallel job give the frames of one."""
+
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+import fswidget as fs
+from fswidget.watching import StopTraining
+
+C = 3
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 12), nn.Tanh(), nn.Linear(12, C)
+    )
+
+
+def data(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.arange(n) % C
+    return torch.randn(n, 5, generator=generator) + targets[:, None], targets
+
+
+def record(model: nn.Module, rank: int = 0) -> fs.Recording:
+    # 61 samples and 31 held out do not divide by two; nor do the points shown.
+    probe = fs.watch(
+        model, *data(61, 1), held_out=data(31, 2), layers=["3"], num_shown=33, batch_size=7
+    )
+    probe.snapshot()
+    bare = getattr(model, "module", model)
+    with torch.no_grad():
+        for parameter in bare.parameters():
+            parameter.add_(0.3 * torch.ones_like(parameter).cumsum(0).sin())
+        # Running statistics of one process count, as in the next step of a real job.
+        bare[1].running_mean.add_(0.5 if rank == 0 else -7.0)
+    held = [buffer.clone() for buffer in bare.buffers()]
+    frame = probe.snapshot(epoch=1, step=10, loss=0.5)
+    assert all(torch.equal(a, b) for a, b in zip(held, bare.buffers(), strict=True))
+    assert frame.scalars["loss"] == 0.5
+    return probe.recording
+
+
+class Stopping:
+    """A viewer in which Stop was pressed."""
+
+    def __init__(self) -> None:
+        self.commands = deque(["stop"])
+        self.state = self.message = ""
+
+    def push(self) -> None: ...
+    def pack(self) -> None: ...
+
+
+def work(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    rendezvous = f"file://{folder}/rendezvous"
+    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+    model = DistributedDataParallel(network())
+    recording = record(model, rank)
+    assert len(recording) == (2 if rank == 0 else 0)
+    if rank == 0:
+        recording.save(Path(folder, "recording.npz"))
+    probe = fs.watch(model, *data(20, 3))
+    if rank == 0:
+        probe._viewer = Stopping()  # type: ignore[assignment]
+    with pytest.raises(StopTraining):
+        probe.snapshot()
+    Path(folder, f"{rank} stopped").touch()
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_the_same_frames_as_one(tmp_path: Path) -> None:
+    mp.spawn(work, (str(tmp_path),), nprocs=2)
+    alone, shared = record(network()), fs.load(tmp_path / "recording.npz")
+    assert len(shared) == 2
+    np.testing.assert_array_equal(shared.info.labels, alone.info.labels)
+    for one, two in zip(alone, shared, strict=True):
+        assert dict(one.labels) == dict(two.labels)
+        assert one.scalars.keys() == two.scalars.keys()
+        for name in one.scalars.keys() - {"seconds", "analysis_seconds"}:
+            assert two.scalars[name] == pytest.approx(one.scalars[name], rel=1e-4, abs=1e-6), name
+        assert one.arrays.keys() == two.arrays.keys()
+        for name, array in one.arrays.items():
+            np.testing.assert_allclose(two.arrays[name], array, rtol=2e-3, atol=2e-4, err_msg=name)
+    assert (tmp_path / "0 stopped").exists()
+    assert (tmp_path / "1 stopped").exists()
