@@ -127,11 +127,7 @@ def to_html(
     _check_flag("iframe", iframe)
     if fragment and iframe:
         raise ValueError("fragment=True, iframe=True: an iframe holds a whole page, so choose one")
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path={path!r}: must be a str or a path")
-    path = Path(path)
-    if not path.suffix:
-        path = path.with_suffix(".html")
+    path = storage.target(path, ".html")
     if fragment:
         text = _embeddable(recording, theme, captions)
     else:

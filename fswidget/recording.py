@@ -6,10 +6,12 @@ together with its `RunInfo`, all that does not change while the run goes on. Nei
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
@@ -83,13 +85,20 @@ class Frame:
     arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        arrays = {}
-        for name, value in self.arrays.items():
-            # A copy: a caller's buffer that is reused must not change a frame afterwards.
-            array = np.array(value, dtype=np.float32, order="C")
-            array.setflags(write=False)
-            arrays[name] = array
-        scalars = {name: float(value) for name, value in self.scalars.items()}
+        if not isinstance(self.epoch, Real) or not 0 <= self.epoch < math.inf:
+            raise ValueError(f"epoch={self.epoch!r}: must be a finite number ≥ 0")
+        if not isinstance(self.step, Integral) or self.step < 0:
+            raise ValueError(f"step={self.step!r}: must be an integer ≥ 0")
+        scalars: dict[str, float] = {}
+        for name, scalar in self.scalars.items():
+            try:
+                scalars[name] = float(scalar)
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"scalars[{name!r}]={scalar!r}: must be a number") from error
+        for name, label in self.labels.items():
+            if not isinstance(label, str):
+                raise TypeError(f"labels[{name!r}]={label!r}: must be a str")
+        arrays = {name: _frozen(f"arrays[{name!r}]", array) for name, array in self.arrays.items()}
         object.__setattr__(self, "scalars", MappingProxyType(scalars))
         object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
         object.__setattr__(self, "arrays", MappingProxyType(arrays))
@@ -166,6 +175,34 @@ class RunInfo:
     layers: tuple[str, ...] = ()
     title: str = ""
 
+    def __post_init__(self) -> None:
+        # What cannot be saved must be refused now, not when hours of training are to be kept.
+        object.__setattr__(self, "config", _json("config", self.config))
+        if self.task not in ("cross_entropy", "squared_error"):
+            raise ValueError(f"task={self.task!r}: must be cross_entropy or squared_error")
+        for name in ("num_features", "num_outputs"):
+            if not isinstance(getattr(self, name), Integral) or getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be an integer ≥ 1")
+        for name in ("class_names", "layers"):
+            words = tuple(getattr(self, name))
+            if not all(isinstance(word, str) for word in words):
+                raise TypeError(f"{name}={words!r}: must be names")
+            object.__setattr__(self, name, words)
+        if not isinstance(self.title, str):
+            raise TypeError(f"title={self.title!r}: must be a str")
+        object.__setattr__(self, "labels", _frozen("labels", self.labels, ndim=1))
+        if self.held_out_labels is not None:
+            held_out = _frozen("held_out_labels", self.held_out_labels, ndim=1)
+            object.__setattr__(self, "held_out_labels", held_out)
+        if self.thumbnails is not None:
+            pictures = np.asarray(self.thumbnails)
+            grey_or_rgb = pictures.ndim == 3 or (pictures.ndim == 4 and pictures.shape[3] == 3)
+            if pictures.dtype != np.uint8 or not grey_or_rgb or len(pictures) != len(self.labels):
+                raise ValueError(
+                    f"thumbnails: {pictures.dtype} of shape {pictures.shape}, must be uint8 of "
+                    f"shape ({len(self.labels)}, h, w) or ({len(self.labels)}, h, w, 3)"
+                )
+
     def describe(self) -> dict[str, Any]:
         """Everything but the arrays, as JSON types."""
         return {
@@ -204,6 +241,29 @@ class RunInfo:
         )
 
 
+def _frozen(name: str, values: object, ndim: int | None = None) -> NDArray[np.float32]:
+    """A read-only copy: a caller's buffer that is reused must not change what was recorded."""
+    try:
+        array = np.array(values, dtype=np.float32, order="C")
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}={values!r}: must be an array of numbers") from error
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name}: of shape {array.shape}, must have {ndim} dimension")
+    array.setflags(write=False)
+    return array
+
+
+def _json(name: str, value: object) -> Any:
+    """A copy in JSON types; numpy's numbers become Python's."""
+    try:
+        text = json.dumps(value, allow_nan=False, default=lambda number: number.item())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TypeError(f"{name}={value!r}: must be JSON types, without NaN") from error
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name}={value!r}: must be a dict")
+    return json.loads(text)
+
+
 class Recording:
     """The frames of one run, in order.
 
@@ -223,7 +283,9 @@ class Recording:
     """
 
     def __init__(self, info: RunInfo, *, byte_budget: int | None = 256_000_000) -> None:
-        if byte_budget is not None and byte_budget <= 0:
+        if not isinstance(info, RunInfo):
+            raise TypeError(f"info={info!r}: must be a RunInfo")
+        if byte_budget is not None and not (isinstance(byte_budget, Real) and byte_budget > 0):
             raise ValueError(f"byte_budget={byte_budget!r}: must be positive, or None for no bound")
         self.info = info
         self.byte_budget = byte_budget
@@ -253,6 +315,8 @@ class Recording:
 
     def append(self, frame: Frame) -> int:
         """Add a frame at the end and return its sequence number."""
+        if not isinstance(frame, Frame):
+            raise TypeError(f"frame={frame!r}: must be a Frame")
         sequence = self.appended
         self._add(sequence, frame)
         if self.byte_budget is not None:
@@ -310,6 +374,8 @@ class Recording:
         IndexError
             If there is no such frame.
         """
+        if not isinstance(epoch, Real):
+            raise TypeError(f"epoch={epoch!r}: must be a number")
         frames = list(self)
         if not frames:
             raise IndexError(f"epoch={epoch!r}: the recording has no frames yet")

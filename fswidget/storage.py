@@ -28,10 +28,7 @@ FORMAT_VERSION = 1
 
 def save(recording: Recording, path: str | os.PathLike[str]) -> Path:
     """Write a recording to a file, whole or not at all; see `Recording.save`."""
-    path = Path(path)
-    if not path.suffix:
-        path = path.with_suffix(".npz")
-    return write_whole(path, to_bytes(recording))
+    return write_whole(target(path, ".npz"), to_bytes(recording))
 
 
 def to_bytes(recording: Recording) -> bytes:
@@ -80,10 +77,39 @@ def _members(recording: Recording) -> dict[str, NDArray[Any]]:
     return members
 
 
+def target(path: str | os.PathLike[str], suffix: str) -> Path:
+    """The file to write: `path`, with `suffix` where it has none."""
+    path = _path(path)
+    return path if path.suffix or not path.name else path.with_suffix(suffix)
+
+
+def _path(path: str | os.PathLike[str]) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path={path!r}: must be a str or a path")
+    return Path(path)
+
+
 def write_whole(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all, and return its path."""
+    """Write a file whole or not at all, and return its path.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be written; what was there is still there.
+    """
+    try:
+        _replace(path, content)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise type(error)(f"path={str(path)!r}: cannot be written ({reason})") from error
+    return path
+
+
+def _replace(path: Path, content: bytes) -> None:
+    if path.is_dir():
+        raise IsADirectoryError("a folder, not a file")
     # A name of its own and then a rename: a kill while writing leaves an older file untouched.
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=".fswidget-", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -97,7 +123,6 @@ def write_whole(path: Path, content: bytes) -> Path:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return path
 
 
 def load(path: str | os.PathLike[str]) -> Recording:
@@ -107,10 +132,14 @@ def load(path: str | os.PathLike[str]) -> Recording:
     ------
     FileNotFoundError
         If there is no such file.
+    IsADirectoryError
+        If it is a folder.
     ValueError
         If the file is damaged, is no recording, or was written by a newer version.
     """
-    path = Path(path)
+    path = _path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"path={str(path)!r}: a folder, not a file")
     if not path.is_file():
         raise FileNotFoundError(f"path={str(path)!r}: no such file")
     try:
@@ -152,6 +181,8 @@ def _unpack(meta: Mapping[str, Any], members: Mapping[str, NDArray[Any]]) -> Rec
     }
     recording = Recording(RunInfo.restore(meta["run"], run_arrays), byte_budget=meta["byte_budget"])
     count = len(members["sequence"])
+    if np.any(np.diff(members["sequence"]) <= 0):
+        raise ValueError("frames out of order")
     arrays: list[dict[str, NDArray[np.float32]]] = [{} for _ in range(count)]
     for name in meta["arrays"]:
         flat, start = members[f"frames.{name}"], 0

@@ -110,6 +110,9 @@ class Viewer(anywidget.AnyWidget):
             raise TypeError(
                 f"recording={recording!r}: must be a Recording, as fs.load and fs.record return"
             )
+        # ipywidgets would take any name in silence.
+        for name in traits.keys() - set(self.class_trait_names()):
+            raise TypeError(f"{name}={traits[name]!r}: {type(self).__name__} has no such argument")
         super().__init__(
             _bokehjs=bokehjs(),
             _figures=figures.layout_json(),
@@ -176,15 +179,14 @@ class Viewer(anywidget.AnyWidget):
             self._last_told = now
             self._tell(**traits)
 
-    def _receive(self, _: Any, content: dict[str, Any], __: list[memoryview]) -> None:
-        kind = content.get("type")
-        if kind == "ack":
-            self._stream.confirm(content.get("run", ""), int(content.get("next", 0)))
-        elif kind == "sync":
-            following = max(0, int(content.get("next", 0)))
-            self._stream.sync(self._recordings, content.get("run", ""), following)
-        elif kind == "command":
-            self._command(str(content.get("name")), content.get("value"))
+    def _receive(self, _: Any, content: Any, __: list[memoryview]) -> None:
+        match content:  # what has another form is ignored
+            case {"type": "ack", "run": str(run), "next": int(following)}:
+                self._stream.confirm(run, following)
+            case {"type": "sync", "run": str(run), "next": int(following)}:
+                self._stream.sync(self._recordings, run, max(0, following))
+            case {"type": "command", "name": str(name)}:
+                self._command(name, content.get("value"))
 
     def _command(self, name: str, value: Any) -> None:
         recording = self.recording

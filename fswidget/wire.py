@@ -29,9 +29,13 @@ MAGIC = b"FSW1"
 _DTYPES = {"float64": "<f8", "float32": "<f4", "int16": "<i2", "uint8": "|u1"}
 # Point clouds are drawn, not computed with: 16 bits a value, scaled per column, is 1/65000 of the
 # plot's height and halves the frame. The recording in the kernel keeps float32.
-_QUANTIZED = ("projections", "held_out_projections")
+_CLOUDS = ("projections", "held_out_projections")
+_CURVES = ("eigenvalues", "quality", "quality_error", "utilization", "utilization_error")
 _MISSING = -32768
 _LIMIT = 32767
+# A packed recording is looked at only, and noise in the last bits does not compress: 1/1023 of a
+# cloud's reach is less than a pixel.
+_ROUNDED_LIMIT = 1023
 
 
 def encode_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[list[dict[str, Any]], bytes]:
@@ -49,15 +53,32 @@ def encode_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[list[dict[str, An
     return layout, b"".join(parts)
 
 
-def quantize(values: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-    """Columns as 16-bit integers and the factor of each; NaN and infinities become −32768."""
+def quantize(
+    values: NDArray[np.float32], limit: int = _LIMIT, largest: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+    """Columns as whole numbers from −`limit` to `limit`, and the factor of each.
+
+    `limit` stands for `largest`, by default the largest magnitude in the column. NaN and infinities
+    become −32768.
+    """
     finite = np.isfinite(values)
+    scale = ((_largest(values) if largest is None else largest) / limit).astype(np.float32)
     # Through float64, or the largest value could round past the limit.
-    largest = np.max(np.abs(np.where(finite, values, 0.0)), axis=0, initial=0.0).astype(np.float64)
-    scale = (largest / _LIMIT).astype(np.float32)
     divisor = np.where(scale > 0, scale, 1).astype(np.float64)
-    steps = np.clip(np.rint(np.where(finite, values, 0.0) / divisor), -_LIMIT, _LIMIT)
+    steps = np.clip(np.rint(np.where(finite, values, 0.0) / divisor), -limit, limit)
     return np.where(finite, steps, _MISSING).astype(np.int16), scale
+
+
+def _largest(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    magnitude = np.abs(np.where(np.isfinite(values), values, 0.0))
+    return np.asarray(np.max(magnitude, axis=0, initial=0.0), np.float64)
+
+
+def round_curve(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values to 13 significant bits, 1/8000; NaN and infinities as they are."""
+    mantissa, exponent = np.frexp(values)
+    rounded: NDArray[np.float32] = np.ldexp(np.rint(mantissa * 8192) / 8192, exponent)
+    return rounded
 
 
 def encode_frame(frame: Frame, sequence: int, previous: int) -> tuple[dict[str, Any], bytes]:
@@ -72,15 +93,20 @@ def encode_frame(frame: Frame, sequence: int, previous: int) -> tuple[dict[str, 
         The number of the frame kept before it, −1 where it is the first: whoever holds an older one
         has missed something.
     """
-    arrays: dict[str, NDArray[Any]] = {
-        "scalars": np.array([frame.epoch, frame.step, *frame.scalars.values()], np.float64)
-    }
+    arrays: dict[str, NDArray[Any]] = {}
     for name, array in frame.arrays.items():
-        if name in _QUANTIZED:
+        if name in _CLOUDS:
             arrays[name], arrays[f"{name}:scale"] = quantize(array)
         else:
             arrays[name] = array
-    layout, body = encode_arrays(arrays)
+    return _frame(frame, sequence, previous, arrays)
+
+
+def _frame(
+    frame: Frame, sequence: int, previous: int, arrays: Mapping[str, NDArray[Any]]
+) -> tuple[dict[str, Any], bytes]:
+    scalars = np.array([frame.epoch, frame.step, *frame.scalars.values()], np.float64)
+    layout, body = encode_arrays({"scalars": scalars, **arrays})
     header = {
         "seq": sequence,
         "previous": previous,
@@ -173,15 +199,50 @@ def pack(recording: Recording, run: str) -> bytes:
 
     ``FSW1``, the length of the JSON header (uint32), the header, padding to a multiple of 8 bytes,
     the body. Offsets count from the start of the body.
+
+    Curves are rounded to 1/8000 of their values and clouds to 1/1023 of their reach, less than a
+    screen shows; scalars stay exact. An entry of a layout with ``"delta"`` holds the differences,
+    modulo 2^16, from the same array of the frame before: clouds move little, and halve.
     """
-    run_header, run_body = encode_run(recording.info)
-    frames, frame_body, _ = encode_frames(recording)
-    for header in frames:
-        header["offset"] += len(run_body)
-    header_json = json.dumps(
-        {"run": run, "info": run_header, "frames": frames}, allow_nan=False, separators=(",", ":")
+    run_header, body = encode_run(recording.info)
+    headers: list[dict[str, Any]] = []
+    parts, size = [body], len(body)
+    # One scale a column for all frames, or there would be no differences to take.
+    largest = {name: _common_largest(recording, name) for name in _CLOUDS}
+    before: dict[str, NDArray[np.int16]] = {}
+    previous = -1
+    for sequence, frame in recording.entries:
+        arrays: dict[str, NDArray[Any]] = {}
+        steps: dict[str, NDArray[np.int16]] = {}
+        for name, array in frame.arrays.items():
+            if name in _CLOUDS:
+                values, scale = quantize(array, _ROUNDED_LIMIT, largest[name])
+                if largest[name] is not None:
+                    steps[name] = values
+                arrays[name] = values - before[name] if name in before else values
+                arrays[f"{name}:scale"] = scale
+            else:
+                arrays[name] = round_curve(array) if name in _CURVES else array
+        header, body = _frame(frame, sequence, previous, arrays)
+        for entry in header["layout"]:
+            if entry["name"] in before:
+                entry["delta"] = True
+        headers.append({**header, "offset": size})
+        parts.append(body)
+        size += len(body)
+        before, previous = steps, sequence
+    text = json.dumps(
+        {"run": run, "info": run_header, "frames": headers}, allow_nan=False, separators=(",", ":")
     ).encode()
-    header_json += b" " * (-len(header_json) % 8)
-    block = MAGIC + struct.pack("<I", len(header_json)) + header_json + run_body + frame_body
+    text += b" " * (-len(text) % 8)
+    block = b"".join([MAGIC, struct.pack("<I", len(text)), text, *parts])
     # mtime=0: the same recording gives the same bytes.
     return gzip.compress(block, compresslevel=6, mtime=0)
+
+
+def _common_largest(recording: Recording, name: str) -> NDArray[np.float64] | None:
+    """The largest magnitude of each column over all frames; None where their shapes differ."""
+    clouds = [frame.arrays[name] for frame in recording if name in frame.arrays]
+    if len({cloud.shape for cloud in clouds}) != 1:
+        return None
+    return np.asarray(np.max([_largest(cloud) for cloud in clouds], axis=0), np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gzip
 import io
 import json
@@ -18,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from fswidget import wire
-from fswidget.recording import Recording
+from fswidget.recording import Frame, Recording
 from tests.synthetic import make_frame, make_recording
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden.json"
@@ -134,20 +135,84 @@ def test_headers_are_json_even_with_nan() -> None:
     json.dumps(header, allow_nan=False)
 
 
-def test_pack_is_repeatable_and_framed() -> None:
-    recording = make_recording(2)
-    packed = wire.pack(recording, "r")
-    assert packed == wire.pack(recording, "r")
+def unpack(packed: bytes) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]]:
+    """A second reader of packed recordings: the header, and the arrays of each frame."""
     block = gzip.decompress(packed)
     assert block[:4] == b"FSW1"
     (length,) = struct.unpack("<I", block[4:8])
     header = json.loads(block[8 : 8 + length])
     body = block[8 + length :]
+    frames: list[dict[str, np.ndarray]] = []
+    for frame in header["frames"]:
+        arrays = decode(frame, body)
+        for entry in frame["layout"]:
+            if entry.get("delta"):
+                arrays[entry["name"]] = arrays[entry["name"]] + frames[-1][entry["name"]]
+        frames.append(arrays)
+    np.testing.assert_array_equal(
+        decode(header["info"], body)["labels"], np.arange(len(frames[0]["predictions"])) % 4
+    )
+    return header, frames
+
+
+def assert_cloud(arrays: dict[str, np.ndarray], expected: np.ndarray, largest: np.ndarray) -> None:
+    steps = arrays["projections"]
+    np.testing.assert_array_equal(steps == -32768, ~np.isfinite(expected))
+    values = np.where(steps == -32768, np.nan, steps * arrays["projections:scale"])
+    wanted = np.where(np.isfinite(expected), expected, np.nan)
+    assert np.nanmax(np.abs(values - wanted) / largest) <= 0.51 / 1023
+
+
+def test_pack_rounds_curves_and_clouds_and_keeps_scalars() -> None:
+    recording = make_recording(6)
+    packed = wire.pack(recording, "r")
+    assert packed == wire.pack(recording, "r")
+    header, frames = unpack(packed)
     assert header["run"] == "r"
-    labels = decode(header["info"], body)["labels"]
-    np.testing.assert_array_equal(labels, recording.info.labels)
-    spectrum = decode(header["frames"][2], body)["eigenvalues"]
-    np.testing.assert_array_equal(spectrum, recording[2].eigenvalues)
+    largest = np.max([np.abs(frame.projections).max(axis=0) for frame in recording], axis=0)
+    for arrays, frame in zip(frames, recording, strict=True):
+        np.testing.assert_array_equal(arrays["scalars"][2:], list(frame.scalars.values()))
+        np.testing.assert_array_equal(arrays["predictions"], frame.arrays["predictions"])
+        np.testing.assert_allclose(arrays["eigenvalues"], frame.eigenvalues, rtol=1.25e-4)
+        assert_cloud(arrays, frame.projections, largest)
+
+
+def test_pack_keeps_clouds_that_come_and_go() -> None:
+    source = make_recording(5)
+    recording = Recording(source.info)
+    for index, frame in enumerate(source):
+        arrays = {name: np.array(array) for name, array in frame.arrays.items()}
+        arrays["projections"][index] = [np.nan, np.inf, -np.inf]
+        if index == 2:
+            del arrays["projections"]
+        recording.append(dataclasses.replace(frame, arrays=arrays))
+    _, frames = unpack(wire.pack(recording, "r"))
+    assert "projections" not in frames[2]
+    finite = [f.projections for f in recording if "projections" in f.arrays]
+    largest = np.max([np.nanmax(np.where(np.isfinite(c), abs(c), 0), axis=0) for c in finite], 0)
+    for arrays, frame in zip(frames, recording, strict=True):
+        if "projections" in frame.arrays:
+            assert_cloud(arrays, frame.projections, largest)
+
+
+def test_pack_takes_clouds_of_changing_shape() -> None:
+    recording = make_recording(1)
+    recording.append(make_frame(2, num_eigenfunctions=5))
+    header, frames = unpack(wire.pack(recording, "r"))
+    assert not any(entry.get("delta") for frame in header["frames"] for entry in frame["layout"])
+    for arrays, frame in zip(frames, recording, strict=True):
+        assert_cloud(arrays, frame.projections, np.abs(frame.projections).max(axis=0))
+
+
+def test_pack_of_slow_clouds_is_small() -> None:
+    random = np.random.default_rng(0)
+    cloud = random.normal(size=(1000, 8))
+    recording = Recording(make_recording(0).info)
+    for epoch in range(20):
+        cloud = cloud + 0.01 * random.normal(size=cloud.shape)
+        recording.append(Frame(epoch=epoch, step=epoch, scalars={}, arrays={"projections": cloud}))
+    bytes_a_frame = len(wire.pack(recording, "r")) / 20
+    assert bytes_a_frame < 0.55 * cloud.size * 2
 
 
 @pytest.mark.parametrize("shape", [(7, 4, 5), (1, 8, 8), (10, 8, 8, 3)])
