@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fswidget.config import Config
-from fswidget.recording import Recording, load
+from fswidget.recording import Recording
+from fswidget.storage import load
 
 SIZES = ("laptop", "full")
 
@@ -49,7 +50,7 @@ class Results(Mapping[str, "Sequence[Recording]"]):
         return len(self._recordings)
 
     def values_of(self, arm: str, name: str, step: int | None = None) -> NDArray[np.float64]:
-        """A scalar of the last frame, or the last up to `step`, shape (seeds,); NaN where absent."""
+        """A scalar at the end, or at most at `step`, shape (seeds,); NaN where absent."""
         frames = (
             [frame for frame in recording if step is None or frame.step <= step][-1]
             for recording in self[arm]
@@ -187,7 +188,13 @@ class Recipe:
             ``num_features``, ``regime``; None where nothing was measured.
         """
         results = self.results() if results is None else results
-        columns = ("arm", "reported", "seeds", "low_rank_measure", "low_rank_measure_spread")
+        columns: tuple[str, ...] = (
+            "arm",
+            "reported",
+            "seeds",
+            "low_rank_measure",
+            "low_rank_measure_spread",
+        )
         columns += ("test", "used_features", "num_features", "kernel_drift", "regime")
         table: dict[str, list[Any]] = {name: [] for name in columns}
         for label, arm in self.arms.items():
