@@ -1,6 +1,6 @@
 // Native inputs built from the specifications that the kernel sends, each bound to its trait.
 
-import { attribute, type Cleanup, format, h, setText } from "./dom";
+import { attribute, type Cleanup, format, h, hide, setText } from "./dom";
 import { assign, type ControlSpec, json, listen, type Model } from "./model";
 
 /** Steps of a logarithmic slider. */
@@ -116,7 +116,7 @@ class Control {
     const { input, spec } = this;
     const value = this.model.get(spec.name) ?? spec.value;
     if (input instanceof HTMLSelectElement) {
-      input.selectedIndex = (spec.choices ?? []).findIndex((choice) => choice === value);
+      input.selectedIndex = (spec.choices ?? []).indexOf(value as string | number | null);
     } else if (spec.kind === "checkbox") {
       input.checked = Boolean(value);
     } else if (spec.kind === "slider") {
@@ -162,8 +162,8 @@ export function controls(model: Model, cleanup: Cleanup): HTMLElement {
       known.set(spec.name, made);
       (spec.group === "main" ? main : advanced).append(made.root);
     }
-    root.hidden = specs.length === 0;
-    folded.hidden = advanced.children.length === 0;
+    hide(root, specs.length === 0);
+    hide(folded, advanced.children.length === 0);
   };
   update();
   cleanup.add(listen(model, { "change:_controls": update }));

@@ -29,6 +29,16 @@ export function setText(element: Element, value: string): void {
   if (element.textContent !== value) element.textContent = value;
 }
 
+/** Hide or show, and leave alone what is so already. */
+export function hide(element: HTMLElement, hidden: boolean): void {
+  if (element.hidden !== hidden) element.hidden = hidden;
+}
+
+/** Enable or disable, likewise. */
+export function disable(element: HTMLButtonElement, disabled: boolean): void {
+  if (element.disabled !== disabled) element.disabled = disabled;
+}
+
 /** Replace the options of a select, keeping the choice. */
 export function setOptions(select: HTMLSelectElement, options: [string, string][]): void {
   const wanted = JSON.stringify(options);

@@ -2,9 +2,8 @@
 // an index for every frame; this one looks at the points only while the pointer is there.
 
 import { className } from "./classes";
-import { type Cleanup, h, setText } from "./dom";
+import { type Cleanup, h, hide, setText } from "./dom";
 import type { Plot } from "./plot";
-import { drawThumbnails } from "./thumbnails";
 import type { RunInfo } from "./wire";
 
 /** How near the pointer must come, in pixels. */
@@ -78,8 +77,7 @@ export class HoverCard {
     const known = predicted !== undefined && !Number.isNaN(predicted);
     setText(this.prediction, known ? `predicted ${className(info, predicted)}` : "");
     setText(this.number, `sample ${at}`);
-    this.picture.hidden = !info.thumbnails;
-    drawThumbnails(this.picture, info, [at]);
+    hide(this.picture, !info.pictures?.draw(this.picture, [at], () => this.later()));
     const right = x + 190 > this.body.clientWidth;
     const below = y + 100 < this.body.clientHeight;
     this.root.style.transform =

@@ -2,6 +2,8 @@ import type { Model } from "./model";
 import { openStore } from "./store";
 import { View } from "./view";
 
+export { mount } from "./page";
+
 // anywidget gives a module two seconds from load to here and drops later messages: BokehJS waits
 // until a view is drawn.
 export default {

@@ -74,6 +74,14 @@ export abstract class Panel {
   /** Show a scene; called at most once an animation frame, and only in sight. */
   abstract draw(scene: Scene): void;
 
+  /** Put on screen what `draw` has prepared; a task later. */
+  paint(): void {}
+
+  /** Whether something is still to come before this panel shows its scene. */
+  get loading(): boolean {
+    return false;
+  }
+
   protected resized(_large: boolean): void {}
 
   /** Forget how far the axes have grown. */
@@ -92,7 +100,7 @@ export abstract class Panel {
 /** A panel around one Bokeh figure. */
 export abstract class FigurePanel extends Panel {
   protected current: Plot | null = null;
-  private loading: string | null = null;
+  private wanted: string | null = null;
   private styled = "";
   private disposed = false;
   protected abstract readonly roles: Roles;
@@ -113,8 +121,8 @@ export abstract class FigurePanel extends Panel {
 
   draw(scene: Scene): void {
     const name = this.figureName(scene);
-    if (this.loading !== name) {
-      this.loading = name;
+    if (this.wanted !== name) {
+      this.wanted = name;
       void this.embed(name);
     }
     const plot = this.current;
@@ -128,17 +136,25 @@ export abstract class FigurePanel extends Panel {
     });
   }
 
+  override paint(): void {
+    this.current?.paint();
+  }
+
+  override get loading(): boolean {
+    return this.current === null;
+  }
+
   private async embed(name: string): Promise<void> {
     try {
       const bokeh = await this.host.bokeh();
-      if (this.disposed || this.loading !== name) return;
+      if (this.disposed || this.wanted !== name) return;
       this.current?.dispose();
       this.current = null;
       const target = h("div", { class: "fsw-figure" });
       this.body.querySelector(":scope > .fsw-figure")?.remove();
       this.body.prepend(target);
       const plot = await Plot.create(bokeh, this.host.figure(name), target);
-      if (this.disposed || this.loading !== name) {
+      if (this.disposed || this.wanted !== name) {
         plot.dispose();
         target.remove();
         return;

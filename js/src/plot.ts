@@ -10,7 +10,7 @@ export type Roles = Record<string, [role: string, ...properties: string[]]>;
 export class Plot {
   private readonly keys = new Map<string, string>();
   private readonly models = new Map<string, HasProps>();
-  private held = 0;
+  private paused = false;
   private disposed = false;
 
   private constructor(
@@ -46,20 +46,21 @@ export class Plot {
     return this.find<DataSource>(name);
   }
 
-  /** Change sources and ranges with one repaint. Bokeh applies data in promises and asks for a
-   * paint after each; holding until they are through leaves one. */
+  /** Change sources and ranges, to be painted by `paint`. */
   update(change: () => void): void {
     if (this.disposed) return;
-    this.held += 1;
-    this.model.hold_render = true;
-    try {
-      change();
-    } finally {
-      setTimeout(() => {
-        this.held -= 1;
-        if (this.held === 0 && !this.disposed) this.model.hold_render = false;
-      });
-    }
+    if (!this.paused) this.view.pause();
+    this.paused = true;
+    change();
+  }
+
+  /** Paint what was changed, once. Bokeh applies data in promises and asks for a paint after each,
+   * so this must come in a later task than the change. */
+  paint(): void {
+    if (!this.paused || this.disposed) return;
+    this.paused = false;
+    this.view.unpause(true);
+    this.view.repaint();
   }
 
   /** Replace a source's data, unless `key` says that it is the same as last time. */

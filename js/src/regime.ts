@@ -1,6 +1,6 @@
 // The regime: where k95 stands between minimal and extended features, and the evidence in words.
 
-import { attribute, format, h, setText } from "./dom";
+import { attribute, format, h, hide, setText } from "./dom";
 import { minimal, type Scene } from "./scene";
 
 const TITLES: Record<string, [title: string, meaning: string]> = {
@@ -119,8 +119,8 @@ export class RegimeView {
     }
     const used = scalars.used_features;
     const known = used !== undefined && !Number.isNaN(used);
-    this.needle.hidden = !known;
-    this.whisker.hidden = !known;
+    hide(this.needle, !known);
+    hide(this.whisker, !known);
     attribute(this.gauge, "aria-valuemin", 1);
     attribute(this.gauge, "aria-valuemax", most);
     attribute(this.gauge, "aria-label", "Features in use, k95");
@@ -134,10 +134,10 @@ export class RegimeView {
     this.needle.style.left = `${place(used)}%`;
     const error = scalars.used_features_error ?? 0;
     const [from, to] = [place(used - error), place(used + error)];
-    this.whisker.hidden = !(error > 0);
+    hide(this.whisker, !(error > 0));
     this.whisker.style.left = `${from}%`;
     this.whisker.style.width = `${to - from}%`;
-    this.ghost.hidden = before === undefined || Number.isNaN(before);
+    hide(this.ghost, before === undefined || Number.isNaN(before));
     if (before !== undefined) this.ghost.style.left = `${place(before)}%`;
   }
 

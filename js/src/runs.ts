@@ -1,6 +1,6 @@
 // The runs of this session, and the one that stays behind as a ghost to compare with.
 
-import { attribute, button, type Cleanup, h, setText } from "./dom";
+import { attribute, button, type Cleanup, h, hide, setText } from "./dom";
 import { json, listen, type Model, type RunEntry, text } from "./model";
 import type { Ghost } from "./scene";
 import type { Store } from "./store";
@@ -89,7 +89,7 @@ export class Runs {
 
   private show(): void {
     const entries = json<RunEntry[]>(this.model, "_runs", []);
-    this.root.hidden = entries.length < 2;
+    hide(this.root, entries.length < 2);
     this.list.replaceChildren(
       ...entries.toReversed().map(({ run, label, changed, frames }) => {
         const current = run === this.current;
@@ -107,7 +107,7 @@ export class Runs {
         );
       }),
     );
-    this.banner.hidden = this.chosen === "" || this.chosen === this.current;
+    hide(this.banner, this.chosen === "" || this.chosen === this.current);
     setText(this.said, `Dash-dotted: ${this.label()}`);
     attribute(this.banner, "data-ghost", this.chosen || null);
   }

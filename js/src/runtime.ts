@@ -29,7 +29,9 @@ export interface PlotView {
     y_scale: Scale;
   };
   export(type: "png" | "svg" | "auto", hidpi?: boolean): { to_blob(): Promise<Blob> };
-  repainted: Signal;
+  pause(): void;
+  unpause(noRender: boolean): void;
+  repaint(): void;
 }
 export interface BokehDocument {
   roots(): HasProps[];
@@ -40,33 +42,44 @@ export interface Bokeh {
   embed: { embed_item(item: unknown, el: HTMLElement): Promise<ViewManager> };
   documents: BokehDocument[];
   set_log_level?(level: string): void;
+  loader?: Record<string, { InlineStyleSheet?: { prototype: InlineStyleSheet } } | undefined>;
+}
+interface InlineStyleSheet {
+  el: HTMLStyleElement;
+  _update(css: string): void;
 }
 export interface ViewManager {
   roots: PlotView[];
   clear(): void;
 }
 
-let bokeh: Promise<Bokeh> | undefined;
-
-/** BokehJS, kept to this module: evaluated once a page, and `window.Bokeh` stays as it is. */
+/** BokehJS, evaluated once a page; `window.Bokeh` stays as it is. Hosts evaluate this module once a
+ * widget and never forget it, so the promise lives on the page, under a symbol. */
 export function loadBokeh(bytes: Buffer): Promise<Bokeh> {
-  bokeh ??= gunzip(copyBody(bytes)).then(evaluate);
-  bokeh.catch(() => {
-    bokeh = undefined;
-  });
+  const page = globalThis as unknown as Record<symbol, Promise<Bokeh> | undefined>;
+  const key = Symbol.for(`fswidget.bokehjs:${bytes.byteLength}`);
+  let bokeh = page[key];
+  if (!bokeh) {
+    bokeh = gunzip(copyBody(bytes)).then(evaluate);
+    page[key] = bokeh;
+    bokeh.catch(() => {
+      delete page[key];
+    });
+  }
   return bokeh;
 }
 
-/** Styles as BokehJS sees them. It asks for a `--bk-*` override of every colour and width that it
- * paints, a fifth of the time a frame takes; no stylesheet here sets one. */
+/** Styles as BokehJS sees them, without their price. For every label it asks for the font size, and
+ * for every colour and width for a `--bk-*` override, and each question makes the browser bring all
+ * styles up to date: most of the time that a frame takes. The figures' font sizes are in pixels, and
+ * no stylesheet here sets an override. */
 function computedStyle(element: Element, pseudo?: string | null): CSSStyleDeclaration {
   const style = () => window.getComputedStyle(element, pseudo);
   return new Proxy({} as CSSStyleDeclaration, {
     get: (_, key) => {
-      if (key === "getPropertyValue") {
-        return (name: string) => (name.startsWith("--bk-") ? "" : style().getPropertyValue(name));
-      }
-      return Reflect.get(style(), key);
+      if (key === "fontSize") return "13px";
+      if (key !== "getPropertyValue") return Reflect.get(style(), key);
+      return (name: string) => (name.startsWith("--bk-") ? "" : style().getPropertyValue(name));
     },
   });
 }
@@ -78,5 +91,19 @@ function evaluate(source: ArrayBuffer): Bokeh {
   run.call(root, computedStyle, null);
   if (!root.Bokeh) throw new Error("BokehJS did not load");
   root.Bokeh.set_log_level?.("warn");
+  keepStyles(root.Bokeh);
   return root.Bokeh;
+}
+
+/** Every paint writes the place of every axis and curve into a <style> element of its own, for
+ * children in HTML that no figure here has, and each makes the browser resolve all styles again.
+ * Leave those out, and write of the others only what has changed. */
+function keepStyles(bokeh: Bokeh): void {
+  const sheet = bokeh.loader?.["@bokehjs/core/dom"]?.InlineStyleSheet?.prototype;
+  if (!sheet?._update) return; // another version of BokehJS: slower, and right all the same
+  const write = sheet._update;
+  sheet._update = function (css) {
+    if (this.el.dataset.css === "position" || this.el.textContent === css) return;
+    write.call(this, css);
+  };
 }

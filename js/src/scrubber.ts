@@ -1,6 +1,6 @@
 // Going through time: a slider over the frames, play, speed, single steps, and back to live.
 
-import { attribute, button, type Cleanup, h, setText } from "./dom";
+import { attribute, button, type Cleanup, disable, h, setText } from "./dom";
 import { assign, listen, type Model, number } from "./model";
 import { indexOf, type Scene } from "./scene";
 import type { Run } from "./store";
@@ -119,8 +119,8 @@ export class Scrubber {
     setText(this.where, `${text} · frame ${index + 1}/${run.frames.length}`);
     attribute(this.slider, "aria-valuetext", text);
     attribute(this.live, "aria-pressed", String(this.following));
-    this.back.disabled = index === 0;
-    this.forth.disabled = index >= run.frames.length - 1;
+    disable(this.back, index === 0);
+    disable(this.forth, index >= run.frames.length - 1);
   }
 
   private place(): number {

@@ -79,6 +79,7 @@ export class Store {
 
   /** Ask for the frames of a run that are not here yet. */
   sync(run: string): void {
+    if (!this.model.send) return;
     this.asked.set(run, Date.now());
     this.send({ type: "sync", client: this.client, run, next: this.runs.get(run)?.next ?? 0 });
   }
@@ -98,6 +99,7 @@ export class Store {
 
   close(): void {
     this.closed = true;
+    for (const { info } of this.runs.values()) info.pictures?.close();
     clearTimeout(this.timer);
     this.stopListening();
     this.listeners.clear();
@@ -174,7 +176,7 @@ export class Store {
 
   /** See to it that an announced frame that never came is asked for. */
   private watch(): void {
-    if (this.timer !== undefined || this.closed) return;
+    if (this.timer !== undefined || this.closed || !this.model.send) return;
     if (!this.behind()) return;
     this.timer = setTimeout(() => {
       this.timer = undefined;

@@ -1,6 +1,6 @@
 // Start, pause, resume, step, stop, reset; how far the run is, and what it says.
 
-import { attribute, button, type Cleanup, h, setText } from "./dom";
+import { attribute, button, type Cleanup, disable, h, hide, setText } from "./dom";
 import { flag, json, listen, type Model, type Preset, type Progress, text } from "./model";
 
 type Command = (name: string, value?: unknown) => void;
@@ -41,18 +41,18 @@ export function trainer(model: Model, command: Command, reset: () => void, clean
     const controls = trains || flag(model, "_can_control");
     const running = state === "running";
     const paused = state === "paused";
-    buttons.start.hidden = !trains || running || paused;
-    buttons.reset.hidden = !trains;
-    buttons.pause.hidden = !controls || !running;
-    buttons.resume.hidden = !controls || !paused;
-    buttons.step.hidden = !controls || !(trains || paused || running);
-    buttons.stop.hidden = !controls || !(running || paused);
-    buttons.step.disabled = running;
-    buttons.reset.disabled = state === "idle";
+    hide(buttons.start, !trains || running || paused);
+    hide(buttons.reset, !trains);
+    hide(buttons.pause, !controls || !running);
+    hide(buttons.resume, !controls || !paused);
+    hide(buttons.step, !controls || !(trains || paused || running));
+    hide(buttons.stop, !controls || !(running || paused));
+    disable(buttons.step, running);
+    disable(buttons.reset, state === "idle");
     const progress = (model.get("progress") ?? {}) as Progress;
     const { fraction = 0, epoch, epochs, seconds_left: left } = progress;
     bar.value = Number.isFinite(fraction) ? fraction : 0;
-    bar.hidden = !controls;
+    hide(bar, !controls);
     const parts = [
       epochs ? `epoch ${round(epoch ?? 0)} of ${epochs}` : "",
       running && typeof left === "number" && Number.isFinite(left) ? `${duration(left)} left` : "",
@@ -61,7 +61,7 @@ export function trainer(model: Model, command: Command, reset: () => void, clean
     setText(message, text(model, "message"));
     attribute(message, "data-state", state);
     setText(errorText, text(model, "error_text"));
-    error.hidden = !text(model, "error_text");
+    hide(error, !text(model, "error_text"));
   };
   cleanup.add(
     listen(model, {
@@ -105,11 +105,11 @@ export function presets(model: Model, command: Command, cleanup: Cleanup): HTMLE
   const describe = () => {
     const chosen = list().find(({ name }) => name === select.value);
     setText(help, chosen?.help ?? "");
-    run.disabled = !chosen;
+    disable(run, !chosen);
   };
   const update = () => {
     const presets = list();
-    root.hidden = presets.length === 0;
+    hide(root, presets.length === 0);
     const chosen = select.value;
     select.replaceChildren(
       h("option", { value: "" }, "choose …"),

@@ -1,7 +1,7 @@
 // One view of a model: the panels, what the user has chosen, and when to draw.
 
 import { controls } from "./controls";
-import { attribute, button, Cleanup, h, setText } from "./dom";
+import { attribute, button, Cleanup, h, hide, setText } from "./dom";
 import {
   assign,
   type Buffer,
@@ -60,6 +60,7 @@ export class View {
   private theme: Theme = "light";
   private asked = 0;
   private scene: Scene | null = null;
+  private painting: ReturnType<typeof setTimeout> | undefined;
   private announced = 0;
   private announcing: ReturnType<typeof setTimeout> | undefined;
 
@@ -83,7 +84,7 @@ export class View {
       this.layers,
     ];
     for (const panel of this.panels) cleanup.add(() => panel.dispose());
-    this.layers.root.hidden = true;
+    hide(this.layers.root, true);
     this.build();
     this.attend();
     el.append(this.root);
@@ -93,6 +94,7 @@ export class View {
 
   dispose(): void {
     cancelAnimationFrame(this.asked);
+    clearTimeout(this.painting);
     clearTimeout(this.announcing);
     this.cleanup.run();
     this.root.remove();
@@ -233,7 +235,7 @@ export class View {
     this.scene = scene;
     const state = text(model, "state", "finished");
     attribute(root, "data-state", state);
-    this.empty.hidden = scene !== null;
+    hide(this.empty, scene !== null);
     if (!scene) {
       const waiting =
         state === "running" ? "Waiting for the first frame …" : "Nothing to show yet.";
@@ -241,17 +243,25 @@ export class View {
       return;
     }
     const { run, frame } = scene;
-    this.layers.root.hidden = run.info.layers.length === 0;
+    hide(this.layers.root, run.info.layers.length === 0);
     for (const panel of this.panels) {
       if (panel.inSight && !panel.root.hidden) panel.draw(scene);
     }
     this.regime.draw(scene);
     this.scrubber.draw(scene);
-    attribute(root, "data-run", run.id);
-    attribute(root, "data-frames", run.frames.length);
-    attribute(root, "data-drawn", frame.seq);
     attribute(root, "data-live", String(this.scrubber.following));
     this.announce(describe(frame));
+    clearTimeout(this.painting);
+    this.painting = setTimeout(() => this.paint(scene));
+  }
+
+  /** The second half of a draw, a task later: see `Plot.paint`. */
+  private paint({ run, frame }: Scene): void {
+    for (const panel of this.panels) panel.paint();
+    attribute(this.root, "data-run", run.id);
+    attribute(this.root, "data-frames", run.frames.length);
+    const waits = (panel: Panel) => panel.inSight && !panel.root.hidden && panel.loading;
+    if (!this.panels.some(waits)) attribute(this.root, "data-drawn", frame.seq);
   }
 
   private compose(): Scene | null {
@@ -300,7 +310,7 @@ export class View {
 
   private fail(error: unknown): void {
     console.error(error);
-    this.problem.hidden = false;
+    hide(this.problem, false);
     setText(
       this.problem,
       `The figures cannot be drawn: ${error instanceof Error ? error.message : error}`,

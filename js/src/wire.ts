@@ -1,6 +1,7 @@
 // How runs and frames travel: see fswidget/wire.py, whose layout this file reads.
 
 import { gunzip } from "./gunzip";
+import { Pictures } from "./pictures";
 
 export type NumberArray = Float64Array | Float32Array | Int16Array | Uint8Array;
 
@@ -9,6 +10,8 @@ export interface ArrayLayout {
   dtype: "float64" | "float32" | "int16" | "uint8";
   shape: number[];
   offset: number;
+  /** Holds differences from the same array of the frame before. */
+  delta?: boolean;
 }
 
 export interface FrameHeader {
@@ -31,6 +34,8 @@ export interface RunHeader {
   layers: string[];
   title: string;
   layout: ArrayLayout[];
+  /** Where the pictures of the samples are in the image file that is the array `sprite`. */
+  sprite?: { mime: string; columns: number; height: number; width: number };
 }
 
 export interface Frame {
@@ -55,7 +60,7 @@ export interface RunInfo {
   /** Class index of each shown sample, or its target value for a regression. */
   labels: Float32Array;
   heldOutLabels: Float32Array | null;
-  thumbnails: { data: Uint8Array; height: number; width: number; channels: number } | null;
+  pictures: Pictures | null;
 }
 
 const SIZES = { float64: 8, float32: 4, int16: 2, uint8: 1 } as const;
@@ -115,8 +120,8 @@ export function decodeFrame(header: FrameHeader, body: ArrayBuffer): Frame {
 
 export function decodeRun(header: RunHeader, body: ArrayBuffer, start = 0): RunInfo {
   const arrays = decodeArrays(header.layout, body, start);
-  const shape = header.layout.find(({ name }) => name === "thumbnails")?.shape;
-  const [, height = 0, width = 0, channels = 1] = shape ?? [];
+  const { sprite } = header;
+  const file = arrays.sprite as Uint8Array<ArrayBuffer> | undefined;
   return {
     config: header.config,
     task: header.task,
@@ -127,9 +132,7 @@ export function decodeRun(header: RunHeader, body: ArrayBuffer, start = 0): RunI
     title: header.title,
     labels: (arrays.labels as Float32Array | undefined) ?? new Float32Array(0),
     heldOutLabels: (arrays.held_out_labels as Float32Array | undefined) ?? null,
-    thumbnails: arrays.thumbnails
-      ? { data: arrays.thumbnails as Uint8Array, height, width, channels }
-      : null,
+    pictures: sprite && file ? new Pictures(sprite, new Blob([file], { type: sprite.mime })) : null,
   };
 }
 
@@ -162,9 +165,22 @@ export async function unpack(block: DataView | ArrayBuffer | ArrayBufferView): P
   const length = new DataView(raw).getUint32(4, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(raw, 8, length)));
   const body = raw.slice(8 + length);
-  return {
-    run: header.run,
-    info: decodeRun(header.info, body),
-    frames: (header.frames as FrameHeader[]).map((frame) => decodeFrame(frame, body)),
-  };
+  const headers = header.frames as FrameHeader[];
+  const frames = headers.map((frame) => decodeFrame(frame, body));
+  undoDifferences(headers, frames);
+  return { run: header.run, info: decodeRun(header.info, body), frames };
+}
+
+/** Clouds come as differences, modulo 2^16, from the frame before, which halves them. */
+function undoDifferences(headers: FrameHeader[], frames: Frame[]): void {
+  headers.forEach(({ layout }, index) => {
+    for (const { name, delta } of layout) {
+      const values = frames[index]?.arrays[name];
+      const before = frames[index - 1]?.arrays[name];
+      if (!delta || !values || !before) continue;
+      for (let at = 0; at < values.length; at++) {
+        values[at] = (values[at] as number) + (before[at] as number);
+      }
+    }
+  });
 }

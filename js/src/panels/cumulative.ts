@@ -1,4 +1,4 @@
-import { h, setText } from "../dom";
+import { h, hide, setText } from "../dom";
 import { FigurePanel, type Host, legendItem } from "../panel";
 import type { Plot } from "../plot";
 import { Range } from "../ranges";
@@ -77,6 +77,6 @@ export class CumulativePanel extends FigurePanel {
     const [low, high] = this.x.bounds;
     plot.range("x", [low, high * 1.1]);
     setText(this.used, used === undefined ? "" : `k95 = ${Math.round(used)}`);
-    this.ghostKey.hidden = !ghostFrame;
+    hide(this.ghostKey, !ghostFrame);
   }
 }

@@ -4,7 +4,6 @@ import { className } from "../classes";
 import { h, setOptions, setText } from "../dom";
 import { type Host, Panel } from "../panel";
 import type { Scene } from "../scene";
-import { drawThumbnails } from "../thumbnails";
 import { column, type RunInfo } from "../wire";
 
 /** Samples at each end. */
@@ -19,15 +18,14 @@ class Strip {
     this.root = h("div", { class: "fsw-strip" }, h("h4", {}, title), this.picture, this.names);
   }
 
-  show(info: RunInfo, samples: number[]): void {
-    this.picture.hidden = !info.thumbnails;
-    drawThumbnails(this.picture, info, samples);
+  show(info: RunInfo, samples: number[], later: () => void): void {
+    this.picture.hidden = !info.pictures?.draw(this.picture, samples, later);
     while (this.names.children.length < samples.length) this.names.append(h("li"));
     while (this.names.children.length > samples.length) this.names.lastChild?.remove();
     samples.forEach((sample, place) => {
       setText(this.names.children[place] as HTMLElement, className(info, info.labels[sample]));
     });
-    this.names.classList.toggle("fsw-pictured", info.thumbnails !== null);
+    this.names.classList.toggle("fsw-pictured", info.pictures !== null);
   }
 }
 
@@ -71,8 +69,12 @@ export class ExtremesPanel extends Panel {
     const values = column(frame, "projections", Number(this.which.value));
     if (!values) return;
     const { high, low } = extremes(values, COUNT);
-    this.highest.show(run.info, high);
-    this.lowest.show(run.info, low);
+    const later = () => {
+      this.drawn = "";
+      this.host.redraw();
+    };
+    this.highest.show(run.info, high, later);
+    this.lowest.show(run.info, low, later);
   }
 }
 

@@ -1,4 +1,4 @@
-import { attribute, h, setText } from "../dom";
+import { attribute, h, hide, setText } from "../dom";
 import { FigurePanel, type Host, legendItem } from "../panel";
 import type { Plot } from "../plot";
 import { Range } from "../ranges";
@@ -110,7 +110,7 @@ export class HistoryPanel extends FigurePanel {
     });
     plot.set("cursor", { location: frame.epoch });
     this.drawLegend(choices.scalars, colors.lines, frame);
-    this.ghostKey.hidden = !ghost;
+    hide(this.ghostKey, !ghost);
   }
 
   private keys = "";

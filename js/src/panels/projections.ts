@@ -1,5 +1,5 @@
 import { classColor, classMarker, isRegression, mapping, markers } from "../classes";
-import { attribute, button, h, setOptions, setText } from "../dom";
+import { attribute, button, h, hide, setOptions, setText } from "../dom";
 import { HoverCard, type Points } from "../hover";
 import { FigurePanel, type Host } from "../panel";
 import type { Plot } from "../plot";
@@ -53,6 +53,7 @@ export class ProjectionsPanel extends FigurePanel {
     });
     const { k, l } = this.axes;
     this.tools.append(k, "×", l, this.heldOutLabel, this.lasso, this.box, this.clear, this.count);
+    hide(this.clear, true);
     this.cleanup.on(k, "change", () => host.choose({ k: Number(k.value) }));
     this.cleanup.on(l, "change", () => host.choose({ l: Number(l.value) }));
     this.cleanup.on(this.heldOut, "change", () => host.choose({ heldOut: this.heldOut.checked }));
@@ -130,7 +131,7 @@ export class ProjectionsPanel extends FigurePanel {
       return { x, y, label: info.labels, marker: this.markers(info, info.labels) };
     });
     const labels = info.heldOutLabels;
-    this.heldOutLabel.hidden = !labels;
+    hide(this.heldOutLabel, !labels);
     plot.data("held_out", choices.heldOut && labels ? key : "none", () => {
       const x = choices.heldOut ? column(frame, "held_out_projections", k) : null;
       const y = column(frame, "held_out_projections", l);
@@ -195,7 +196,7 @@ export class ProjectionsPanel extends FigurePanel {
   private showSelection(indices: number[]): void {
     const { length } = indices;
     setText(this.count, length ? `${length} selected` : "");
-    this.clear.hidden = length === 0;
+    hide(this.clear, length === 0);
     this.host.choose({ selected: [...indices] });
   }
 

@@ -1,4 +1,4 @@
-import { h } from "../dom";
+import { h, hide } from "../dom";
 import { FigurePanel, type Host, legendItem } from "../panel";
 import type { Plot } from "../plot";
 import { Range } from "../ranges";
@@ -138,7 +138,7 @@ export class SpectrumPanel extends FigurePanel {
     const axis = (plot.model.left as { setv(a: object): void; axis_label: string }[])[0];
     const label = relative ? "relative eigenvalue ρₖ/ρ₁" : "eigenvalue ρₖ";
     if (axis && axis.axis_label !== label) axis.setv({ axis_label: label });
-    this.ghostKey.hidden = !ghostFrame;
+    hide(this.ghostKey, !ghostFrame);
     const outputs = minimal(run) === run.info.numOutputs ? "C" : "d + 1";
     (this.outputsKey.lastChild as Text).data = `${outputs} = ${minimal(run)}`;
   }
