@@ -1,0 +1,214 @@
+"""The exported page, opened from disk in a real browser with the network cut."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from fswidget.recording import Recording
+from tests.synthetic import make_recording
+
+from .widget import Widget
+
+EVIL = "<img src=x onerror='window.pwned = 1'></script><script>window.pwned = 2</script>"
+
+
+@pytest.fixture
+def recording() -> Recording:
+    return make_recording(6, num_features=64, num_shown=200, num_eigenfunctions=4, num_layers=3)
+
+
+@pytest.fixture
+def offline(new_page: Callable[..., Page]) -> Iterator[Page]:
+    """A page without network; at the end, nothing was asked for and nothing complained."""
+    page = new_page(height=1300, offline=True)
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(f"uncaught: {error.stack}"))
+    page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
+    page.on("request", lambda request: asked.append(request.url))
+    yield page
+    own = ("file:", "data:", "blob:", "about:")
+    assert [url for url in asked if not url.startswith(own)] == []
+    assert sum(url.startswith("file:") for url in asked) == 1
+    assert [line for line in said if not line.startswith("log: [bokeh")] == []
+
+
+def show(page: Page, file: Path, count: int = 1) -> list[Widget]:
+    """Open a file and wait for its widgets to be drawn."""
+    page.goto(file.as_uri())
+    widgets = [Widget(page, index) for index in range(count)]
+    for widget in widgets:
+        widget.root.scroll_into_view_if_needed()
+        widget.wait_drawn(0)
+    return widgets
+
+
+def test_time_hover_selection_and_theme(
+    offline: Page, recording: Recording, tmp_path: Path, artifacts: Path
+) -> None:
+    [widget] = show(offline, recording.to_html(tmp_path / "run"))
+    assert widget.says("state") == "finished"
+    assert widget.says("frames") == "7"
+    widget.wait_for("drawn", "6")
+    offline.screenshot(path=artifacts / "export-light.png", full_page=True)
+
+    panels = ("spectrum", "cumulative", "projections")
+    last = {name: widget.picture(name) for name in panels}
+    widget.scrub(2)
+    widget.wait_for("drawn", "2")
+    assert all(widget.picture(name) != last[name] for name in panels)
+    widget.scrub(6)
+    widget.wait_for("drawn", "6")
+
+    body = widget.panel("projections").locator(".fsw-body")
+    box = body.bounding_box()
+    assert box is not None
+    card = widget.root.get_by_test_id("hover-card")
+    places = [
+        (box["x"] + box["width"] * i / 20, box["y"] + box["height"] * j / 20)
+        for i in range(4, 20)
+        for j in range(1, 17)
+    ]
+    for x, y in places:
+        offline.mouse.move(x, y)
+        # The card follows at the next animation frame.
+        offline.evaluate("() => new Promise((done) => requestAnimationFrame(() => done()))")
+        if card.is_visible():
+            break
+    expect(card).to_contain_text("class ")
+    expect(card).to_contain_text("predicted class ")
+    offline.screenshot(path=artifacts / "export-hover.png", full_page=True)
+
+    widget.press("Box")
+    offline.mouse.move(*places[0])
+    offline.mouse.down()
+    offline.mouse.move(*places[100], steps=4)
+    offline.mouse.move(*places[-1], steps=4)
+    offline.mouse.up()
+    expect(widget.root.get_by_test_id("selection")).to_contain_text("selected")
+
+    offline.emulate_media(color_scheme="dark")
+    widget.wait_for("theme", "dark")
+    offline.screenshot(path=artifacts / "export-dark.png", full_page=True)
+
+
+def test_a_fixed_theme_stays_and_a_kernel_is_not_missed(
+    offline: Page, recording: Recording, tmp_path: Path
+) -> None:
+    offline.emulate_media(color_scheme="dark")
+    [widget] = show(offline, recording.to_html(tmp_path / "run", theme="light", title="A title"))
+    assert widget.says("theme") == "light"
+    assert offline.title() == "A title"
+    for name in ("Start", "Pause", "Recording (.npz)", "Page (.html)"):
+        assert not widget.button(name).is_visible()
+
+
+def test_what_the_page_saves_it_saves_alone(
+    offline: Page, recording: Recording, tmp_path: Path
+) -> None:
+    [widget] = show(offline, recording.to_html(tmp_path / "run"))
+    widget.root.get_by_text("Save", exact=True).click()
+    with offline.expect_download() as download:
+        widget.press("History (.csv)")
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert lines[0].startswith("epoch,step,loss")
+    assert len(lines) == 8
+
+
+def test_markup_in_names_does_nothing(
+    offline: Page, recording: Recording, tmp_path: Path, artifacts: Path
+) -> None:
+    info = dataclasses.replace(
+        recording.info, title=EVIL, class_names=(EVIL,) * 4, layers=(EVIL,) * 3
+    )
+    evil = Recording(info)
+    for frame in recording:
+        evil.append(dataclasses.replace(frame, labels={"regime": EVIL, "evidence": EVIL}))
+    [widget] = show(offline, evil.to_html(tmp_path / "run"))
+    widget.scrub(0)
+    widget.wait_for("drawn", "0")
+    for name in ("projections", "history", "layers"):
+        widget.panel(name)
+    widget.wait_for("drawn", "0")
+    assert offline.title() == EVIL
+    expect(widget.root).to_contain_text(EVIL)
+    assert offline.evaluate("window.pwned ?? null") is None
+    assert offline.locator("img").count() == 0
+    offline.screenshot(path=artifacts / "export-markup.png", full_page=True)
+
+
+def test_fragments_share_a_page_and_go_through_time_apart(
+    offline: Page, recording: Recording, tmp_path: Path
+) -> None:
+    parts = [
+        part.to_html(tmp_path / f"part{index}", fragment=True).read_text()
+        for index, part in enumerate((recording, recording[:4]))
+    ]
+    file = tmp_path / "blog.html"
+    file.write_text(
+        "<!doctype html><meta charset=utf-8><title>Blog</title><h1>One</h1>"
+        + "<p>and</p>".join(parts)
+    )
+    first, second = show(offline, file, count=2)
+    assert (first.says("frames"), second.says("frames")) == ("7", "4")
+    first.scrub(1)
+    first.wait_for("drawn", "1")
+    second.root.scroll_into_view_if_needed()
+    second.wait_for("drawn", "3")
+    assert second.says("live") == "true"
+    assert offline.evaluate("window.Bokeh ?? null") is None
+
+
+def test_iframe_runs_in_its_sandbox(offline: Page, recording: Recording, tmp_path: Path) -> None:
+    offline.goto(recording.to_html(tmp_path / "frame", iframe=True).as_uri())
+    root = offline.frame_locator("iframe").locator(".fswidget")
+    expect(root).to_have_attribute("data-drawn", "6", timeout=60_000)
+    root.get_by_test_id("scrubber").fill("3")
+    expect(root).to_have_attribute("data-drawn", "3")
+
+
+def test_the_page_itself_refuses_every_request(
+    new_page: Callable[..., Page], recording: Recording, tmp_path: Path
+) -> None:
+    hits: list[str] = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            hits.append(self.path)
+            self.send_response(200)
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        page = new_page()
+        ask = """(url) => fetch(url + "/fetch").then(() => "answered", () => "refused")"""
+        show_image = """(url) => new Promise((done) => {
+            const image = new Image();
+            image.onload = image.onerror = () => done();
+            image.src = url + "/image";
+        })"""
+        bare = tmp_path / "bare.html"
+        bare.write_text("<title>bare</title>")
+        page.goto(bare.as_uri())
+        assert page.evaluate(ask, url) == "answered"  # the listener would have heard it
+        hits.clear()
+        show(page, recording.to_html(tmp_path / "run"))
+        assert page.evaluate(ask, url) == "refused"
+        page.evaluate(show_image, url)
+        assert hits == []
+    finally:
+        server.shutdown()
