@@ -16,6 +16,8 @@ class Widget:
         self.page = page
         self.root = page.locator(".fswidget").nth(index)
         self.root.wait_for()
+        # What is out of sight is not drawn.
+        self.root.scroll_into_view_if_needed()
 
     def says(self, name: str) -> str:
         """The value of a ``data-`` attribute of the root."""
