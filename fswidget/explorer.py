@@ -181,12 +181,15 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
         str
             The state.
         """
-        with self._condition:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._is_settled() and (deadline is None or time.monotonic() < deadline):
+            left = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
             try:
-                self._condition.wait_for(self._is_settled, timeout)
+                with self._condition:
+                    # In slices: an interrupt does not reach a thread that blocks without end.
+                    self._condition.wait_for(self._is_settled, left)
             except KeyboardInterrupt:
                 self.stop()
-                self._condition.wait_for(self._is_settled)
         return str(self.state)
 
     def configure(self, **settings: Any) -> None:
@@ -195,7 +198,8 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
 
     def close(self) -> None:
         """End the run and close every view."""
-        self.stop()
+        if hasattr(self, "_condition"):  # not where the settings were refused
+            self.stop()
         super().close()
 
     # Wishes, and when they are granted.
@@ -215,6 +219,7 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
             self._wanted, self._quiet_from = config, time.monotonic() + quiet
             self._pausing, self._stepping = False, stepping
             self._stopping = self._clearing = False
+            self.error = None
             self._tell(state="running", message="", error_text="")
             self._condition.notify_all()
             if self._thread is None:
@@ -260,7 +265,6 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
             self._train(config)
 
     def _train(self, config: Config) -> None:
-        self.error = None
         try:
             training = self._training = Training(config, keep_going=self._keep_going)
             recording = self._enter(training, config)
@@ -326,7 +330,8 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
     def _progress(self) -> dict[str, Any]:
         if self._training is None:
             return {}
-        return dataclasses.asdict(self._training.progress)
+        progress = self._training.progress
+        return {**dataclasses.asdict(progress), "fraction": progress.fraction}
 
     # Settings.
 
