@@ -33,7 +33,7 @@ bench: setup $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks.front
 
 reproduce: $(VENV)/.demo $(BUNDLE)
-	$(BIN)/python -m fswidget.experiments
+	$(BIN)/python -m fswidget.reproduction
 
 setup: $(VENV)/.test $(BUNDLE)
 
