@@ -7,6 +7,8 @@ export class Range {
   constructor(
     private readonly log = false,
     private readonly least: readonly [number, number] | null = null,
+    /** Grow by whole decades, for an axis whose ticks would otherwise be few. */
+    private readonly decades = false,
   ) {}
 
   reset(): void {
@@ -17,8 +19,8 @@ export class Range {
   include(...values: number[]): this {
     for (const value of values) {
       if (!Number.isFinite(value) || (this.log && value <= 0)) continue;
-      if (value < this.low) this.low = roundOut(value, this.log, -1);
-      if (value > this.high) this.high = roundOut(value, this.log, 1);
+      if (value < this.low) this.low = this.round(value, -1);
+      if (value > this.high) this.high = this.round(value, 1);
     }
     return this;
   }
@@ -35,6 +37,10 @@ export class Range {
     return this.include(low, high);
   }
 
+  private round(value: number, direction: 1 | -1): number {
+    return roundOut(value, this.decades ? [1, 10] : this.log ? [1, 2, 5, 10] : LINEAR, direction);
+  }
+
   get bounds(): readonly [number, number] {
     const [least, most] = this.least ?? [this.low, this.high];
     const low = Math.min(this.low, least);
@@ -45,12 +51,13 @@ export class Range {
   }
 }
 
-/** The next round number outwards: 1, 2, 5 on a log axis, a tenth of the magnitude on a linear. */
-function roundOut(value: number, log: boolean, direction: 1 | -1): number {
+const LINEAR = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
+
+/** The next number outwards that is a step times a power of ten. */
+function roundOut(value: number, steps: number[], direction: 1 | -1): number {
   if (value === 0) return 0;
   const away = value > 0 === direction > 0;
   const magnitude = 10 ** Math.floor(Math.log10(Math.abs(value)));
-  const steps = log ? [1, 2, 5, 10] : [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
   const fraction = (Math.abs(value) / magnitude) * (away ? 1 - 1e-9 : 1 + 1e-9);
   const rounded = away
     ? (steps.find((step) => step >= fraction) ?? 10)

@@ -72,9 +72,10 @@ export class RegimeView {
     const sure = scalars.regime_confidence;
     setText(
       this.confidence,
-      sure === undefined || Number.isNaN(sure) ? "" : `${Math.round(100 * sure)}% sure`,
+      sure === undefined || Number.isNaN(sure) ? "" : `${Math.round(100 * sure)}% agreement`,
     );
-    this.confidence.title = "Share of jackknife replicates that agree on the regime";
+    this.confidence.title =
+      "Share of jackknife replicates (the measures with a part of the samples left out) that agree on the regime";
     setText(this.evidence, labels.evidence ?? "");
     this.drawGauge(run.info.numFeatures, minimal(run), scalars, ghostFrame?.scalars.used_features);
     const outputs = minimal(run) === run.info.numOutputs ? "C" : "d + 1";

@@ -29,7 +29,7 @@ export class Scrubber {
     class: "fsw-icon",
     "aria-label": "Forward",
   });
-  private readonly live = button("Live", "Follow the newest frame", { class: "fsw-live" });
+  private readonly live: HTMLButtonElement;
   private readonly speed = h(
     "select",
     { "aria-label": "Speed", title: "Frames a second" },
@@ -45,6 +45,10 @@ export class Scrubber {
     cleanup: Cleanup,
   ) {
     this.speed.value = "5";
+    // Without a kernel nothing more will come: the last frame is all there is to return to.
+    this.live = model.send
+      ? button("Live", "Follow the newest frame", { class: "fsw-live" })
+      : button("Last", "Go to the last frame");
     this.root = h(
       "div",
       { class: "fsw-scrubber", role: "group", "aria-label": "Time" },

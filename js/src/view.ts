@@ -48,8 +48,8 @@ export class View {
   private readonly scrubber: Scrubber;
   private readonly figures: { figures: Record<string, unknown>; style: Style };
   private choices: Choices = {
-    k: 0,
-    l: 1,
+    k: 1, // e1 is often nearly constant: the plane of the next two shows more
+    l: 2,
     heldOut: false,
     relative: true,
     log: true,
@@ -157,6 +157,7 @@ export class View {
       for (const panel of panels) panel.resetRanges();
       this.redraw(true);
     });
+    const steers = trainable || flag(model, "_can_control");
     const side = h(
       "div",
       { class: "fsw-side" },
@@ -167,7 +168,7 @@ export class View {
     this.grid.append(...panels.map((panel) => panel.root));
     this.root.append(
       this.problem,
-      h("div", { class: "fsw-top" }, this.regime.root, side),
+      h("div", { class: "fsw-top" }, this.regime.root, steers ? side : null),
       h(
         "div",
         { class: "fsw-bar" },

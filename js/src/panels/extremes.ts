@@ -1,7 +1,7 @@
 // What is eigenfunction k: the samples on which it is lowest and highest.
 
 import { className } from "../classes";
-import { h, setOptions, setText } from "../dom";
+import { attribute, h, setOptions, setText } from "../dom";
 import { type Host, Panel } from "../panel";
 import type { Scene } from "../scene";
 import { column, type RunInfo } from "../wire";
@@ -23,7 +23,10 @@ class Strip {
     while (this.names.children.length < samples.length) this.names.append(h("li"));
     while (this.names.children.length > samples.length) this.names.lastChild?.remove();
     samples.forEach((sample, place) => {
-      setText(this.names.children[place] as HTMLElement, className(info, info.labels[sample]));
+      const name = className(info, info.labels[sample]);
+      const item = this.names.children[place] as HTMLElement;
+      setText(item, name);
+      attribute(item, "title", name);
     });
     this.names.classList.toggle("fsw-pictured", info.pictures !== null);
   }

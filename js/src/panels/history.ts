@@ -6,8 +6,6 @@ import type { Scene } from "../scene";
 import type { Run } from "../store";
 import type { Frame } from "../wire";
 
-const SHORT: Record<string, string> = { TRANSITION: "…", UNTRAINED: "" };
-
 export class HistoryPanel extends FigurePanel {
   protected readonly roles = {
     "band:glyph": ["now", "fill_color"],
@@ -16,7 +14,7 @@ export class HistoryPanel extends FigurePanel {
   } satisfies FigurePanel["roles"];
   private readonly x = new Range(false, [0, 1]);
   private readonly left = new Range(false, [0, 1]);
-  private readonly right = new Range(true);
+  private readonly right = new Range(true, null, true);
   private readonly menu = h("div", { class: "fsw-menu", role: "group", "aria-label": "Curves" });
   private readonly ghostKey = legendItem("ghost", "dotdash", "before");
   private offered = "";
@@ -87,10 +85,15 @@ export class HistoryPanel extends FigurePanel {
     plot.range("right", this.right.bounds);
     plot.data("regimes", `${key}/${this.x.bounds[1]}`, () => {
       const spans = regimes(frames);
-      plot.data("regime_names", `${key}/names`, () => ({
-        x: spans.map(({ left }) => left),
-        y: spans.map(() => high + 0.03 * (high - low)),
-        text: spans.map(({ regime }) => SHORT[regime] ?? regime),
+      const { bbox } = plot.view.frame;
+      const pixels = (bbox.right - bbox.left) / this.x.bounds[1];
+      const named = spans.filter(
+        ({ left, right, regime }) => (right - left) * pixels > 9 * regime.length,
+      );
+      plot.data("regime_names", `${key}/${this.x.bounds[1]}`, () => ({
+        x: named.map(({ left }) => left),
+        y: named.map(() => high + 0.03 * (high - low)),
+        text: named.map(({ regime }) => (regime === "TRANSITION" ? "MF–EF" : regime)),
       }));
       return {
         left: spans.map((span) => span.left),

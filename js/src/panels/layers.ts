@@ -10,7 +10,7 @@ export class LayersPanel extends FigurePanel {
     "effective_rank:glyph": ["quality", "line_color"],
     "effective_rank:points": ["quality", "fill_color"],
   } satisfies FigurePanel["roles"];
-  private readonly right = new Range(true, [1, 10]);
+  private readonly right = new Range(true, [1, 10], true);
   private names = "";
 
   constructor(host: Host) {

@@ -169,7 +169,7 @@ export class ProjectionsPanel extends FigurePanel {
         { "aria-hidden": "true", style: `color: ${classColor(style, label)}` },
         GLYPHS[classMarker(style, label)],
       );
-      return h("span", { class: "fsw-key" }, shape, name);
+      return h("span", { class: "fsw-key", title: name }, shape, h("span", {}, name));
     });
     const more = info.classNames.length - NAMED;
     if (more > 0) names.push(h("span", { class: "fsw-key" }, `and ${more} more`));

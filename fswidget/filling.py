@@ -1,0 +1,272 @@
+"""The declared figures filled with one frame of a recording, for print."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from bokeh.models import BoxAnnotation, ColumnDataSource, Legend, LegendItem, Plot
+from numpy.typing import NDArray
+
+from fswidget import declarations
+from fswidget.palette import CLASS_COLORS, CLASS_MARKERS, COLORS, FLOOR, THEMES, VALUE_COLORS
+from fswidget.recording import Frame, Recording, RunInfo
+
+
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def _fill(plot: Plot, source: str, **columns: Any) -> None:
+    found = plot.select_one({"name": source})
+    found.data = {name: list(values) for name, values in columns.items()}
+
+
+def _span(plot: Plot, name: str, start: float, end: float) -> None:
+    found = plot.select_one({"name": f"range:{name}"})
+    found.start, found.end = float(start), float(end)
+
+
+def _legend(plot: Plot, *entries: tuple[str, str], location: str = "top_right") -> None:
+    items = [
+        LegendItem(label=label, renderers=[plot.select_one({"name": f"{name}:glyph"})])
+        for label, name in entries
+    ]
+    plot.add_layout(
+        Legend(
+            items=items,
+            location=location,
+            background_fill_alpha=0.8,
+            border_line_color=None,
+            label_text_font_size="12px",
+        )
+    )
+
+
+def _minimal(info: RunInfo) -> int:
+    """The number of used features up to which a run counts as minimal: C, or d + 1."""
+    classes = info.class_names or info.task == "cross_entropy"
+    return info.num_outputs if classes else info.num_outputs + 1
+
+
+def _decades(values: NDArray[Any], least: tuple[float, float]) -> tuple[float, float]:
+    known = values[np.isfinite(values) & (values > 0)]
+    low, high = (known.min(), known.max()) if known.size else least
+    return 10 ** np.floor(np.log10(low * 0.999)), 10 ** np.ceil(np.log10(high * 1.001))
+
+
+def _spectrum(recording: Recording, frame: Frame) -> Plot:
+    plot = declarations.spectrum()
+    low = 1.0
+    for name, shown in (("first", recording[0]), ("now", frame)):
+        values = shown.eigenvalues / shown.eigenvalues[0]
+        kept = values > FLOOR
+        k = np.arange(1, len(values) + 1)[kept]
+        _fill(plot, name, x=k, y=values[kept])
+        low = min(low, values[kept].min())
+    plot.select_one({"name": "outputs"}).location = _minimal(recording.info)
+    _span(plot, "x", 0.9, 1.2 * max(len(recording[0].eigenvalues), len(frame.eigenvalues)))
+    _span(plot, "y", low / 2, 1.6)
+    _legend(plot, ("this epoch", "now"), ("first frame", "first"))
+    return plot
+
+
+def _cumulative(recording: Recording, frame: Frame) -> Plot:
+    plot = declarations.cumulative()
+    for name in ("quality", "utilization"):
+        y = frame.arrays[name]
+        k = np.arange(1, len(y) + 1)
+        _fill(plot, name, x=k, y=y)
+        error = frame.arrays.get(f"{name}_error")
+        if error is not None:
+            _fill(plot, f"{name}_band", x=k, y1=y - error, y2=y + error)
+    plot.select_one({"name": "used"}).location = frame.scalars.get("used_features", math.nan)
+    plot.select_one({"name": "outputs"}).location = _minimal(recording.info)
+    _span(plot, "x", 0.9, 1.2 * len(frame.utilization))
+    entries = (("utilization", "utilization"), ("quality", "quality"))
+    _legend(plot, *entries, location="bottom_right")
+    return plot
+
+
+def _projections(recording: Recording, frame: Frame) -> Plot:
+    plot = declarations.projections()
+    info, points = recording.info, frame.projections
+    columns = points.shape[1]
+    if columns < 2:
+        raise ValueError("name='projections': needs two eigenfunctions or more, the frame has one")
+    # e₁ is often nearly constant: the plane of the next two shows more.
+    first = 1 if columns > 2 else 0
+    across, up = points[:, first], points[:, first + 1]
+    for axis, k in ((plot.xaxis, first + 1), (plot.yaxis, first + 2)):
+        axis.axis_label = f"eigenfunction e{k}".translate(SUBSCRIPTS)
+    labels = np.asarray(info.labels)
+    mapper = plot.select_one({"name": "classes"})
+    if info.class_names:
+        count = len(info.class_names)
+        mapper.palette = [CLASS_COLORS[i % len(CLASS_COLORS)] for i in range(count)]
+        mapper.low, mapper.high = -0.5, count - 0.5
+        # The shapes shift by one every ten classes, so that a hundred classes differ.
+        place = labels.astype(int)
+        shapes = [CLASS_MARKERS[(i + i // 10) % len(CLASS_MARKERS)] for i in place]
+    else:
+        mapper.palette = VALUE_COLORS
+        mapper.low, mapper.high = float(np.min(labels)), float(np.max(labels))
+        shapes = ["circle"] * len(labels)
+    _fill(plot, "samples", x=across, y=up, label=labels, marker=shapes)
+    for axis, column in (("x", across), ("y", up)):
+        low, high = float(np.nanmin(column)), float(np.nanmax(column))
+        pad = 0.05 * (high - low) or 1.0
+        _span(plot, axis, low - pad, high + pad)
+    if 0 < len(info.class_names) <= len(CLASS_COLORS):
+        renderer = plot.select_one({"name": "samples:glyph"})
+        items = []
+        for label, name in enumerate(info.class_names):
+            found = np.flatnonzero(labels == label)
+            if found.size:
+                item = LegendItem(label=name, renderers=[renderer], index=int(found[0]))
+                items.append(item)
+        plot.add_layout(Legend(items=items, border_line_color=None), "right")
+    return plot
+
+
+def _history(recording: Recording, frame: Frame) -> Plot:
+    plot = declarations.history()
+    table = recording.table()
+    epochs = table["epoch"]
+    shares = ("low_rank_measure", "test_accuracy", "train_accuracy", "test_r2", "train_r2")
+    lines = iter(THEMES["light"]["lines"])
+    entries: list[LegendItem] = []
+    for side, offered in (("left", shares), ("right", ("loss",))):
+        names = [name for name in offered if name in table]
+        styles = [next(lines) for _ in names]
+        values = [np.asarray(table[name], float) for name in names]
+        if side == "right":
+            values = [np.where(y > 0, y, math.nan) for y in values]
+            joined = np.concatenate([*values, [math.nan]])
+            _span(plot, "right", *_decades(joined, (0.1, 1.0)))
+        else:
+            _span(plot, "y", min([0.0, *(np.nanmin(y, initial=0.0) for y in values)]), 1.04)
+        _fill(
+            plot,
+            side,
+            xs=[list(epochs)] * len(names),
+            ys=[list(y) for y in values],
+            color=[color for color, _ in styles],
+            dash=[dash for _, dash in styles],
+            alpha=[1.0] * len(names),
+        )
+        renderer = plot.select_one({"name": f"{side}:glyph"})
+        for index, name in enumerate(names):
+            label = "D_LR" if name == "low_rank_measure" else name.replace("_", " ")
+            entries.append(LegendItem(label=label, renderers=[renderer], index=index))
+    if "low_rank_measure_error" in table:
+        y, error = table["low_rank_measure"], table["low_rank_measure_error"]
+        known = np.isfinite(y) & np.isfinite(error)
+        _fill(plot, "band", x=epochs[known], y1=(y - error)[known], y2=(y + error)[known])
+    _fill_regimes(plot, recording)
+    plot.select_one({"name": "cursor"}).location = frame.epoch
+    _span(plot, "x", 0, max(float(epochs[-1]), 1.0))
+    plot.add_layout(
+        Legend(items=entries, border_line_color=None, orientation="horizontal"), "above"
+    )
+    return plot
+
+
+def _fill_regimes(plot: Plot, recording: Recording) -> None:
+    """Bands of colour behind the history, each with its regime's name."""
+    spans: list[list[Any]] = []
+    for frame in recording:
+        regime = frame.labels.get("regime", "")
+        if spans:
+            spans[-1][1] = frame.epoch
+        if not spans or spans[-1][2] != regime:
+            spans.append([frame.epoch, frame.epoch, regime])
+    lefts, rights, regimes = zip(*spans, strict=True)
+    colors = [COLORS.get(regime, "white") for regime in regimes]
+    _fill(plot, "regimes", left=lefts, right=rights, color=colors)
+    names = ["" if regime == "UNTRAINED" else regime for regime in regimes]
+    _fill(plot, "regime_names", x=lefts, y=[1.03] * len(names), text=names)
+
+
+def _regime(recording: Recording, frame: Frame) -> Plot:
+    info = recording.info
+    least, most = _minimal(info), max(info.num_features, 4 * _minimal(info))
+    epochs = [shown.epoch for shown in recording]
+    plot = declarations.blank(
+        "regime",
+        "epoch",
+        "features in use, k95",
+        x=(0, max(epochs[-1], 1)),
+        y=(0.9, most),
+        log_y=True,
+    )
+    zones = ((0.5, least, "MF"), (least, 2 * least, "TRANSITION"), (2 * least, 2 * most, "EF"))
+    for bottom, top, name in zones:
+        box = BoxAnnotation(bottom=bottom, top=top, fill_color=COLORS[name], fill_alpha=0.15)
+        plot.add_layout(box)
+    plot.text(
+        x=0,
+        y=[math.sqrt(least), least * math.sqrt(2), math.sqrt(2 * least * most)],
+        text=["minimal features", "transition", "extended features"],
+        x_offset=6,
+        text_baseline="middle",
+        text_font_size="12px",
+        text_color=COLORS["text"],
+    )
+    used = np.array([shown.scalars.get("used_features", math.nan) for shown in recording])
+    errors = [shown.scalars.get("used_features_error", math.nan) for shown in recording]
+    declarations.curve(plot, "k95", COLORS["now"], line_width=2.5)
+    _fill(plot, "k95", x=epochs, y=used)
+    plot.varea(
+        "x",
+        "y1",
+        "y2",
+        source=ColumnDataSource(
+            {
+                "x": epochs,
+                "y1": list(np.maximum(used - errors, 0.5)),
+                "y2": list(used + errors),
+            }
+        ),
+        fill_color=COLORS["now"],
+        fill_alpha=0.2,
+    )
+    plot.scatter(
+        x=[frame.epoch],
+        y=[frame.scalars.get("used_features", math.nan)],
+        size=10,
+        fill_color=COLORS["now"],
+        line_color="white",
+        name="shown:glyph",
+    )
+    return plot
+
+
+def _layers(recording: Recording, frame: Frame) -> Plot:
+    names = recording.info.layers
+    if not names or "layer_low_rank_measure" not in frame.arrays:
+        raise ValueError(
+            "name='layers': no layers were watched in this run; name them with the setting 'layers'"
+        )
+    plot = declarations.layers()
+    depth = list(range(1, len(names) + 1))
+    for name in ("low_rank_measure", "effective_rank"):
+        _fill(plot, name, x=depth, y=frame.arrays[f"layer_{name}"])
+    plot.xaxis.ticker.ticks = depth
+    plot.xaxis.major_label_overrides = dict(zip(depth, names, strict=True))
+    plot.xaxis.major_label_orientation = 0.6 if len(names) > 5 else "horizontal"
+    _span(plot, "x", 0.5, len(names) + 0.5)
+    _span(plot, "right", *_decades(frame.arrays["layer_effective_rank"], (1, 10)))
+    _legend(plot, ("D_LR", "low_rank_measure"), ("effective rank", "effective_rank"))
+    return plot
+
+
+FIGURES: dict[str, Callable[[Recording, Frame], Plot]] = {
+    "spectrum": _spectrum,
+    "cumulative": _cumulative,
+    "projections": _projections,
+    "history": _history,
+    "regime": _regime,
+    "layers": _layers,
+}

@@ -1,0 +1,159 @@
+"""Figures: what is declared for the front end, and what a single figure shows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from bokeh.document import Document
+from bokeh.embed import json_item
+from bokeh.models import ColumnDataSource, DataRange1d, Plot
+
+from fswidget import figures
+from fswidget.palette import CLASS_COLORS, CLASS_MARKERS, THEMES
+from fswidget.recording import Frame, Recording, RunInfo
+from tests.synthetic import make_recording
+
+NAMES = ["spectrum", "cumulative", "projections", "history", "regime", "layers"]
+
+
+def column(plot: Plot, source: str, name: str) -> np.ndarray:
+    found = plot.select_one({"name": source, "type": ColumnDataSource})
+    return np.asarray(found.data[name])
+
+
+@pytest.fixture
+def recording() -> Recording:
+    return make_recording(5, num_layers=3)
+
+
+def test_live_figures_are_documents_of_their_own() -> None:
+    layout = json.loads(figures.layout_json())
+    assert set(layout["figures"]) >= {"spectrum", "cumulative", "projections", "history", "layers"}
+    for item in layout["figures"].values():
+        assert [root["id"] for root in item["doc"]["roots"]] == [item["root_id"]]
+
+
+def test_live_figures_restore_with_every_name_once() -> None:
+    for item in json.loads(figures.layout_json())["figures"].values():
+        document = Document.from_json(item["doc"])
+        names = [model.name for model in document.models if model.name]
+        assert len(names) == len(set(names))
+        assert not list(document.select({"type": DataRange1d}))
+
+
+def test_front_end_needs_no_code_from_the_figures() -> None:
+    assert "CustomJS" not in figures.layout_json()
+
+
+def test_every_role_has_a_color_in_both_themes() -> None:
+    assert THEMES["light"]["roles"].keys() == THEMES["dark"]["roles"].keys()
+    dashes = [[dash for _, dash in theme["lines"]] for theme in THEMES.values()]
+    assert dashes[0] == dashes[1]
+
+
+def luminance(color: str) -> float:
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("theme", "background"), [("light", "#ffffff"), ("dark", "#1e2124")])
+def test_curves_and_text_stand_out(theme: str, background: str) -> None:
+    def contrast(color: str) -> float:
+        pair = sorted((luminance(color), luminance(background)))
+        return (pair[1] + 0.05) / (pair[0] + 0.05)
+
+    roles = THEMES[theme]["roles"]
+    for role in ("now", "quality", "utilization", "first", "ghost", "mark"):
+        assert contrast(roles[role]) >= 4.5, role
+    assert contrast(roles["text"]) >= 7
+    assert all(contrast(color) >= 4.5 for color, _ in THEMES[theme]["lines"])
+
+
+def test_classes_differ_by_shape_and_color() -> None:
+    assert len(set(CLASS_COLORS)) == len(set(CLASS_MARKERS)) == 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_figure_serialises(recording: Recording, name: str) -> None:
+    plot = recording.figure(name)
+    assert isinstance(plot, Plot)
+    restored = Document.from_json(json_item(plot)["doc"])
+    assert restored.roots[0].name == name
+
+
+def test_spectrum_shows_the_chosen_epoch_relative_to_its_top(recording: Recording) -> None:
+    plot = figures.figure(recording, "spectrum", epoch=2)
+    expected = recording[2].eigenvalues / recording[2].eigenvalues[0]
+    np.testing.assert_allclose(column(plot, "now", "y"), expected, rtol=1e-6)
+    np.testing.assert_array_equal(column(plot, "now", "x"), np.arange(1, 17))
+    first = recording[0].eigenvalues / recording[0].eigenvalues[0]
+    np.testing.assert_allclose(column(plot, "first", "y"), first, rtol=1e-6)
+    assert plot.select_one({"name": "outputs"}).location == 4
+    assert "epoch 2" in plot.title.text
+
+
+def test_cumulative_has_bands_of_one_standard_error(recording: Recording) -> None:
+    plot = figures.figure(recording, "cumulative")
+    width = column(plot, "utilization_band", "y2") - column(plot, "utilization_band", "y1")
+    np.testing.assert_allclose(width, 0.04, rtol=1e-4)
+    assert plot.select_one({"name": "used"}).location == recording[-1].scalars["used_features"]
+
+
+def test_projections_keep_the_order_of_the_samples(recording: Recording) -> None:
+    plot = figures.figure(recording, "projections")
+    np.testing.assert_array_equal(column(plot, "samples", "y"), recording[-1].projections[:, 2])
+    np.testing.assert_array_equal(column(plot, "samples", "label"), recording.info.labels)
+    shapes = column(plot, "samples", "marker")
+    assert len(set(shapes)) == 4
+
+
+def test_history_shows_every_frame_and_regime(recording: Recording) -> None:
+    plot = figures.figure(recording, "history")
+    accuracy, *_ = column(plot, "left", "ys")
+    np.testing.assert_allclose(accuracy, recording.table()["low_rank_measure"])
+    np.testing.assert_array_equal(column(plot, "regimes", "left"), [0, 1])
+    np.testing.assert_array_equal(column(plot, "regimes", "right"), [1, 5])
+
+
+def test_layers_carry_their_names(recording: Recording) -> None:
+    plot = figures.figure(recording, "layers")
+    assert list(plot.xaxis.major_label_overrides.values()) == ["layer 0", "layer 1", "layer 2"]
+
+
+def test_layers_without_layers() -> None:
+    with pytest.raises(ValueError, match="no layers were watched"):
+        figures.figure(make_recording(1), "layers")
+
+
+def test_unknown_name(recording: Recording) -> None:
+    with pytest.raises(ValueError, match="name='spectra': must be one of 'spectrum'"):
+        figures.figure(recording, "spectra")
+
+
+def test_regression_colors_by_target_and_counts_the_constant() -> None:
+    random = np.random.default_rng(0)
+    target = random.normal(size=20).astype(np.float32)
+    info = RunInfo({}, "squared_error", num_features=8, num_outputs=1, labels=target)
+    recording = Recording(info)
+    arrays = {
+        "eigenvalues": 1 / np.arange(1, 9),
+        "quality": np.linspace(0, 1, 8),
+        "utilization": np.linspace(0, 1, 8),
+        "projections": random.normal(size=(20, 2)),
+    }
+    recording.append(Frame(0, 0, {"used_features": 2.0}, {"regime": "MF"}, arrays))
+    assert figures.figure(recording, "spectrum").select_one({"name": "outputs"}).location == 2
+    mapper = figures.figure(recording, "projections").select_one({"name": "classes"})
+    assert (mapper.low, mapper.high) == (pytest.approx(target.min()), pytest.approx(target.max()))
+    for name in ("cumulative", "history", "regime"):
+        figures.figure(recording, name)
+
+
+def test_figures_need_no_torch() -> None:
+    code = "import sys; import fswidget.figures; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
