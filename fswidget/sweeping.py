@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from fswidget.config import Config
-from fswidget.storage import write_whole
+from fswidget.storage import target, write_whole
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -150,7 +150,7 @@ class Sweep:
             "runs": [_plain(asdict(run)) for run in self.runs],
         }
         text = json.dumps(content, allow_nan=False, indent=1)
-        return write_whole(_with_suffix(path), text.encode())
+        return write_whole(target(path, ".json"), text.encode())
 
 
 def load(path: str | os.PathLike[str]) -> Sweep:
@@ -163,7 +163,7 @@ def load(path: str | os.PathLike[str]) -> Sweep:
     ValueError
         If the file is damaged, is no sweep, or was written by a newer version.
     """
-    path = _with_suffix(path)
+    path = target(path, ".json")
     if not path.is_file():
         raise FileNotFoundError(f"path={str(path)!r}: no such file")
     try:
@@ -204,7 +204,7 @@ def sweep(
     resume : path, optional
         A JSON file: what it holds is not run again (failed runs are), and it is written after every
         run, so that a sweep that was killed goes on with the same call. Values may be added to the
-        axes later.
+        axes later; the grid is then that of all values.
     progress : bool
         Whether to show a progress bar.
     **axes : sequence
@@ -234,7 +234,7 @@ def sweep(
         raise ValueError("axes: none; give at least one, such as width=[32, 128]")
     base = {k: v for k, v in _settings(config).items() if k not in values}
     old: list[Run] = []
-    path = None if resume is None else _with_suffix(resume)
+    path = None if resume is None else target(resume, ".json")
     if path is not None and path.exists():
         old, values = _continue(load(path), base, values, path)
     grid = [
@@ -383,8 +383,3 @@ def _plain(run: dict[str, Any]) -> dict[str, Any]:
 
     scalars = {name: number(value) for name, value in run["scalars"].items()}
     return {**run, "scalars": scalars, "seconds": number(run["seconds"])}
-
-
-def _with_suffix(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    return path if path.suffix else path.with_suffix(".json")

@@ -1,0 +1,161 @@
+"""The command line."""
+
+import subprocess
+import sys
+import webbrowser
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import fswidget as fs
+from fswidget import experiments
+from fswidget.__main__ import main
+
+SMALL = ["--width=8", "--train-size=40", "--test-size=40", "--epochs=2", "--device=cpu"]
+
+
+def test_run_trains_saves_and_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", *SMALL, "--batchnorm", "--save=run", "--html=run"]) == 0
+    output = capsys.readouterr()
+    recording = fs.load(tmp_path / "run.npz")
+    assert recording.config["width"] == 8
+    assert recording.config["batchnorm"] is True
+    assert recording[-1].epoch == 2
+    assert f"{recording[-1].scalars['low_rank_measure']:.4g}" in output.out
+    assert recording[-1].labels["evidence"] in output.out
+    assert "D_LR" in output.err  # the progress bar
+    assert "<script" in (tmp_path / "run.html").read_text(encoding="utf-8")
+    assert main(["view", "run.npz", "--html", "seen"]) == 0
+    assert (tmp_path / "seen.html").is_file()
+
+
+def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    text = capsys.readouterr().out
+    for setting in fields(fs.Config):
+        assert f"--{setting.name.replace('_', '-')}" in text, setting.name
+
+
+def test_settings_of_every_type(tmp_path: Path) -> None:
+    path = str(tmp_path / "run.npz")
+    options = ["--quiet", "--max-steps=4", "--frame-every=2", "--layers=0,2", "--lr=0.01"]
+    assert (
+        main(["run", *SMALL, "--batch-size=8", *options, "--probe-size=none", "--save", path]) == 0
+    )
+    config = fs.load(path).config
+    assert config["frame_every"] == 2
+    assert config["layers"] == ["0", "2"]
+    assert config["probe_size"] is None
+    assert [frame.step for frame in fs.load(path)] == [0, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--width=0"], "width=0: must be an integer"),
+        (["run", "--model=perceptron"], "model='perceptron': must be one of"),
+        (["run", "--probe-size=many"], "probe_size='many': must be"),
+        (["run", "--dataset=mnist", "--root=nowhere"], "nowhere"),
+        (["recipe", "cold_fusion"], "'cold_fusion': must be one of"),
+        (["view", "nothing.npz"], "nothing.npz"),
+    ],
+)
+def test_impossible_arguments_are_named(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["walk"], ["run", "--colour=red"], ["view"]])
+def test_unknown_arguments_show_the_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: fswidget" in capsys.readouterr().err
+
+
+def test_what_was_recorded_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fswidget import training
+
+    class Interrupted(training.Training):
+        def __iter__(self) -> Any:
+            yield next(super().__iter__())
+            raise KeyboardInterrupt
+
+    path = tmp_path / "run.npz"
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "Training", Interrupted)
+        assert main(["run", *SMALL, "--save", str(path)]) == 130
+    assert len(fs.load(path)) == 1
+    diverging = ["--optimizer=sgd", "--lr=10", "--loss=mse", "--init-scale=100", "--quiet"]
+    assert main(["run", *SMALL, *diverging, "--save", str(path)]) == 1
+    assert "diverged" in capsys.readouterr().err
+    assert len(fs.load(path)) >= 1
+
+
+def test_recipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["recipe"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in experiments.recipes)
+    calls: list[dict[str, Any]] = []
+
+    def run(**options: Any) -> str:
+        calls.append(options)
+        return "results"
+
+    fake = SimpleNamespace(
+        title="A title",
+        claim="A claim.",
+        run=run,
+        table=lambda _: {"arm": ["rich", "lazy"], "low_rank_measure": [0.0123456, None]},
+        verdict=lambda _: [("it holds", True), ("it does not", False), ("unknown", None)],
+    )
+    monkeypatch.setitem(experiments.recipes, "fake", fake)  # type: ignore[misc]
+    assert main(["recipe", "fake", "--seeds=2", "--store=there"]) == 1
+    assert calls[0]["seeds"] == 2
+    assert calls[0]["store"] == "there"
+    output = capsys.readouterr().out.splitlines()
+    assert output[2:] == [
+        "arm   low_rank_measure",
+        "rich  0.0123",
+        "lazy  –",
+        "yes it holds",
+        "NO  it does not",
+        "?   unknown",
+    ]
+
+
+def test_view_opens_the_browser(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "run.npz")
+    main(["run", *SMALL, "--quiet", "--save", path])
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: bool(opened.append(url)))
+    assert main(["view", path]) == 0
+    assert opened[0].startswith("file://")
+    assert opened[0].endswith("run.html")
+    assert "no browser found" in capsys.readouterr().err
+
+
+def test_view_needs_no_torch(tmp_path: Path) -> None:
+    main(["run", *SMALL, "--quiet", "--save", str(tmp_path / "run.npz")])
+    code = (
+        "import sys; sys.modules['torch'] = None; from fswidget.__main__ import main; "
+        "sys.exit(main(['view', sys.argv[1], '--html', sys.argv[2]]))"
+    )
+    files = [str(tmp_path / "run.npz"), str(tmp_path / "run.html")]
+    subprocess.run([sys.executable, "-c", code, *files], check=True)
+    assert (tmp_path / "run.html").is_file()
