@@ -1,4 +1,4 @@
-"""The paper's experiments as named recipes: what to train, what was reported, what to check.
+"""The paper's experiments as named recipes.
 
 Each has a full size, near the paper's (hours on a GPU), and a laptop size (minutes on two CPU
 cores, fewer samples and narrower networks). The paper is arXiv 2410.04264; its figures are given
@@ -7,236 +7,13 @@ as secondary notes give them, so directions count before magnitudes.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fswidget.config import Config
-from fswidget.recording import Recording
-from fswidget.storage import load
-
-SIZES = ("laptop", "full")
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way of training within a recipe, in both sizes, and what the paper reports of it."""
-
-    laptop: Config
-    full: Config
-    reported: str = ""
-
-
-class Results(Mapping[str, "Sequence[Recording]"]):
-    """Recordings by arm, one a seed."""
-
-    def __init__(self, recordings: Mapping[str, Sequence[Recording]]) -> None:
-        self._recordings = dict(recordings)
-
-    def __getitem__(self, arm: str) -> Sequence[Recording]:
-        return self._recordings[arm]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._recordings)
-
-    def __len__(self) -> int:
-        return len(self._recordings)
-
-    def values_of(self, arm: str, name: str, step: int | None = None) -> NDArray[np.float64]:
-        """A scalar at the end, or at most at `step`, shape (seeds,); NaN where absent."""
-        frames = (
-            [frame for frame in recording if step is None or frame.step <= step][-1]
-            for recording in self[arm]
-        )
-        return np.array([frame.scalars.get(name, np.nan) for frame in frames])
-
-    def mean(self, arm: str, name: str, step: int | None = None) -> float:
-        """The mean over seeds of `values_of`."""
-        return float(self.values_of(arm, name, step).mean())
-
-    def regimes(self, arm: str) -> list[str]:
-        """The regime at the end, one a seed."""
-        return [recording[-1].labels["regime"] for recording in self[arm]]
-
-
-@dataclass(frozen=True)
-class Check:
-    """A claim and whether results bear it out."""
-
-    claim: str
-    holds: Callable[[Results], bool]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One of the paper's experiments.
-
-    Parameters
-    ----------
-    name, title : str
-    claim : str
-        What is to be seen, in one sentence.
-    arms : mapping of str to Arm
-    checks : sequence of Check
-    seeds : int
-        How many seeds the laptop size runs.
-    note : str
-        Where we differ from the paper, and why results differ if they do.
-    """
-
-    name: str
-    title: str
-    claim: str
-    arms: Mapping[str, Arm]
-    checks: Sequence[Check]
-    seeds: int = 1
-    note: str = field(default="", repr=False)
-
-    @property
-    def configs(self) -> list[Config]:
-        """The laptop-size runs with their first seed."""
-        return [arm.laptop for arm in self.arms.values()]
-
-    @property
-    def full_configs(self) -> list[Config]:
-        """The full-size runs with their first seed."""
-        return [arm.full for arm in self.arms.values()]
-
-    def runs(self, size: str = "laptop", seeds: int | None = None) -> list[tuple[str, Config]]:
-        """Arm and configuration of each run.
-
-        Raises
-        ------
-        ValueError
-            If there is no such size.
-        """
-        if size not in SIZES:
-            raise ValueError(f"size={size!r}: must be one of {', '.join(SIZES)}")
-        count = self.seeds if seeds is None else seeds
-        return [
-            (label, getattr(arm, size).replace(seed=seed))
-            for label, arm in self.arms.items()
-            for seed in range(count)
-        ]
-
-    def run(
-        self,
-        size: str = "laptop",
-        *,
-        seeds: int | None = None,
-        root: str | None = None,
-        device: str = "auto",
-        store: str | os.PathLike[str] = ".reproduce",
-        progress: bool = True,
-    ) -> Results:
-        """Train whatever `store` does not hold yet, and return all results.
-
-        Parameters
-        ----------
-        size : {"laptop", "full"}
-        seeds : int, optional
-            How many seeds; the recipe's own number if not given.
-        root : str, optional
-            Folder of the data sets; the environment variable FSWIDGET_DATA, or "data".
-        device : str
-        store : path
-            Folder with one ``.npz`` a run; a run whose file is there is not repeated.
-        progress : bool
-        """
-        from fswidget.training import record
-
-        root = root or os.environ.get("FSWIDGET_DATA", "data")
-        for _, config in self.runs(size, seeds):
-            path = stored(config, store)
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                # The folder of the data is nobody else's business.
-                recording = record(config.replace(root=root, device=device), progress=progress)
-                recording.save(path)
-        return self.results(size, seeds=seeds, store=store)
-
-    def results(
-        self,
-        size: str = "laptop",
-        *,
-        seeds: int | None = None,
-        store: str | os.PathLike[str] = ".reproduce",
-    ) -> Results:
-        """What `store` holds of this recipe; arms without a finished run are absent."""
-        found: dict[str, list[Recording]] = {}
-        for label, config in self.runs(size, seeds):
-            path = stored(config, store)
-            if path.exists():
-                found.setdefault(label, []).append(load(path))
-        return Results(found)
-
-    def table(self, results: Results | None = None) -> dict[str, list[Any]]:
-        """Reported beside measured, one row an arm; `results` as `run` returns them.
-
-        Returns
-        -------
-        dict of str to list
-            ``arm``, ``reported``, ``seeds``, ``low_rank_measure`` with ``low_rank_measure_spread``
-            (standard deviation over seeds), ``test`` (accuracy or R²), ``used_features``,
-            ``num_features``, ``regime``; None where nothing was measured.
-        """
-        results = self.results() if results is None else results
-        columns: tuple[str, ...] = (
-            "arm",
-            "reported",
-            "seeds",
-            "low_rank_measure",
-            "low_rank_measure_spread",
-        )
-        columns += ("test", "used_features", "num_features", "kernel_drift", "regime")
-        table: dict[str, list[Any]] = {name: [] for name in columns}
-        for label, arm in self.arms.items():
-            row: dict[str, Any] = dict.fromkeys(columns)
-            row |= {"arm": label, "reported": arm.reported, "seeds": 0}
-            if label in results:
-                low_rank = results.values_of(label, "low_rank_measure")
-                regimes = results.regimes(label)
-                score = "test_accuracy" if arm.laptop.source.class_names is not None else "test_r2"
-                row |= {
-                    "seeds": len(low_rank),
-                    "low_rank_measure": float(low_rank.mean()),
-                    "low_rank_measure_spread": float(low_rank.std()),
-                    "test": results.mean(label, score),
-                    "used_features": results.mean(label, "used_features"),
-                    "num_features": results[label][0].info.num_features,
-                    "kernel_drift": results.mean(label, "kernel_drift"),
-                    "regime": max(set(regimes), key=regimes.count),
-                }
-            for name, value in row.items():
-                table[name].append(value)
-        return table
-
-    def verdict(self, results: Results) -> list[tuple[str, bool | None]]:
-        """Each check's claim and whether it holds; None where runs are missing."""
-        complete = set(self.arms) <= set(results)
-        return [
-            (check.claim, bool(check.holds(results)) if complete else None) for check in self.checks
-        ]
-
-
-def stored(config: Config, store: str | os.PathLike[str]) -> Path:
-    """Where the recording of a run lies; where its data and its device are does not matter."""
-    elsewhere = {"root", "download", "device"}
-    changed = {
-        setting.name: getattr(config, setting.name)
-        for setting in fields(config)
-        if setting.name not in elsewhere and getattr(config, setting.name) != setting.default
-    }
-    digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12]
-    return Path(store) / f"{config.model}-{config.dataset}-{digest}.npz"
-
+from fswidget.recipe import Arm, Check, Recipe
 
 #: The recipes by name.
 recipes: dict[str, Recipe] = {}
@@ -249,6 +26,14 @@ def _recipe(name: str, title: str, claim: str, **rest: Any) -> None:
 def _arm(base: Config, full: Mapping[str, Any], reported: str = "", **changes: Any) -> Arm:
     laptop = base.replace(**changes)
     return Arm(laptop, laptop.replace(**full), reported)
+
+
+def _falls(values: list[float]) -> bool:
+    return bool(np.all(np.diff(values) < 0))
+
+
+def _at_most(arm: str, limit: int) -> Check:
+    return Check(f"{arm}: k95 ≤ {limit}", lambda r: r.mean(arm, K95) <= limit)
 
 
 D_LR, TEST, K95 = "low_rank_measure", "test_accuracy", "used_features"
@@ -284,4 +69,313 @@ _recipe(
     seeds=3,
     note="The paper's way of writing the label is not known to us. We light one of ten equal parts "
     "of the first row, and write a random class into test pictures.",
+)
+
+_SHARED = {"momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine", "batch_size": 128}
+_FULL = {
+    "width": 512,
+    "train_size": 50_000,
+    "test_size": 10_000,
+    "epochs": 100,
+    "augment": True,
+    "frame_every": "epoch",
+    **_SHARED,
+}
+# No CIFAR-100 in the laptop size: ten classes need ten times fewer samples to be told apart.
+_CIFAR = Config(
+    dataset="cifar10",
+    loss="mse",
+    optimizer="sgd",
+    lr=0.05,
+    weight_decay=5e-4,
+    schedule="cosine",
+    width=64,
+    train_size=500,
+    test_size=500,
+    batch_size=50,
+    epochs=50,
+    frame_every=100,
+)
+_RESNET = _CIFAR.replace(model="resnet18", batchnorm=True, epochs=30, frame_every=60)
+_VGG = _CIFAR.replace(model="vgg16")
+
+_recipe(
+    "shuffled_labels",
+    "CIFAR-10, ResNet18: true against fully shuffled labels",
+    "Rich features do not mean that anything general was learned: on shuffled labels D_LR is "
+    "almost the same.",
+    arms={
+        "true labels": _arm(_RESNET, _FULL, "D_LR .031 at 95.0%"),
+        "shuffled labels": _arm(_RESNET, _FULL, "D_LR .034 at 9.5%", label_noise=1.0),
+    },
+    checks=(
+        Check(
+            "D_LR differs by at most 0.05",
+            lambda r: abs(r.mean("true labels", D_LR) - r.mean("shuffled labels", D_LR)) <= 0.05,
+        ),
+        Check(
+            "shuffled: test accuracy within 5 points of chance",
+            lambda r: abs(r.mean("shuffled labels", TEST) - 0.1) <= 0.05,
+        ),
+        Check(
+            "true: test accuracy at least twice that of shuffled",
+            lambda r: r.mean("true labels", TEST) >= 2 * r.mean("shuffled labels", TEST),
+        ),
+    ),
+)
+
+_recipe(
+    "batchnorm",
+    "VGG16 without and with batch normalisation",
+    "Batch normalisation makes a deep convolutional network rich, and better.",
+    arms={
+        "without": _arm(_VGG, {**_FULL, "dataset": "cifar100"}, "D_LR .66 at 21.7%"),
+        "with": _arm(_VGG, {**_FULL, "dataset": "cifar100"}, "D_LR .073 at 72.0%", batchnorm=True),
+    },
+    checks=(
+        Check(
+            "D_LR with batch normalisation at most half of that without",
+            lambda r: r.mean("with", D_LR) <= 0.5 * r.mean("without", D_LR),
+        ),
+        Check(
+            "test accuracy is higher with batch normalisation",
+            lambda r: r.mean("with", TEST) > r.mean("without", TEST),
+        ),
+    ),
+    note="The paper trains on CIFAR-100; the laptop size on 500 pictures of CIFAR-10.",
+)
+
+_RATES = {0.005: "D_LR .053 at 66.3%", 0.05: "D_LR .025 at 78.3%", 0.2: "D_LR .039 at 74.5%"}
+_recipe(
+    "learning_rate",
+    "ResNet18 over the learning rate",
+    "D_LR against the learning rate has its minimum at the rate that generalises best.",
+    arms={
+        f"lr {rate:g}": _arm(_RESNET, {**_FULL, "dataset": "cifar100"}, reported, lr=rate)
+        for rate, reported in _RATES.items()
+    },
+    checks=(
+        Check(
+            "the lowest D_LR is that of the middle rate",
+            lambda r: r.mean("lr 0.05", D_LR) < min(r.mean(f"lr {x}", D_LR) for x in (0.005, 0.2)),
+        ),
+        Check(
+            "the lowest D_LR and the highest test accuracy are at the same rate",
+            lambda r: (
+                min(r, key=lambda a: r.mean(a, D_LR)) == max(r, key=lambda a: r.mean(a, TEST))
+            ),
+        ),
+    ),
+    note="The paper trains on CIFAR-100; the laptop size on 500 pictures of CIFAR-10.",
+)
+
+_GROKKING = Config(
+    model="transformer",
+    dataset="modular",
+    width=128,
+    optimizer="adamw",
+    beta2=0.98,
+    warmup_steps=10,
+    batch_size=512,
+    epochs=400,
+    max_steps=3000,
+    probe_size=4656,
+    test_size=4656,
+    frame_every=100,
+)
+_recipe(
+    "grokking",
+    "Grokking modular arithmetic: a transformer learns to generalise long after it memorised",
+    "Grokking shows as a fall of D_LR, if loss and head are the paper's.",
+    arms={
+        "squared error, addition": _arm(
+            _GROKKING,
+            {},
+            "D_LR .51 at 5.2% (step 200) → .11 at 99.8% (3,000)",
+            loss="mse",
+            weight_decay=0.5,
+        ),
+        "cross-entropy, division": _arm(
+            _GROKKING, {}, operation="divide", weight_decay=1.0, final_norm=True
+        ),
+    },
+    checks=(
+        Check(
+            "squared error: test accuracy ≥ 99% within 3,000 steps",
+            lambda r: r.mean("squared error, addition", TEST) >= 0.99,
+        ),
+        Check(
+            "squared error: D_LR at the end at most half of that at step 200",
+            lambda r: (
+                r.mean("squared error, addition", D_LR)
+                <= 0.5 * r.mean("squared error, addition", D_LR, step=200)
+            ),
+        ),
+        Check(
+            "cross-entropy: test accuracy ≥ 99% within 3,000 steps",
+            lambda r: r.mean("cross-entropy, division", TEST) >= 0.99,
+        ),
+        Check(
+            "cross-entropy: D_LR falls too",
+            lambda r: (
+                r.mean("cross-entropy, division", D_LR)
+                < r.mean("cross-entropy, division", D_LR, step=200)
+            ),
+        ),
+    ),
+)
+
+for _name, _model, _base in (("vgg16", "VGG16", _VGG), ("resnet18", "ResNet18", _RESNET)):
+    _sizes = {100: 1000, 500: 50_000}
+    _recipe(
+        f"train_size_{_name}",
+        f"{_model}: batch normalisation and the size of the training set",
+        "More data leaves fewer ways to fit it; how D_LR follows depends on batch normalisation.",
+        arms={
+            f"{size} samples, {'with' if norm else 'no'} batch norm": _arm(
+                _base.replace(batchnorm=norm),
+                {**_FULL, "train_size": full},
+                train_size=size,
+                # As many steps, whatever the size.
+                epochs=_base.epochs * 500 // size,
+            )
+            for size, full in _sizes.items()
+            for norm in (False, True)
+        },
+        checks=(
+            Check(
+                "with batch normalisation D_LR is lower, at either size",
+                lambda r: all(
+                    r.mean(f"{n} samples, with batch norm", D_LR)
+                    < r.mean(f"{n} samples, no batch norm", D_LR)
+                    for n in (100, 500)
+                ),
+            ),
+            Check(
+                "more data, higher test accuracy, with and without",
+                lambda r: all(
+                    r.mean(f"500 samples, {norm} batch norm", TEST)
+                    > r.mean(f"100 samples, {norm} batch norm", TEST)
+                    for norm in ("with", "no")
+                ),
+            ),
+        ),
+        note="The direction that the paper reports is not known to us: these are our findings.",
+    )
+
+_MLP = Config(
+    dataset="cifar10", loss="mse", train_size=2000, test_size=1000, epochs=20, frame_every=64
+)
+_MLP_FULL = {"train_size": 50_000, "test_size": 10_000, "epochs": 100, "frame_every": "epoch"}
+_recipe(
+    "regimes",
+    "CIFAR-10: extended features of an MLP, minimal features of a convolutional network",
+    "A fully connected network keeps more features in use than the classes need; a convolutional "
+    "one comes down to about one a class.",
+    arms={
+        "MLP": _arm(_MLP, {**_MLP_FULL, "width": 512}, "EF"),
+        "CNN": _arm(
+            _MLP.replace(model="cnn", depth=4, width=64, train_size=1000, epochs=40),
+            {**_MLP_FULL, "width": 512},
+            "MF within a few epochs",
+        ),
+    },
+    checks=(
+        Check("the MLP is EF", lambda r: set(r.regimes("MLP")) == {"EF"}),
+        Check(
+            "the convolutional network reaches MF",
+            lambda r: all(
+                any(frame.labels["regime"] == "MF" for frame in recording) for recording in r["CNN"]
+            ),
+        ),
+    ),
+    note="k95 ≤ C names MF and k95 > 2C EF; the thresholds are our choice.",
+)
+
+_WIDTHS = (32, 128, 512)
+_recipe(
+    "width_mlp",
+    "CIFAR-10: width of an MLP",
+    "A wider MLP has more features in use.",
+    arms={f"width {width}": _arm(_MLP, _MLP_FULL, width=width) for width in _WIDTHS},
+    checks=(
+        Check(
+            "k95 grows with the width",
+            lambda r: r.mean("width 32", K95) < r.mean("width 128", K95) < r.mean("width 512", K95),
+        ),
+    ),
+    note="Not among the paper's figures that are known to us.",
+)
+
+_SMALL = Config(
+    dataset="mnist",
+    loss="mse",
+    train_size=2000,
+    test_size=1000,
+    batch_size=128,
+    epochs=30,
+    frame_every=80,
+)
+_recipe(
+    "target_scale",
+    "Down-scaling the targets",
+    "D_LR follows how rich training is; how far the kernel moved does not.",
+    arms={
+        f"α = {scale:g}": _arm(
+            _SMALL.replace(target_scale=scale, optimizer="sgd", lr=0.01),
+            _MNIST_FULL,
+        )
+        for scale in (0.01, 0.1, 1.0)
+    },
+    checks=(
+        Check(
+            "D_LR changes steadily with α",
+            lambda r: len(set(np.sign(np.diff([r.mean(a, D_LR) for a in r])))) == 1,
+        ),
+    ),
+)
+_recipe(
+    "weight_decay",
+    "Weight decay",
+    "Weight decay shrinks the parameters; whether it makes features richer is for D_LR to say.",
+    arms={
+        f"weight decay {decay:g}": _arm(
+            _SMALL.replace(optimizer="adamw", weight_decay=decay), _MNIST_FULL
+        )
+        for decay in (0.0, 0.1, 1.0)
+    },
+    checks=(
+        Check(
+            "more weight decay, smaller ‖θ‖²",
+            lambda r: _falls([r.mean(a, "parameter_norm_squared") for a in r]),
+        ),
+        Check(
+            "more weight decay, lower D_LR",
+            lambda r: _falls([r.mean(a, D_LR) for a in r]),
+        ),
+    ),
+)
+
+_TEACHER = Config(
+    dataset="teacher", loss="mse", train_size=2000, test_size=1000, epochs=60, frame_every=200
+)
+_DIMENSIONS = (1, 3, 8)
+_recipe(
+    "regression",
+    "Regression with d outputs",
+    "A rich network comes down to d features, and one for the constant.",
+    arms={
+        **{
+            f"teacher, d = {d}": _arm(_TEACHER, {"train_size": 20_000}, "rank d", num_targets=d)
+            for d in _DIMENSIONS
+        },
+        "diabetes, d = 1": _arm(
+            _TEACHER.replace(dataset="diabetes", train_size=353, test_size=89, epochs=200), {}
+        ),
+    },
+    checks=(
+        *(_at_most(f"teacher, d = {d}", d + 1) for d in _DIMENSIONS),
+        _at_most("diabetes, d = 1", 2),
+    ),
+    seeds=3,
 )
