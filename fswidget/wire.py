@@ -61,12 +61,18 @@ def quantize(
     `limit` stands for `largest`, by default the largest magnitude in the column. NaN and infinities
     become −32768.
     """
-    finite = np.isfinite(values)
-    scale = ((_largest(values) if largest is None else largest) / limit).astype(np.float32)
-    # Through float64, or the largest value could round past the limit.
-    divisor = np.where(scale > 0, scale, 1).astype(np.float64)
-    steps = np.clip(np.rint(np.where(finite, values, 0.0) / divisor), -limit, limit)
-    return np.where(finite, steps, _MISSING).astype(np.int16), scale
+    # Columns as rows, in float64: numpy is slow along a short last axis, and in float32 the largest
+    # value could round past the limit.
+    columns = np.array(values.T, np.float64, order="C")
+    missing = ~np.isfinite(columns)
+    columns[missing] = 0
+    if largest is None:
+        largest = np.abs(columns).max(axis=1, initial=0)
+    scale = (largest / limit).astype(np.float32)
+    columns /= np.where(scale > 0, scale, 1).astype(np.float64)[:, None]
+    steps = np.clip(np.rint(columns), -limit, limit).astype(np.int16)
+    steps[missing] = _MISSING
+    return np.ascontiguousarray(steps.T), scale
 
 
 def _largest(values: NDArray[np.float32]) -> NDArray[np.float64]:
