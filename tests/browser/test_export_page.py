@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,8 @@ from playwright.sync_api import Page, expect
 from fswidget.recording import Recording
 from tests.synthetic import make_recording
 
+from .firefox import Firefox
+from .jupyter import wait_until
 from .widget import Widget
 
 EVIL = "<img src=x onerror='window.pwned = 1'></script><script>window.pwned = 2</script>"
@@ -212,3 +215,42 @@ def test_the_page_itself_refuses_every_request(
         assert hits == []
     finally:
         server.shutdown()
+
+
+def test_firefox_shows_it_too(recording: Recording, tmp_path: Path, artifacts: Path) -> None:
+    executable = shutil.which("firefox-esr") or shutil.which("firefox")
+    if executable is None:
+        pytest.skip("Firefox is not installed")
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    file = recording.to_html(tmp_path / "run")
+    drawn = "Number(document.querySelector('.fswidget')?.dataset.drawn ?? -1)"
+    with Firefox(executable, profile) as firefox:
+        firefox.call(
+            "browsingContext.setViewport",
+            context=firefox.tab,
+            viewport={"width": 1400, "height": 1300},
+        )
+        firefox.goto(file.as_uri())
+        wait_until(lambda: firefox.evaluate(drawn) == 6, "Firefox to draw the last frame")
+        firefox.evaluate(
+            """(() => {
+                const scrubber = document.querySelector("[data-testid=scrubber]");
+                scrubber.value = 2;
+                scrubber.dispatchEvent(new Event("input"));
+            })()"""
+        )
+        wait_until(lambda: firefox.evaluate(drawn) == 2, "Firefox to draw another frame")
+        firefox.screenshot(artifacts / "export-firefox.png")
+        asked = [
+            event["params"]["request"]["url"]
+            for event in firefox.events
+            if event["method"] == "network.beforeRequestSent"
+        ]
+        said = [
+            event["params"]["text"]
+            for event in firefox.events
+            if event["method"] == "log.entryAdded" and event["params"]["level"] in ("error", "warn")
+        ]
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert said == []
