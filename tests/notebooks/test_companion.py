@@ -1,0 +1,65 @@
+"""The companion notebook shows recorded runs where PyTorch is not installed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+import fswidget as fs
+from tests.unit.test_without_torch import REFUSE
+
+# What the notebook says in words.
+CLAIMS = """
+assert {name: run[-1].labels["regime"] for name, run in runs.items()} in (
+    {"plain": "MF", "batchnorm": "EF", "last layer": "LAZY"},
+    {"plain": "TRANSITION", "batchnorm": "EF", "last layer": "LAZY"},
+)
+first, normalised, lazy = (run[-1].scalars for run in runs.values())
+assert first["used_features"] <= 15 < 2 * 15 <= normalised["used_features"]
+assert lazy["kernel_drift"] < 1e-3 < 0.1 < first["kernel_drift"]
+assert min(run[-1].scalars["test_accuracy"] for run in runs.values()) > 0.9
+assert len({tuple(run.info.labels) for run in runs.values()}) == 1
+assert [viewer.num_frames for viewer in comparison.children] == [31, 31, 31]
+import sys
+assert "torch" not in sys.modules
+"""
+
+
+@pytest.fixture
+def notebooks(root: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(root / "notebooks", tmp_path / "notebooks"))
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    resources = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, kernel_name="python3", timeout=300, resources=resources).execute()
+
+
+def test_it_runs_without_torch_and_tells_the_truth(notebooks: Path) -> None:
+    notebook = nbformat.read(notebooks / "companion.ipynb", as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(REFUSE))
+    notebook.cells.append(nbformat.v4.new_code_cell(CLAIMS))
+    execute(notebook, notebooks)
+    assert (notebooks / "plain.html").stat().st_size < 2_500_000
+
+
+def test_the_kernel_does_refuse_torch(tmp_path: Path) -> None:
+    cells = [nbformat.v4.new_code_cell(code) for code in (REFUSE, "import torch")]
+    with pytest.raises(CellExecutionError, match="No module named 'torch'"):
+        execute(nbformat.v4.new_notebook(cells=cells), tmp_path)
+
+
+def test_the_recordings_are_small(root: Path) -> None:
+    files = sorted((root / "notebooks" / "recordings").glob("*.npz"))
+    assert [file.stem for file in files] == ["batchnorm", "last_layer", "plain"]
+    for file in files:
+        assert file.stat().st_size <= 400_000
+        assert (
+            "root" not in fs.load(file).config
+            or not Path(fs.load(file).config["root"]).is_absolute()
+        )
