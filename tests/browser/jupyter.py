@@ -288,7 +288,8 @@ class Notebook:
         """Choose JupyterLab's light or dark theme and wait until it is on."""
         name = "JupyterLab Dark" if dark else "JupyterLab Light"
         self.command("apputils:change-theme", theme=name)
-        self.page.locator(f"body[data-jp-theme-light='{str(not dark).lower()}']").wait_for()
+        body = self.page.locator(f"body[data-jp-theme-light='{str(not dark).lower()}']")
+        body.wait_for(state="attached")
 
     def sidebar(self, shown: bool) -> None:
         """Show or hide the file browser, which takes a fifth of the page."""
