@@ -109,7 +109,8 @@ def cut_off(widget: Widget) -> list[str]:
             return [...root.querySelectorAll("button, input, select, progress, section, canvas")]
                 .filter(part => part.checkVisibility())
                 .map(part => [part, part.getBoundingClientRect()])
-                .filter(([, box]) => box.width > 2 && (box.left < left - 1 || box.right > right + 1))
+                .filter(([, { width }]) => width > 2)
+                .filter(([, box]) => box.left < left - 1 || box.right > right + 1)
                 .map(([part]) => part.outerHTML.slice(0, 120));
         }"""
     )
