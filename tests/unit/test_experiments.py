@@ -1,0 +1,122 @@
+"""Recipes: that they run, keep what they ran, and judge by what came out."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fswidget import experiments, reproduction
+from fswidget.config import Config
+from fswidget.recipe import Arm, Check, Recipe, stored
+
+TINY = Config(width=8, train_size=50, test_size=20, epochs=1, frame_every="epoch", loss="mse")
+
+
+def tiny(**changes: object) -> Recipe:
+    arms = {
+        "plain": Arm(TINY, TINY.replace(width=16), "D_LR .1"),
+        "last layer": Arm(TINY.replace(last_layer_only=True), TINY),
+    }
+    checks = (
+        Check(
+            "only one moves",
+            lambda r: r.mean("plain", "kernel_drift") > r.mean("last layer", "kernel_drift"),
+        ),
+        Check("both are perfect", lambda r: r.mean("plain", "test_accuracy") == 1),
+    )
+    return Recipe("tiny", "A tiny recipe", "It runs.", arms, checks, **{"seeds": 2, **changes})
+
+
+@pytest.mark.parametrize("name", list(experiments.recipes))
+def test_every_recipe_is_complete(name: str) -> None:
+    recipe = experiments.recipes[name]
+    assert recipe.name == name
+    assert recipe.checks
+    assert len(recipe.configs) == len(recipe.full_configs) == len(recipe.arms)
+    # A full size that is not larger would be no full size.
+    for laptop, full in zip(recipe.configs, recipe.full_configs, strict=True):
+        assert full.train_size * full.epochs >= laptop.train_size * laptop.epochs
+        assert laptop.root == full.root == "data"
+    paths = {stored(config, "store") for _, config in recipe.runs()}
+    assert len(paths) == len(recipe.runs())
+
+
+def test_all_rows_of_the_paper_are_there() -> None:
+    reported = [arm.reported for r in experiments.recipes.values() for arm in r.arms.values()]
+    for figure in (".0087", ".63", ".031", ".034", ".66", ".073", ".053", ".025", ".039", ".51"):
+        assert any(figure in text for text in reported), figure
+
+
+def test_a_recipe_runs_once_and_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny()
+    results = recipe.run(store=tmp_path, root="elsewhere", device="cpu", progress=False)
+    assert {label: len(runs) for label, runs in results.items()} == {"plain": 2, "last layer": 2}
+    assert len(list(tmp_path.iterdir())) == 4
+    assert results.values_of("plain", "low_rank_measure").shape == (2,)
+    assert results.mean("plain", "kernel_drift", step=0) == 0
+    assert results.mean("plain", "kernel_drift") > 0
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("fswidget.training.record", never)
+    again = recipe.run(store=tmp_path, root="anywhere", progress=False)
+    assert recipe.table(again) == recipe.table(results)
+    with pytest.raises(ValueError, match=r"size='huge': must be one of laptop, full"):
+        recipe.run("huge")
+
+
+def test_the_table_sets_reported_beside_measured(tmp_path: Path) -> None:
+    recipe = tiny()
+    empty = recipe.table(recipe.results(store=tmp_path))
+    assert empty["low_rank_measure"] == [None, None]
+    results = recipe.run(store=tmp_path, progress=False)
+    table = recipe.table(results)
+    assert table["reported"] == ["D_LR .1", ""]
+    assert table["seeds"] == [2, 2]
+    assert table["low_rank_measure"][0] == results.mean("plain", "low_rank_measure")
+    assert table["regime"][1] == "LAZY"
+
+
+def test_the_verdict_can_be_against_the_claim(tmp_path: Path) -> None:
+    recipe = tiny()
+    assert [holds for _, holds in recipe.verdict(recipe.results(store=tmp_path))] == [None, None]
+    results = recipe.run(store=tmp_path, progress=False)
+    assert recipe.verdict(results) == [("only one moves", True), ("both are perfect", False)]
+
+
+def test_where_data_lies_does_not_name_a_run() -> None:
+    base = stored(TINY, "store")
+    assert stored(TINY.replace(root="x", device="cpu", download=True), "store") == base
+    assert stored(TINY.replace(seed=1), "store") != base
+    assert base.parent == Path("store")
+
+
+def test_the_page_tells_disagreement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reproduction, "recipes", {"tiny": tiny(note="Because it is tiny.")})
+    store, output = tmp_path / "store", tmp_path / "page.md"
+    assert reproduction.main(["--store", str(store), "--output", str(output), "--only-write"]) == 0
+    assert "not measured yet" in output.read_text()
+    assert reproduction.main(["--store", str(store), "--output", str(output)]) == 0
+    page = output.read_text()
+    assert "only one moves: holds" in page
+    assert "both are perfect: **does not hold**" in page
+    assert "Because it is tiny." in page
+    assert "1 of 2" in page
+    assert "| plain | D_LR .1 |" in page
+    (figure,) = re.findall(r"\]\((page/.*\.svg)\)", page)
+    assert (tmp_path / figure).read_text().count("<polyline") == 2
+
+
+def test_missing_data_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = TINY.replace(dataset="mnist")
+    away = Recipe("away", "Away", "No data.", {"a": Arm(config, config)}, ())
+    monkeypatch.setattr(reproduction, "recipes", {"away": away, "tiny": tiny(seeds=1)})
+    arguments = ["--store", str(tmp_path), "--output", str(tmp_path / "page.md")]
+    assert reproduction.main([*arguments, "--root", str(tmp_path)]) == 1
+    assert "mnist is not there" in capsys.readouterr().err
+    assert "only one moves: holds" in (tmp_path / "page.md").read_text()
+    with pytest.raises(SystemExit):
+        reproduction.main(["nothing"])
