@@ -1,0 +1,122 @@
+"""What the analysis costs: seconds an epoch against a bare PyTorch loop, and its share of a run.
+
+``python benchmarks/training.py [--epochs 3] [--samples 5000]``; CIFAR-10 is looked for in the
+folder that FSWIDGET_DATA names, or in "data". The two loops take turns, an epoch each, so that what
+else the machine does slows both; processor time is given beside wall time for the same reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+import torch
+import torch.nn.functional as F
+
+from fswidget import models
+from fswidget.config import Config
+from fswidget.data import Data
+from fswidget.training import Training
+
+BOUND = 1.15
+
+
+class BareLoop:
+    """The loop that one writes without fswidget: same network, batches, data and optimiser."""
+
+    def __init__(self, config: Config, data: Data) -> None:
+        self.data, self.batch = data, config.batch_size
+        self.model = models.build(config, tuple(data.inputs.shape[1:]), data.num_outputs)
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), lr=config.lr, momentum=config.momentum, fused=True
+        )
+        self.wall = self.cpu = 0.0
+
+    def epoch(self) -> None:
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.model.train()
+        order = torch.randperm(len(self.data.inputs))
+        for chosen in order.split(self.batch):
+            outputs = self.model(self.data.inputs[chosen])
+            loss = F.cross_entropy(outputs, self.data.targets[chosen])
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        self.wall += time.perf_counter() - wall
+        self.cpu += time.process_time() - cpu
+
+
+def against_bare_loop(root: str, samples: int, epochs: int) -> None:
+    """ResNet18 with p = 128: seconds an epoch with all analysis, and without fswidget."""
+    config = Config(
+        model="resnet18",
+        dataset="cifar10",
+        root=root,
+        width=128,
+        batchnorm=True,
+        train_size=samples,
+        batch_size=128,
+        optimizer="sgd",
+        lr=0.02,
+        epochs=epochs,
+        device="cpu",
+    )
+    before = 0.0
+
+    def take_turns() -> bool:
+        nonlocal before
+        done = training.step // training.steps_per_epoch
+        if training.step % training.steps_per_epoch == 0 and turns[0] == done < epochs:
+            start = time.process_time()
+            bare.epoch()
+            turns[0] += 1
+            before += time.process_time() - start
+        return True
+
+    turns = [0]
+    training = Training(config, keep_going=take_turns)
+    bare = BareLoop(config, training.data)
+    start = time.process_time()
+    frames = list(training)
+    cpu = time.process_time() - start - before
+    wall = training.progress.seconds
+    for name, ours, theirs in (("wall", wall, bare.wall), ("processor", cpu, bare.cpu)):
+        print(
+            f"ResNet18 p=128, {samples} CIFAR-10 pictures, {name} time: {ours / epochs:.2f} s an "
+            f"epoch, bare loop {theirs / epochs:.2f} s, ratio {ours / theirs:.3f} (bound {BOUND})"
+        )
+    print(f"  {len(frames)} frames; {training.cadence}; {training.threads} threads")
+
+
+def analysis_share(name: str, config: Config) -> None:
+    """How long a frame takes beside an epoch, and what the cadence made of it."""
+    training = Training(config)
+    frames = list(training)
+    costs = sorted(frame.scalars["analysis_seconds"] for frame in frames)
+    trained = training.progress.seconds - training.cadence.analysis_seconds
+    print(
+        f"{name}: an epoch {trained / config.epochs * 1e3:.0f} ms, a frame "
+        f"{costs[len(costs) // 2] * 1e3:.0f} ms (median), probe of {training.data.probe_size} and "
+        f"{len(training.data.test_inputs)} held-out samples; {training.cadence}; "
+        f"{training.threads} threads"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--samples", type=int, default=5000)
+    options = parser.parse_args()
+    root = os.environ.get("FSWIDGET_DATA", "data")
+    analysis_share("digits, MLP p=256", Config(device="cpu"))
+    cifar = Config(dataset="cifar10", root=root, width=512, train_size=10_000, epochs=10)
+    try:
+        analysis_share("10,000 CIFAR-10 pictures, MLP p=512", cifar.replace(device="cpu"))
+        against_bare_loop(root, options.samples, options.epochs)
+    except FileNotFoundError as error:
+        print(f"skipped: {error}")
+
+
+if __name__ == "__main__":
+    main()
