@@ -1,0 +1,1 @@
+"""The parts of the front-end benchmark: peers, what the kernel does, what the page is asked."""

@@ -1,0 +1,171 @@
+"""What runs in the kernel: one contestant, fed with frames from a thread, as a trainer would."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import anywidget
+
+from fswidget import wire
+from fswidget.recording import Frame, Recording
+
+from . import payload
+
+
+class Ours:
+    """fswidget's own viewer, behind the interface of the peers."""
+
+    def __init__(self, recording: Recording) -> None:
+        from fswidget.viewer import Viewer
+
+        self.recording = recording
+        self.widget = Viewer(recording)
+        # A run in progress: nothing is packed yet.
+        self.widget.state = "running"
+
+    def show(self, number: int, frame: Frame) -> None:
+        """Append a frame and push it."""
+        self.recording.append(frame)
+        self.widget.push()
+
+
+class Contest:
+    """One contestant.
+
+    Parameters
+    ----------
+    name : {"canvas", "bokehjs", "plotly", "fswidget"}
+    num_frames : int
+        Frames to make ready beforehand.
+    """
+
+    def __init__(self, name: str, num_frames: int = 200) -> None:
+        self.name = name
+        self.frames = payload.frames(num_frames)
+        self.sent = 0
+        self.thread: threading.Thread | None = None
+        self.result: dict[str, Any] = {}
+        recording = payload.recording()
+        if name == "fswidget":
+            # Loading the module is the cell's own business, not the display's.
+            import fswidget.viewer
+
+            fswidget.viewer.bokehjs()
+        if name == "bokehjs":
+            from .bokehjs import bokehjs
+
+            bokehjs()
+        self._make: Callable[[], Any] = lambda: self._contestant(recording)
+
+    def _contestant(self, recording: Recording) -> Any:
+        if self.name == "canvas":
+            from .canvas import Canvas
+
+            return Canvas(recording[0])
+        if self.name == "bokehjs":
+            from .bokehjs import BokehJS
+
+            return BokehJS(recording[0])
+        if self.name == "plotly":
+            from .plotly_peer import Plotly
+
+            return Plotly(recording[0])
+        return Ours(recording)
+
+    def display(self) -> Any:
+        """The widget, made anew; `result` says when."""
+        self.result = {"start": time.time()}
+        self.contestant = self._make()
+        return getattr(self.contestant, "widget", self.contestant)
+
+    def close(self) -> None:
+        """Close the widget, here and in the page."""
+        getattr(self.contestant, "widget", self.contestant).close()
+
+    def burst(self, count: int) -> None:
+        """Push frames as fast as they go."""
+        self._run(count, 0.0)
+
+    def pace(self, count: int, hertz: float) -> None:
+        """Push frames at a steady pace."""
+        self._run(count, 1 / hertz)
+
+    def _run(self, count: int, interval: float) -> None:
+        todo = self.frames[self.sent : self.sent + count]
+        if len(todo) < count:
+            raise ValueError(f"count={count}: only {len(todo)} frames are left")
+        self.sent += count
+        self.result = {}
+        first = self.sent - count + 1
+        arguments = (list(enumerate(todo, first)), interval)
+        self.thread = threading.Thread(target=self._feed, args=arguments)
+        self.thread.start()
+
+    def _feed(self, numbered: Iterable[tuple[int, Frame]], interval: float) -> None:
+        start = time.time()
+        seconds = []
+        for index, (number, frame) in enumerate(numbered):
+            ahead = start + index * interval - time.time()
+            if ahead > 0:
+                time.sleep(ahead)
+            before = time.thread_time()
+            self.contestant.show(number, frame)
+            seconds.append(time.thread_time() - before)
+        self.result = {"start": start, "end": time.time(), "median": statistics.median(seconds)}
+
+    @property
+    def done(self) -> bool:
+        """Whether all frames of the last `burst` or `pace` were handed over."""
+        return "end" in self.result
+
+
+class Bare(anywidget.AnyWidget):
+    """Takes messages and does nothing with them."""
+
+    _esm = "export default { render({ el }) { el.textContent = 'bare'; } };"
+
+
+class KernelCost:
+    """The kernel's time per frame, ours against a bare `send` of the same bytes.
+
+    Both are timed in turn, frame by frame, in one thread and at a pace at which the browser
+    confirms every frame, so that each push sends one message.
+    """
+
+    def __init__(self, num_frames: int = 100) -> None:
+        self.frames = payload.frames(num_frames)
+        self.ours = Ours(payload.recording())
+        self.bare = Bare()
+        self.result: dict[str, Any] = {}
+
+    def start(self, hertz: float = 10) -> None:
+        """Feed all frames from a thread."""
+        threading.Thread(target=self._feed, args=(1 / hertz,)).start()
+
+    def _feed(self, interval: float) -> None:
+        ours, bare, sizes = [], [], []
+        for number, frame in enumerate(self.frames, 1):
+            header, body = wire.encode_frame(frame, number, number - 1)
+            message = {"type": "frames", "run": "run-1", "frames": [{**header, "offset": 0}]}
+            sizes.append(len(body) + len(json.dumps(message)))
+            # The order alternates: the second of two sends finds the socket's thread awake.
+            for which in (0, 1) if number % 2 else (1, 0):
+                time.sleep(interval / 2)
+                # Time on the processor: other programs on the machine do not count.
+                before = time.thread_time()
+                if which == 0:
+                    self.ours.show(number, frame)
+                    ours.append(time.thread_time() - before)
+                else:
+                    self.bare.send(message, buffers=[body])
+                    bare.append(time.thread_time() - before)
+        self.result = {
+            "ours": statistics.median(ours),
+            "bare": statistics.median(bare),
+            "bytes": statistics.median(sizes),
+        }
