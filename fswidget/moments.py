@@ -1,13 +1,14 @@
 """Additive second moments of (features, outputs, targets): all that the measures need.
 
-One row a sample, z = [1, Φ, f̂, y, Φ_0, ‖Φ‖², ‖Φ_0‖²], and one float64 Gram matrix Σ z zᵀ per
-jackknife block. Everything in `fswidget.spectrum` is a slice of their sum. The sums are taken about
-a shift near the mean, so that features with a large mean keep their small directions.
+One row a sample, z = [1, Φ, f̂, y, Φ_0, ‖Φ‖², ‖Φ_0‖², f̂_a f̂_b …], and one float64 Gram matrix Σ z zᵀ
+per jackknife block. Every measure is made from slices of their sum. The sums are taken about a
+shift near the mean, so that features with a large mean keep their small directions.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,30 +21,69 @@ if TYPE_CHECKING:
     from fswidget.spectrum import Spectrum
 
 _ROWS = 4096  # rows taken at once: bounds the float64 copies of a large batch
+_SECTION = 10  # outputs whose products are kept, for the leverages that debiasing needs
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the parts of z lie."""
+    """Where the parts of z lie; z about any shift is linear in z about another."""
 
     features: slice
     outputs: slice
     targets: slice
     reference: slice
-    square: int
+    square: int  # ‖Φ‖²
     reference_square: int
+    products: slice  # of the coordinates section @ f̂, a ≤ b
     count: int
 
     @classmethod
-    def of(cls, *sizes: int) -> Columns:
-        ends = np.cumsum([1, *sizes]).tolist()
+    def of(
+        cls, num_features: int, num_outputs: int, num_targets: int, num_reference: int
+    ) -> Columns:
+        sizes = (1, num_features, num_outputs, num_targets, num_reference)
+        ends = np.cumsum(sizes).tolist()
         features, outputs, targets, reference = itertools.starmap(slice, itertools.pairwise(ends))
-        return cls(features, outputs, targets, reference, ends[-1], ends[-1] + 1, ends[-1] + 2)
+        square = ends[-1]
+        section = min(num_outputs, _SECTION)
+        count = square + 2 + section * (section + 1) // 2
+        products = slice(square + 2, count)
+        return cls(features, outputs, targets, reference, square, square + 1, products, count)
+
+    @functools.cached_property
+    def section(self) -> Tensor:
+        """Orthonormal rows, shape (c, C), the first of them constant; all of R^C where C ≤ 10."""
+        size = self.outputs.stop - self.outputs.start
+        rows = np.random.default_rng(97).normal(size=(size, min(size, _SECTION)))
+        rows[:, 0] = 1
+        return torch.from_numpy(np.linalg.qr(rows)[0].T.copy())
+
+    @functools.cached_property
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Indices a and b of the products, a ≤ b."""
+        a, b = torch.triu_indices(len(self.section), len(self.section))
+        return a, b
+
+    @property
+    def quadratic(self) -> slice:
+        """The columns that are products of others."""
+        return slice(self.square, self.count)
+
+    def fill_products(self, z: Tensor) -> None:
+        """Compute the quadratic columns of z, shape (n, d), from the linear ones."""
+        z[:, self.square] = z[:, self.features].square().sum(1)
+        z[:, self.reference_square] = z[:, self.reference].square().sum(1)
+        a, b = self.pairs
+        sections = z[:, self.outputs] @ self.section.T.to(z.device)
+        torch.mul(sections[:, a], sections[:, b], out=z[:, self.products])
 
 
 def reshifted(gram: Tensor, delta: Tensor, columns: Columns) -> Tensor:
     """Σ z zᵀ, shape (…, d, d), once every sample has moved by `delta`, shape (d,)."""
-    moved = gram
+    section = columns.section.to(gram.device)
+    a, b = columns.pairs
+    step = section @ delta[columns.outputs]
+    moved: Tensor = gram
     for _ in range(2):  # rows, then, transposed, columns
         change = delta[:, None] * moved[..., :1, :]
         for square, part in (
@@ -54,6 +94,12 @@ def reshifted(gram: Tensor, delta: Tensor, columns: Columns) -> Tensor:
                 delta[part].square().sum() * moved[..., 0, :]
                 + 2 * delta[part] @ moved[..., part, :]
             )
+        rows = section @ moved[..., columns.outputs, :]
+        change[..., columns.products, :] = (
+            step[a, None] * rows[..., b, :]
+            + step[b, None] * rows[..., a, :]
+            + (step[a] * step[b])[:, None] * moved[..., :1, :]
+        )
         moved = (moved + change).transpose(-1, -2)
     return moved
 
@@ -90,8 +136,9 @@ class FeatureMoments:
 
     Notes
     -----
-    Memory is ``8 · num_blocks · (p + C + num_targets + num_reference + 3)²`` bytes whatever the
-    number of samples, plus float64 copies of at most 4,096 rows while updating. Point estimates do
+    Memory is ``8 · num_blocks · d²`` bytes whatever the number of samples, with
+    ``d ≤ p + C + num_targets + num_reference + 58``, plus float64 copies of at most 4,096 rows
+    while updating. Point estimates do
     not depend on how the samples are cut into batches nor on the order of merges. A sample's block
     follows a fixed pseudo-random table by its running number, so that classes that come sorted or
     in turn do not line up with the blocks (our choice).
@@ -245,13 +292,10 @@ class FeatureMoments:
         count = parts["features"].shape[0]
         z = torch.empty(count, columns.count, dtype=torch.float64, device=self.device)
         z[:, 0] = 1
-        z[:, columns.reference_square] = 0
         for name, part in parts.items():
             where = getattr(columns, name)
             torch.sub(part.to(torch.float64), shift[where], out=z[:, where])
-        z[:, columns.square] = z[:, columns.features].square().sum(1)
-        if self.num_reference:
-            z[:, columns.reference_square] = z[:, columns.reference].square().sum(1)
+        columns.fill_products(z)
         if self.num_blocks == 1:
             self._gram[0].addmm_(z.T, z)
         else:
@@ -264,8 +308,7 @@ class FeatureMoments:
     def _about(self, shift: Tensor) -> Tensor:
         """The Gram matrices about another shift: exact algebra, since z about it is linear in z."""
         assert self._shift is not None
-        moved: Tensor = reshifted(self._gram, self._shift - shift, self._columns)
-        return moved
+        return reshifted(self._gram, self._shift - shift, self._columns)
 
     def _check_alike(self, other: FeatureMoments) -> None:
         for name in ("num_features", "num_outputs", "num_targets", "num_reference", "num_blocks"):

@@ -18,71 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fswidget import regime as regimes
-from fswidget.moments import Columns, FeatureMoments, reshifted
+from fswidget import solvers
+from fswidget.measures import Averages, ClassMeans, LowRank, Span, kernel_drift, low_rank_measure
+from fswidget.moments import FeatureMoments
 from fswidget.regime import Regime
+from fswidget.solvers import Solution
 
 Array = NDArray[np.float64]
 
 TASKS = ("cross_entropy", "squared_error")
 USED = 0.95  # the level that defines k95
-_EPS = float(np.finfo(np.float64).eps)
-
-
-@dataclass(frozen=True)
-class _Averages:
-    """Sample averages of one set of samples, sliced from a Gram matrix (float64, on its device)."""
-
-    n: float
-    mean: Tensor  # (d,) of z
-    raw: Tensor  # (d, d) E[z zᵀ]
-    centred: Tensor  # (d, d) E[z zᵀ] about the mean, with the squared norms about it too
-    columns: Columns
-
-    @classmethod
-    def of(cls, gram: Tensor, shift: Tensor, columns: Columns) -> _Averages:
-        n = float(gram[0, 0])
-        offset = gram[0] / n
-        offset = torch.where(torch.arange(len(offset), device=gram.device) == 0, 0.0, offset)
-        for square in (columns.square, columns.reference_square):
-            offset[square] = 0
-        centred = reshifted(gram, -offset, columns) / n
-        centred = (centred + centred.T) / 2
-        mean = shift + offset
-        return cls(n, mean, centred + torch.outer(mean, mean), centred, columns)
-
-
-@dataclass(frozen=True)
-class _Span:
-    """An orthonormal basis q = mapᵀ u of a span of functions u(x), and what it makes of Φ."""
-
-    map: Tensor  # (number of functions, rank)
-    mean: Tensor  # (rank,) E[q]
-    cross: Tensor  # (rank, p) E[q Φᵀ]
-    cross_centred: Tensor  # (rank, p) E[q (Φ − E Φ)ᵀ]
-
-    @property
-    def rank(self) -> int:
-        return self.map.shape[1]
-
-    @classmethod
-    def of(cls, averages: _Averages, part: slice, tolerance: float, remove_mean: bool) -> _Span:
-        features = averages.columns.features
-        count = part.stop - part.start
-        project = torch.eye(count, dtype=torch.float64, device=averages.raw.device)
-        if remove_mean:
-            project -= 1 / count
-        gram = project @ averages.raw[part, part] @ project
-        values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
-        # Squared singular values of the functions; rounding cannot count as rank.
-        keep = values > max(tolerance**2, count * _EPS) * values[-1]
-        keep &= values > 0
-        basis = project @ (vectors[:, keep] / values[keep].sqrt())
-        return cls(
-            basis,
-            basis.T @ averages.mean[part],
-            basis.T @ averages.raw[part, features],
-            basis.T @ averages.centred[part, features],
-        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -120,8 +65,10 @@ class Spectrum:
         Which solver gave the spectrum, in words.
     floor : float
         Eigenvalues at or below it are rounding, and left out.
-    trace : float
-        Σ ρ_k over all p.
+    trace, square : float
+        Σ ρ_k and Σ ρ_k², over all p.
+    complete : bool
+        Whether `eigenvalues` are all above the floor; else they are the leading ones.
     """
 
     eigenvalues: Array
@@ -141,16 +88,18 @@ class Spectrum:
     num_samples: int
     tolerance: float
     trace: float
+    square: float
     floor: float
     solver: str
+    complete: bool
     debiased: bool = False
     outputs_moved: bool = True
     errors: Mapping[str, float] = field(default_factory=dict)
     quality_error: Array | None = None
     utilization_error: Array | None = None
     _replicates: Sequence[Mapping[str, float]] = ()
-    _coefficients: tuple[Array, Array] = (np.zeros((0, 0)), np.zeros((0, 0)))
-    _maps: tuple[Array, Array] = (np.zeros((0, 0)), np.zeros((0, 0)))
+    _coefficients: Sequence[Array] = ()
+    _maps: Sequence[Array] = ()
 
     def __repr__(self) -> str:
         return (
@@ -167,13 +116,12 @@ class Spectrum:
     @property
     def participation_ratio(self) -> float:
         """(Σρ)² / Σρ²."""
-        squares = float((self.eigenvalues**2).sum())
-        return self.trace**2 / squares if squares > 0 else math.nan
+        return self.trace**2 / self.square if self.square > 0 else math.nan
 
     @property
     def effective_rank(self) -> float:
-        """exp of the entropy of ρ/Σρ, in features."""
-        return _effective_rank(self.eigenvalues)
+        """exp of the entropy of ρ/Σρ, in features; NaN after a top-k solve."""
+        return _effective_rank(self.eigenvalues) if self.complete else math.nan
 
     @property
     def top_share(self) -> float:
@@ -249,16 +197,20 @@ class Spectrum:
         moments : FeatureMoments
             Moments of the held-out samples, of the same dimensions.
         """
-        other = _averages(moments)
+        other = Averages.of(moments)
         scaled = self.eigenvectors / np.sqrt(self.eigenvalues)
-        raw, part = other.raw.cpu().numpy(), other.columns
-        gram = scaled.T @ raw[part.features, part.features] @ scaled
+        part = other.columns
+
+        def second(a: slice, b: slice) -> Array:
+            return _numpy(other.second(a, b))
+
+        gram = scaled.T @ second(part.features, part.features) @ scaled
         curves = []
         for where, basis, coefficients in zip(
             (part.targets, part.outputs), self._maps, self._coefficients, strict=True
         ):
-            total = float(np.trace(basis.T @ raw[where, where] @ basis))
-            cross = basis.T @ raw[where, part.features] @ scaled
+            total = float(np.trace(basis.T @ second(where, where) @ basis))
+            cross = basis.T @ second(where, part.features) @ scaled
             # Energy of the truncated expansions: sums over the leading square blocks.
             energy = (coefficients.T @ coefficients) * gram
             energy = np.cumsum(2 * np.tril(energy, -1).sum(1) + np.diag(energy))
@@ -334,12 +286,6 @@ def _array(value: Any) -> Tensor:
     return value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
 
 
-def _averages(moments: FeatureMoments) -> _Averages:
-    if moments._shift is None:
-        raise ValueError("moments: no samples; call update first")
-    return _Averages.of(moments._gram.sum(0), moments._shift, moments._columns)
-
-
 def diagonalize(
     moments: FeatureMoments,
     task: str = "cross_entropy",
@@ -358,66 +304,109 @@ def diagonalize(
         raise ValueError(f"tolerance={tolerance!r}: must lie between 0 and 1")
     if errors and moments.num_blocks < 2:
         raise ValueError(f"errors=True: needs num_blocks ≥ 2, not {moments.num_blocks}")
-    point = _measure(_averages(moments), moments, task, debias, tolerance)
-    point = replace(point, outputs_moved=outputs_moved)
-    return _with_errors(point, moments, debias) if errors else point
-
-
-def _measure(
-    averages: _Averages, moments: FeatureMoments, task: str, debias: bool, tolerance: float
-) -> Spectrum:
-    columns = averages.columns
-    values, vectors, solver = _solve(averages.raw[columns.features, columns.features])
-    trace = float(values.clamp(min=0).sum())
-    floor = _floor(values)
-    keep = values > floor
-    values, vectors = values[keep], vectors[:, keep]
-
-    learned = _Span.of(averages, columns.outputs, tolerance, task == "cross_entropy")
-    wanted = _Span.of(averages, columns.targets, tolerance, False)
-    coefficients = [(span.cross @ vectors) / values.sqrt() for span in (wanted, learned)]
-    quality, utilization = (_cumulative(c) for c in coefficients)
-    plain, debiased = _low_rank_measures(averages, learned)
-    return Spectrum(
-        eigenvalues=_numpy(values),
-        eigenvectors=_numpy(vectors),
-        quality=quality,
-        utilization=utilization,
-        low_rank_measure=debiased if debias else plain,
-        low_rank_measure_debiased=debiased,
-        nc1=_nc1(averages, tolerance) if moments.classification else math.nan,
-        kernel_drift=_kernel_drift(averages),
-        output_rank=learned.rank,
-        target_rank=wanted.rank,
+    averages = Averages.of(moments)
+    parts = _Parts.of(averages, moments, task, tolerance, debias)
+    features = averages.columns.features
+    matrix = averages.second(features, features)
+    solution = _solve(matrix, parts, top, start)
+    curves = parts.curves(solution)
+    point = Spectrum(
+        eigenvalues=_numpy(solution.values),
+        eigenvectors=_numpy(solution.vectors),
+        quality=curves[0],
+        utilization=curves[1],
+        low_rank_measure=parts.low_rank.debiased if debias else parts.low_rank.plain,
+        low_rank_measure_debiased=parts.low_rank.debiased,
+        nc1=parts.nc1,
+        kernel_drift=parts.kernel_drift,
+        output_rank=parts.learned.rank,
+        target_rank=parts.wanted.rank,
         task=task,
         classification=moments.classification,
         num_features=moments.num_features,
         num_outputs=moments.num_outputs,
         num_samples=round(averages.n),
         tolerance=tolerance,
-        trace=trace,
-        floor=floor,
-        solver=solver,
+        trace=float(matrix.trace()),
+        square=float(matrix.square().sum()),
+        floor=solution.floor,
+        solver=solution.solver,
+        complete=solution.complete,
         debiased=debias,
-        _coefficients=(_numpy(coefficients[0]), _numpy(coefficients[1])),
-        _maps=(_numpy(wanted.map), _numpy(learned.map)),
+        outputs_moved=outputs_moved,
+        _coefficients=tuple(_numpy(c) for c in parts.coefficients(solution)),
+        _maps=(_numpy(parts.wanted.map), _numpy(parts.learned.map)),
     )
+    return _with_errors(point, solution, moments) if errors else point
 
 
-def _solve(matrix: Tensor) -> tuple[Tensor, Tensor, str]:
-    values, vectors = torch.linalg.eigh(matrix)
-    return values.flip(0), vectors.flip(1), f"full eigh, float64, {matrix.device.type}"
+@dataclass(frozen=True)
+class _Parts:
+    """All that needs no eigensolve."""
 
+    wanted: Span
+    learned: Span
+    low_rank: LowRank
+    nc1: float
+    kernel_drift: float
 
-def _floor(values: Tensor) -> float:
-    return max(float(values[0]), 0.0) * len(values) * _EPS
+    @classmethod
+    def of(
+        cls,
+        averages: Averages,
+        moments: FeatureMoments,
+        task: str,
+        tolerance: float,
+        debias: bool,
+        by_class: bool | None = None,
+    ) -> _Parts:
+        columns, shift = averages.columns, task == "cross_entropy"
+        classes = ClassMeans.of(averages) if moments.classification else None
+        learned = Span.of(averages, columns.outputs, tolerance, shift)
+        if by_class is None:
+            by_class = classes is not None and classes.is_balanced(averages.n)
+        return cls(
+            Span.of(averages, columns.targets, tolerance, False),
+            learned,
+            low_rank_measure(averages, learned, classes if by_class else None, shift),
+            math.nan if classes is None else classes.nc1(tolerance),
+            kernel_drift(averages, debias),
+        )
+
+    def coefficients(self, solution: Solution) -> tuple[Tensor, Tensor]:
+        """⟨q|e_k⟩ for the target and the output functions, shapes (rank, K)."""
+        scaled = solution.vectors / solution.values.sqrt()
+        return self.wanted.cross @ scaled, self.learned.cross @ scaled
+
+    def curves(self, solution: Solution) -> tuple[Array, Array]:
+        """Quality and utilization."""
+        quality, utilization = (_cumulative(c) for c in self.coefficients(solution))
+        return quality, utilization
 
 
 def _cumulative(coefficients: Tensor) -> Array:
-    rank = coefficients.shape[0]
+    rank, count = coefficients.shape
     if rank == 0:
-        return np.full(coefficients.shape[1], math.nan)
+        return np.full(count, math.nan)
     return np.minimum(_numpy(coefficients.square().sum(0).cumsum(0)) / rank, 1.0)
+
+
+def _solve(matrix: Tensor, parts: _Parts, top: int | None, start: Any | None) -> Solution:
+    if top is None:
+        return solvers.full(matrix)
+
+    def suffices(values: Tensor, vectors: Tensor) -> bool:
+        found = Solution(values, vectors, 0.0, "", False)
+        return bool(parts.curves(found)[1][-1] >= USED)
+
+    known = None if start is None else torch.as_tensor(np.asarray(start))
+    found = solvers.leading(matrix, top, start=known, suffices=suffices)
+    if found is not None and suffices(found.values, found.vectors):
+        return found
+    why = "did not converge" if found is None else "do not reach 95% utilization"
+    return replace(
+        complete := solvers.full(matrix), solver=f"{complete.solver}: {top} leading {why}"
+    )
 
 
 def _first_at(curve: Array, otherwise: int) -> int:
@@ -433,107 +422,40 @@ def _effective_rank(values: Array) -> float:
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def _low_rank_measures(averages: _Averages, learned: _Span) -> tuple[float, float]:
-    """D_LR, plain and debiased."""
-    features, n, rank = averages.columns.features, averages.n, learned.rank
-    covariance = averages.centred[features, features]
-    constant = float(learned.mean.square().sum())  # share of the constant that Ĥ expresses
-    norm = float(covariance.square().sum())
-    total = float(covariance.trace())
-    explained = float(learned.cross_centred.square().sum())
-    span_norm = max(rank - 1 + (1 - constant) ** 2, 0.0)
-    scale = float(averages.raw[features, features].trace())
-    if total <= _EPS * len(covariance) * scale or rank == 0 or span_norm < 1e-12:
-        return math.nan, math.nan
-    plain = 1 - explained / math.sqrt(span_norm * norm)
-
-    # Debiased: ‖Cov Φ‖² by its U-statistic, the explained part as in the adjusted R².
-    square = averages.columns.square
-    freedom = n - 1 - rank + constant
-    if n <= 3 or freedom <= 0:
-        return min(max(plain, 0.0), 1.0), math.nan
-    norm = _unbiased_product(n, norm, averages.centred, square, square)
-    residual = max(total - explained, 0.0)
-    explained = (explained - (rank - constant) * residual / freedom) * n / (n - 1)
-    outside = min((1 - constant) * n / (n - rank), 1.0)
-    span_norm = rank - 1 + outside**2
-    debiased = 1 - explained / math.sqrt(span_norm * norm) if norm > 0 else math.nan
-    return min(max(plain, 0.0), 1.0), debiased
-
-
-def _unbiased_product(n: float, product: float, centred: Tensor, i: int, j: int) -> float:
-    """U-statistic of ⟨Cov, Cov'⟩ (Song et al. 2012, eq. 4), from the norms about the mean."""
-    squares = n * float(centred[i, j])
-    sums = n * float(centred[0, i]) * n * float(centred[0, j])
-    return (n * n * product - squares * n / (n - 2) + sums / ((n - 1) * (n - 2))) / (n * (n - 3))
-
-
-def _kernel_drift(averages: _Averages) -> float:
-    features, reference = averages.columns.features, averages.columns.reference
-    if reference.start == reference.stop:
-        return math.nan
-    centred = averages.centred
-    cross = float(centred[features, reference].square().sum())
-    norms = float(centred[features, features].norm() * centred[reference, reference].norm())
-    return min(max(1 - cross / norms, 0.0), 1.0) if norms > 0 else math.nan
-
-
-def _nc1(averages: _Averages, tolerance: float) -> float:
-    """tr(Σ_W Σ_B⁺) through the C-dimensional side: Σ_B = B Bᵀ with B the scaled class means."""
-    columns = averages.columns
-    share = averages.mean[columns.targets]
-    present = share > 0
-    if int(present.sum()) < 2:
-        return math.nan
-    share = share[present]
-    sums = averages.centred[columns.features, columns.targets][:, present]
-    means = sums / share  # class means about the global mean
-    between = means / math.sqrt(len(share))
-    values, vectors = torch.linalg.eigh(between.T @ between)
-    keep = values > max(tolerance**2, len(share) * _EPS) * values[-1]
-    if not bool(keep.any()) or float(values[-1]) <= 0:
-        return math.nan
-    covariance = averages.centred[columns.features, columns.features]
-    # tr(Σ_W B (BᵀB)⁺² Bᵀ) on the axes of BᵀB
-    axes = between @ (vectors[:, keep] / values[keep])
-    total = (axes * (covariance @ axes)).sum()
-    ours = ((means.T @ axes).square() * share[:, None]).sum()
-    return max(float(total - ours), 0.0)
-
-
-def _with_errors(point: Spectrum, moments: FeatureMoments, debias: bool) -> Spectrum:
+def _with_errors(point: Spectrum, solution: Solution, moments: FeatureMoments) -> Spectrum:
     """Leave-one-block-out jackknife."""
     assert moments._shift is not None
-    total = moments._gram.sum(0)
-    replicates: list[Mapping[str, float]] = []
+    columns, total = moments._columns, moments._gram.sum(0)
+    by_class = moments.classification and ClassMeans.of(
+        Averages.from_sum(total, moments._shift, columns)
+    ).is_balanced(point.num_samples)
+    size = len(point.eigenvalues)
+    replicates: list[dict[str, float]] = []
     curves: list[tuple[Array, Array]] = []
     for gram in moments._gram:
-        if float(gram[0, 0]) == 0:
+        if float(gram[0, 0]) == 0 or float(gram[0, 0]) == float(total[0, 0]):
             continue
-        averages = _Averages.of(total - gram, moments._shift, moments._columns)
-        part = _measure(averages, moments, point.task, debias, point.tolerance)
+        averages = Averages.from_sum(total - gram, moments._shift, columns)
+        parts = _Parts.of(averages, moments, point.task, point.tolerance, point.debiased, by_class)
+        found = _replicate(averages.second(columns.features, columns.features), point, solution)
+        quality, utilization = parts.curves(found)
+        values = _numpy(found.values)
+        low_rank = parts.low_rank
         replicates.append(
             {
-                name: float(getattr(part, name))
-                for name in (
-                    "low_rank_measure",
-                    "low_rank_measure_debiased",
-                    "used_features",
-                    "effective_rank",
-                    "participation_ratio",
-                    "nc1",
-                    "kernel_drift",
-                )
+                "low_rank_measure": low_rank.debiased if point.debiased else low_rank.plain,
+                "low_rank_measure_debiased": low_rank.debiased,
+                "used_features": float(_first_at(utilization, point.num_features)),
+                "effective_rank": _effective_rank(values) if found.complete else math.nan,
+                "nc1": parts.nc1,
+                "kernel_drift": parts.kernel_drift,
             }
         )
-        size = len(point.eigenvalues)
-        curves.append((_fit(part.quality, size), _fit(part.utilization, size)))
+        curves.append((_fit(quality, size), _fit(utilization, size)))
     if len(replicates) < 2:
         return point
-    errors = {
-        name: float(_jackknife_error([replicate[name] for replicate in replicates]))
-        for name in replicates[0]
-    }
+    names = replicates[0]
+    errors = {n: float(_jackknife_error([found[n] for found in replicates])) for n in names}
     return replace(
         point,
         errors=MappingProxyType(errors),
@@ -541,6 +463,26 @@ def _with_errors(point: Spectrum, moments: FeatureMoments, debias: bool) -> Spec
         utilization_error=_jackknife_error([curve[1] for curve in curves]),
         _replicates=tuple(replicates),
     )
+
+
+def _replicate(matrix: Tensor, point: Spectrum, solution: Solution) -> Solution:
+    """Eigenpairs of a replicate, to the precision that a standard error needs.
+
+    In float32 where the features in use lie well above its rounding; after a top-k solve within the
+    span of what that found.
+    """
+    used = min(point.used_features, len(solution.values)) - 1
+    if used < 0:
+        return solution
+    if not solution.complete:
+        basis = solution.vectors
+        values, turn = torch.linalg.eigh(basis.T @ matrix @ basis)
+        values, vectors = values.flip(0), (basis @ turn).flip(1)
+        keep = values > solution.floor
+        return Solution(values[keep], vectors[:, keep], solution.floor, "", False)
+    if float(solution.values[used] / solution.values[0]) < 1e-4:
+        return solvers.full(matrix)
+    return solvers.rough(matrix)
 
 
 def _fit(curve: Array, size: int) -> Array:
@@ -572,11 +514,12 @@ def tolerance_sweep(
     dict of str to ndarray, shape (len(tolerances),)
         ``tolerance``, ``output_rank``, ``low_rank_measure``, ``low_rank_measure_debiased``.
     """
-    averages = _averages(moments)
+    averages = Averages.of(moments)
     rows = []
     for tolerance in tolerances:
-        span = _Span.of(averages, averages.columns.outputs, tolerance, task == "cross_entropy")
-        rows.append((tolerance, span.rank, *_low_rank_measures(averages, span)))
+        parts = _Parts.of(averages, moments, task, tolerance, False)
+        measured = parts.low_rank.plain, parts.low_rank.debiased
+        rows.append((tolerance, parts.learned.rank, *measured))
     names = ("tolerance", "output_rank", "low_rank_measure", "low_rank_measure_debiased")
     return dict(zip(names, np.array(rows, float).T, strict=True))
 

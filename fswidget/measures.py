@@ -1,0 +1,301 @@
+"""Measures that need no eigensolve of the features, from one set of sample averages."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fswidget.moments import Columns, FeatureMoments
+
+EPS = float(torch.finfo(torch.float64).eps)
+
+
+@dataclass(frozen=True)
+class Averages:
+    """Averages of z zᵀ over samples: raw second moments and covariances of its parts.
+
+    Parameters
+    ----------
+    n : float
+        Samples.
+    origin : Tensor, shape (d,)
+        What was subtracted from each sample.
+    about : Tensor, shape (d, d)
+        E[(z − origin)(z − origin)ᵀ]; only slices of it are ever copied.
+    """
+
+    n: float
+    origin: Tensor
+    about: Tensor
+    columns: Columns
+
+    @classmethod
+    def of(cls, moments: FeatureMoments) -> Averages:
+        """Averages over all of the samples in `moments`.
+
+        Raises
+        ------
+        ValueError
+            If there are none, or their squares overflow float64.
+        """
+        if moments.num_samples == 0 or moments._shift is None:
+            raise ValueError("moments: no samples; call update first")
+        averages = cls.from_sum(moments._gram.sum(0), moments._shift, moments._columns)
+        linear = averages.about[: averages.columns.square, 0]
+        scale = averages.about.diagonal()[: averages.columns.square].sum() + linear.sum()
+        if not bool(torch.isfinite(scale)):
+            raise ValueError("moments: the squares of the features overflow float64; scale them")
+        return averages
+
+    @classmethod
+    def from_sum(cls, gram: Tensor, origin: Tensor, columns: Columns) -> Averages:
+        n = float(gram[0, 0])
+        return cls(n, origin, gram / n, columns)
+
+    def offset(self, part: slice) -> Tensor:
+        """E[z] − origin."""
+        return self.about[part, 0]
+
+    def mean(self, part: slice) -> Tensor:
+        return self.origin[part] + self.offset(part)
+
+    def covariance(self, a: slice, b: slice) -> Tensor:
+        return self.about[a, b] - torch.outer(self.offset(a), self.offset(b))
+
+    def second(self, a: slice, b: slice) -> Tensor:
+        """E[u vᵀ], not centred."""
+        return self.covariance(a, b) + torch.outer(self.mean(a), self.mean(b))
+
+    def square_about_mean(self, square: int, part: slice) -> Tensor:
+        """Coefficients, shape (d,), of the squared norm of `part` about its mean, linear in z."""
+        functional = torch.zeros_like(self.origin)
+        functional[square] = 1
+        functional[part] = -2 * self.offset(part)
+        functional[0] = self.offset(part).square().sum()
+        return functional
+
+    def inner_product(self, a: slice, b: slice) -> float:
+        """‖Cov(u, v)‖²_F, without forming the covariance."""
+        about, x, y = self.about[a, b], self.offset(a), self.offset(b)
+        sides = float(about.square().sum()) + float(x.square().sum() * y.square().sum())
+        return max(sides - 2 * float(x @ about @ y), 0.0)
+
+
+@dataclass(frozen=True)
+class Span:
+    """An orthonormal basis q = mapᵀ u of the span of functions u(x), and what it makes of Φ."""
+
+    map: Tensor  # (number of functions, rank)
+    mean: Tensor  # (rank,) E[q]
+    cross: Tensor  # (rank, p) E[q Φᵀ]
+    cross_centred: Tensor  # (rank, p) E[q (Φ − E Φ)ᵀ]
+
+    @property
+    def rank(self) -> int:
+        return self.map.shape[1]
+
+    @classmethod
+    def of(cls, averages: Averages, part: slice, tolerance: float, common_shift: bool) -> Span:
+        """The span of the outputs or the targets; without their class mean if `common_shift`."""
+        features, count = averages.columns.features, part.stop - part.start
+        gram = averages.second(part, part)
+        project = torch.eye(count, dtype=gram.dtype, device=gram.device)
+        if common_shift:
+            project -= 1 / count
+        gram = project @ gram @ project
+        values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
+        keep = _counts(values, tolerance)
+        basis = project @ (vectors[:, keep] / values[keep].sqrt())
+        centred = basis.T @ averages.covariance(part, features)
+        mean = basis.T @ averages.mean(part)
+        cross = centred + torch.outer(mean, averages.mean(features))
+        return cls(basis, mean, cross, centred)
+
+
+def _counts(values: Tensor, tolerance: float) -> Tensor:
+    """Which squared singular values, ascending, count for the rank; rounding never does."""
+    return (values > max(tolerance**2, len(values) * EPS) * values[-1]) & (values > 0)
+
+
+@dataclass(frozen=True)
+class ClassMeans:
+    """What NC1 and debiasing need of the class means μ_c about the global mean."""
+
+    share: Tensor  # (K,) of the samples, for the K classes present
+    gram: Tensor  # (K, K) μ_cᵀ μ_c'
+    covariance: Tensor  # (K, K) μ_cᵀ Cov(Φ) μ_c'
+
+    @classmethod
+    def of(cls, averages: Averages) -> ClassMeans:
+        columns = averages.columns
+        share = averages.mean(columns.targets)
+        present = share > 0.5 / averages.n
+        means = averages.covariance(columns.features, columns.targets)[:, present] / share[present]
+        offset = averages.offset(columns.features)
+        image = averages.about[columns.features, columns.features] @ means
+        image -= torch.outer(offset, offset @ means)
+        return cls(share[present], means.T @ means, means.T @ image)
+
+    @property
+    def within(self) -> Tensor:
+        """μ_cᵀ Σ_W μ_c'."""
+        return self.covariance - (self.gram * self.share) @ self.gram
+
+    def is_balanced(self, n: float) -> bool:
+        """Whether the counts differ by at most one sample, as drawn class by class."""
+        counts = self.share * n
+        return bool(counts.max() - counts.min() < 1.5)
+
+    def nc1(self, tolerance: float) -> float:
+        """tr(Σ_W Σ_B⁺), NaN below two distinct class means.
+
+        Σ_B = μ μᵀ / K with the K class means as columns: its pseudo-inverse through the K × K side.
+        """
+        count = len(self.share)
+        values, vectors = torch.linalg.eigh(self.gram / count)
+        keep = _counts(values, tolerance)
+        if count < 2 or not bool(keep.any()):
+            return math.nan
+        axes = vectors[:, keep] / values[keep]
+        return max(float((axes * (self.within @ axes)).sum()) / count, 0.0)
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """D_LR and what went into it."""
+
+    plain: float
+    debiased: float
+
+
+def low_rank_measure(
+    averages: Averages, learned: Span, classes: ClassMeans | None, common_shift: bool
+) -> LowRank:
+    """D_LR = 1 − ‖Q_cᵀΦ_c‖² / (‖Q_cᵀQ_c‖ ‖Φ_cᵀΦ_c‖), plain and debiased.
+
+    Debiasing, our choice, removes from each of the three norms what a finite probe adds to it:
+    from ‖Q_cᵀΦ_c‖² the part of the residual variance that r free directions catch by chance, as
+    the adjusted R² does, times the covariance of leverage and ‖Φ_c‖²; from ‖Φ_cᵀΦ_c‖² the
+    diagonal of its U-statistic (Song et al. 2012, eq. 4, as debiased CKA does), or, where the
+    classes are equally many, its counterpart for samples drawn class by class; from ‖Q_cᵀQ_c‖
+    what an r-dimensional span catches of the constant function.
+    """
+    features, n, rank = averages.columns.features, averages.n, learned.rank
+    norm = averages.inner_product(features, features)
+    total = float(averages.about[features, features].trace())
+    total -= float(averages.offset(features).square().sum())
+    constant = min(float(learned.mean.square().sum()), 1.0)  # how much of 1 lies in Ĥ
+    explained = float(learned.cross_centred.square().sum())
+    span_norm = rank - 1 + (1 - constant) ** 2
+    scale = total + float(averages.mean(features).square().sum())
+    if rank == 0 or span_norm < 1e-12 or total <= EPS * (features.stop - 1) * scale:
+        return LowRank(math.nan, math.nan)
+    plain = min(max(1 - explained / math.sqrt(span_norm * norm), 0.0), 1.0)
+
+    freedom = n - 1 - rank + constant
+    if n <= 3 or freedom <= 0:
+        return LowRank(plain, math.nan)
+    square = averages.square_about_mean(averages.columns.square, features)
+    image = averages.about @ square
+    if classes is not None and classes.is_balanced(n) and n > len(classes.share) + 1:
+        norm, within = _norm_drawn_by_class(n, norm, total, float(image @ square), classes)
+    else:
+        norm, within = unbiased_product(n, norm, averages, square, square), 1.0
+    residual = max(total - explained, 0.0)
+    chance = _leverage_of_large(averages, image, total, common_shift)
+    explained = (explained - chance * (rank - constant) * residual / freedom) * n / (n - within)
+    outside = min((1 - constant) * n / (n - rank), 1.0)
+    if norm <= 0:
+        return LowRank(plain, math.nan)
+    return LowRank(plain, 1 - explained / math.sqrt((rank - 1 + outside**2) * norm))
+
+
+def unbiased_product(n: float, product: float, averages: Averages, u: Tensor, v: Tensor) -> float:
+    """U-statistic of ⟨Cov, Cov'⟩ (Song et al. 2012, eq. 4).
+
+    `product` is its plain estimate; `u` and `v` give the squared norms about the mean.
+    """
+    image = averages.about @ v
+    squares = n * float(u @ image)
+    sums = n * n * float(averages.about[0] @ u) * float(image[0])
+    return (n * n * product - squares * n / (n - 2) + sums / ((n - 1) * (n - 2))) / (n * (n - 3))
+
+
+def _norm_drawn_by_class(
+    n: float, norm: float, total: float, fourth: float, classes: ClassMeans
+) -> tuple[float, float]:
+    """‖Cov Φ‖² without the bias that sampling within the classes gives it, and the share of the
+    variance that lies within them.
+
+    Given its class, a sample adds E‖φ‖⁴ − ‖E[φφᵀ | class]‖² to the bias; the latter is taken with
+    one covariance Σ_W for all classes.
+    """
+    count, share, size = len(classes.share), classes.share, classes.gram.diagonal()
+    between = float((share * size).sum())
+    product = float((share * classes.covariance.diagonal()).sum())  # ⟨Cov, Σ_B⟩
+    square = float(((classes.gram**2) * torch.outer(share, share)).sum())  # ‖Σ_B‖²
+    grow = n / (n - count)
+    within = max(total - between, 0.0) * grow
+    within_norm = max(norm - 2 * product + square, 0.0) * grow**2 - within**2 / (n - count)
+    with_total = (norm - product) * grow * n / (n - 1) - within**2 / n
+    own = float((share * (size - within * count / n).clamp(min=0) ** 2).sum())
+    known = own + 2 * (with_total - within_norm) + within_norm
+    corrected = norm - (fourth - known) / n + 2 * with_total / n + (within / n) ** 2
+    return corrected, min(within / total, 1.0)
+
+
+def _leverage_of_large(
+    averages: Averages, image: Tensor, total: float, common_shift: bool
+) -> float:
+    """E[leverage · ‖Φ_c‖²] / (E[leverage] E‖Φ_c‖²): above 1 where large samples pull the span.
+
+    From the products of at most ten fixed combinations of the outputs.
+    """
+    columns = averages.columns
+    section = columns.section.to(image)
+    if common_shift:
+        section = section[1:]  # the first row is their mean
+    if len(section) == 0:
+        return 1.0
+    gram = section @ averages.second(columns.outputs, columns.outputs) @ section.T
+    values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
+    keep = _counts(values, 1e-5)
+    if not bool(keep.any()):
+        return 1.0
+    axes = section.T @ (vectors[:, keep] / values[keep].sqrt())
+    metric = columns.section.to(image) @ axes
+    metric = metric @ metric.T
+    a, b = columns.pairs
+    doubled = torch.where(a == b, 1.0, 2.0).to(image)
+    weighted = (metric[a, b] * doubled) @ image[columns.products]
+    origin = axes.T @ averages.origin[columns.outputs]
+    weighted += 2 * (axes @ origin) @ image[columns.outputs] + origin.square().sum() * image[0]
+    return max(float(weighted) / (int(keep.sum()) * total), 0.0)
+
+
+def kernel_drift(averages: Averages, debias: bool) -> float:
+    """1 − CKA(T, T_0), centred; NaN without reference features.
+
+    Debiased, all three products are U-statistics (Song et al. 2012, eq. 4).
+    """
+    columns, n = averages.columns, averages.n
+    parts = (columns.features, columns.reference)
+    if columns.reference.start == columns.reference.stop:
+        return math.nan
+    pairs = ((0, 1), (0, 0), (1, 1))
+    products = [averages.inner_product(parts[i], parts[j]) for i, j in pairs]
+    if debias and n > 3:
+        squares = (columns.square, columns.reference_square)
+        norms = [averages.square_about_mean(*s) for s in zip(squares, parts, strict=True)]
+        products = [
+            unbiased_product(n, product, averages, norms[i], norms[j])
+            for product, (i, j) in zip(products, pairs, strict=True)
+        ]
+    cross, own, other = products
+    if own <= 0 or other <= 0:
+        return math.nan
+    drift = 1 - cross / math.sqrt(own * other)
+    return drift if debias else min(max(drift, 0.0), 1.0)
