@@ -14,7 +14,6 @@ from fswidget import declarations
 from fswidget.palette import CLASS_COLORS, CLASS_MARKERS, COLORS, FLOOR, THEMES, VALUE_COLORS
 from fswidget.recording import Frame, Recording, RunInfo
 
-
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 

@@ -1,4 +1,8 @@
 export async function gunzip(bytes: ArrayBuffer): Promise<ArrayBuffer> {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
+  const { readable, writable } = new DecompressionStream("gzip");
+  const writer = writable.getWriter();
+  // Broken input is reported by the reading end; here it would be an unhandled rejection.
+  writer.write(new Uint8Array(bytes)).catch(() => {});
+  writer.close().catch(() => {});
+  return new Response(readable).arrayBuffer();
 }

@@ -41,6 +41,13 @@ export class Range {
     return roundOut(value, this.decades ? [1, 10] : this.log ? [1, 2, 5, 10] : LINEAR, direction);
   }
 
+  /** A little beyond the bounds of a log axis: what lies on them stays whole, and Bokeh, which
+   * changes its ticks below two decades, is not thrown by rounding. */
+  get padded(): readonly [number, number] {
+    const [low, high] = this.bounds;
+    return [low / 1.06, high * 1.06];
+  }
+
   get bounds(): readonly [number, number] {
     const [least, most] = this.least ?? [this.low, this.high];
     const low = Math.min(this.low, least);

@@ -83,7 +83,7 @@ export class Runs {
     const entries = json<RunEntry[]>(this.model, "_runs", []);
     const chosen = entries.findIndex(({ run }) => run === this.chosen);
     const now = entries.find(({ run }) => run === this.current);
-    if (!this.pinned && now?.changed) return `before “${now.changed}”`;
+    if (!this.pinned && now?.changed) return `the run before “${now.changed}”`;
     return entries[chosen]?.label || "another run";
   }
 
@@ -108,7 +108,7 @@ export class Runs {
       }),
     );
     hide(this.banner, this.chosen === "" || this.chosen === this.current);
-    setText(this.said, `Dash-dotted: ${this.label()}`);
+    setText(this.said, `Ghost: ${this.label()}`);
     attribute(this.banner, "data-ghost", this.chosen || null);
   }
 }

@@ -168,7 +168,12 @@ export class View {
     this.grid.append(...panels.map((panel) => panel.root));
     this.root.append(
       this.problem,
-      h("div", { class: "fsw-top" }, this.regime.root, steers ? side : null),
+      h(
+        "div",
+        { class: steers ? "fsw-top fsw-steered" : "fsw-top" },
+        this.regime.root,
+        steers ? side : null,
+      ),
       h(
         "div",
         { class: "fsw-bar" },

@@ -1,7 +1,6 @@
 import { h, hide, setText } from "../dom";
 import { FigurePanel, type Host, legendItem } from "../panel";
 import type { Plot } from "../plot";
-import { Range } from "../ranges";
 import { minimal, ranks, type Scene } from "../scene";
 import type { Frame } from "../wire";
 
@@ -19,7 +18,7 @@ export class CumulativePanel extends FigurePanel {
     outputs: ["mark", "line_color"],
     used: ["utilization", "line_color"],
   } satisfies FigurePanel["roles"];
-  private readonly x = new Range(true, [0.9, 10]);
+  private x = 10;
   private readonly ghostKey = legendItem("ghost", "solid", "before");
   private readonly used = h("span", { class: "fsw-key" });
 
@@ -44,7 +43,7 @@ export class CumulativePanel extends FigurePanel {
   }
 
   override resetRanges(): void {
-    this.x.reset();
+    this.x = 10;
   }
 
   protected fill(plot: Plot, scene: Scene): void {
@@ -57,7 +56,7 @@ export class CumulativePanel extends FigurePanel {
     for (const name of ["quality", "utilization"]) {
       const now = curve(frame, name);
       const before = curve(ghostFrame, name);
-      this.x.include(now.x.length, before.x.length);
+      this.x = Math.max(this.x, now.x.length, before.x.length);
       plot.data(name, seq, () => now);
       plot.data(`ghost_${name}`, `${ghost?.run.id}/${ghostFrame?.seq}`, () => before);
       plot.data(`${name}_band`, `${seq}/${choices.errorBands}`, () => {
@@ -74,8 +73,7 @@ export class CumulativePanel extends FigurePanel {
     const used = frame.scalars.used_features;
     plot.set("used", { location: used ?? Number.NaN });
     plot.set("outputs", { location: minimal(run) });
-    const [low, high] = this.x.bounds;
-    plot.range("x", [low, high * 1.1]);
+    plot.range("x", [0.9, this.x * 1.15]);
     setText(this.used, used === undefined ? "" : `k95 = ${Math.round(used)}`);
     hide(this.ghostKey, !ghostFrame);
   }

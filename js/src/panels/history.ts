@@ -1,4 +1,4 @@
-import { attribute, h, hide, setText } from "../dom";
+import { h, hide, setText } from "../dom";
 import { FigurePanel, type Host, legendItem } from "../panel";
 import type { Plot } from "../plot";
 import { Range } from "../ranges";
@@ -82,7 +82,7 @@ export class HistoryPanel extends FigurePanel {
     plot.range("x", [0, this.x.bounds[1]]);
     const [low, high] = this.left.bounds;
     plot.range("y", [low, high + 0.04 * (high - low)]);
-    plot.range("right", this.right.bounds);
+    plot.range("right", this.right.padded);
     plot.data("regimes", `${key}/${this.x.bounds[1]}`, () => {
       const spans = regimes(frames);
       const { bbox } = plot.view.frame;
@@ -143,18 +143,19 @@ export class HistoryPanel extends FigurePanel {
     const offered = `${names.join()}/${chosen.join()}`;
     if (this.offered === offered) return;
     this.offered = offered;
-    const focused = (document.activeElement as HTMLInputElement | null)?.value;
+    const boxes = names.map((name) =>
+      h("input", { type: "checkbox", value: name, checked: chosen.includes(name) }),
+    );
+    const active = document.activeElement;
+    const focused = active instanceof HTMLInputElement && this.menu.contains(active);
+    const again = focused ? boxes.find(({ value }) => value === active.value) : undefined;
     this.menu.replaceChildren(
-      ...names.map((name) => {
-        const box = h("input", { type: "checkbox", value: name, checked: chosen.includes(name) });
-        const label = h("label", {}, box, pretty(name));
-        attribute(label, "title", this.host.style.scalars[name]?.[1] ?? name);
-        return label;
+      ...boxes.map((box) => {
+        const title = this.host.style.scalars[box.value]?.[1] ?? box.value;
+        return h("label", { title }, box, pretty(box.value));
       }),
     );
-    this.menu
-      .querySelector<HTMLInputElement>(`input[value="${CSS.escape(focused ?? "")}"]`)
-      ?.focus();
+    again?.focus();
   }
 
   private pick(event: MouseEvent): void {

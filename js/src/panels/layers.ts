@@ -39,7 +39,7 @@ export class LayersPanel extends FigurePanel {
     }
     const { layers } = run.info;
     plot.range("x", [0.5, layers.length + 0.5]);
-    plot.range("right", this.right.bounds);
+    plot.range("right", this.right.padded);
     const names = layers.join("\n");
     if (this.names === names) return;
     this.names = names;
@@ -48,9 +48,12 @@ export class LayersPanel extends FigurePanel {
       setv(a: object): void;
     }[];
     axis?.ticker.setv({ ticks: layers.map((_, at) => at + 1) });
+    const { left, right } = plot.view.frame.bbox;
+    const letters = Math.max(...layers.map((name) => shorten(name).length));
+    const crowded = letters * layers.length * 8 > right - left;
     axis?.setv({
       major_label_overrides: new Map(layers.map((name, at) => [at + 1, shorten(name)])),
-      major_label_orientation: layers.length > 5 ? 0.6 : "horizontal",
+      major_label_orientation: crowded ? 0.5 : "horizontal",
     });
   }
 }

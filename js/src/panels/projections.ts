@@ -34,8 +34,7 @@ export class ProjectionsPanel extends FigurePanel {
     "aria-pressed": "false",
   });
   private readonly box = button("Box", "Select samples with a box", { "aria-pressed": "false" });
-  private readonly clear = button("✕", "Clear the selection", { "aria-label": "Clear selection" });
-  private readonly count = h("span", { class: "fsw-faint", "data-testid": "selection" });
+  private readonly clear = button("", "Clear the selection", { "data-testid": "selection" });
   private readonly card: HoverCard;
   private points: Points | null = null;
   private run = "";
@@ -52,7 +51,7 @@ export class ProjectionsPanel extends FigurePanel {
         "and tighten. Click the spectrum, or use the arrow keys here, to look along others.",
     });
     const { k, l } = this.axes;
-    this.tools.append(k, "×", l, this.heldOutLabel, this.lasso, this.box, this.clear, this.count);
+    this.tools.append(k, "×", l, this.heldOutLabel, this.lasso, this.box, this.clear);
     hide(this.clear, true);
     this.cleanup.on(k, "change", () => host.choose({ k: Number(k.value) }));
     this.cleanup.on(l, "change", () => host.choose({ l: Number(l.value) }));
@@ -195,7 +194,8 @@ export class ProjectionsPanel extends FigurePanel {
 
   private showSelection(indices: number[]): void {
     const { length } = indices;
-    setText(this.count, length ? `${length} selected` : "");
+    setText(this.clear, `✕ ${length}`);
+    attribute(this.clear, "aria-label", `Clear the selection of ${length} samples`);
     hide(this.clear, length === 0);
     this.host.choose({ selected: [...indices] });
   }

@@ -20,8 +20,8 @@ export class SpectrumPanel extends FigurePanel {
     "points:glyph": ["now", "fill_color", "line_color"],
     outputs: ["mark", "line_color"],
   } satisfies FigurePanel["roles"];
-  private readonly x = new Range(true, [0.9, 10]);
-  private readonly y = new Range(true);
+  private x = 10;
+  private y = new Range(true);
   private readonly ghostKey = legendItem("ghost", "dotdash", "before");
   private readonly outputsKey = legendItem("mark", "dashed", "number of outputs");
   private mode = "";
@@ -67,7 +67,7 @@ export class SpectrumPanel extends FigurePanel {
   }
 
   override resetRanges(): void {
-    this.x.reset();
+    this.x = 10;
     this.y.reset();
   }
 
@@ -75,8 +75,10 @@ export class SpectrumPanel extends FigurePanel {
     const { run, frame, index, ghost, ghostFrame, choices, colors } = scene;
     const { relative, log } = choices;
     const mode = `${relative}/${log}`;
-    if (this.mode !== mode) this.resetRanges();
-    this.mode = mode;
+    if (this.mode !== mode) {
+      this.mode = mode;
+      this.y = new Range(log, log ? null : [0, 0]);
+    }
     const first = run.frames[0] as Frame;
     const floor = this.host.style.floor;
     const curve = (of: Frame | null, at?: number[]) => {
@@ -95,7 +97,7 @@ export class SpectrumPanel extends FigurePanel {
     const now = curve(frame);
     const start = curve(first);
     const before = curve(ghostFrame);
-    this.x.include(now.x.length, start.x.length, before.x.length);
+    this.x = Math.max(this.x, now.x.length, start.x.length, before.x.length);
     for (const { y } of [now, start, before]) this.y.includeAll(y);
     const seq = `${run.id}/${frame.seq}/${mode}`;
     plot.data("now", seq, () => now);
@@ -131,10 +133,9 @@ export class SpectrumPanel extends FigurePanel {
       };
     });
     plot.set("outputs", { location: minimal(run) });
-    const [low, high] = this.x.bounds;
-    plot.range("x", log ? [low, high * 1.1] : [0, high]);
+    plot.range("x", log ? [0.9, this.x * 1.15] : [0, this.x + 1]);
     const [bottom, top] = this.y.bounds;
-    plot.range("y", log ? [bottom * 0.8, top * 1.6] : [0, top * 1.04]);
+    plot.range("y", log ? [bottom / 1.25, top * 1.6] : [0, top * 1.04]);
     const axis = (plot.model.left as { setv(a: object): void; axis_label: string }[])[0];
     const label = relative ? "relative eigenvalue ρₖ/ρ₁" : "eigenvalue ρₖ";
     if (axis && axis.axis_label !== label) axis.setv({ axis_label: label });

@@ -1,0 +1,282 @@
+// Stand-ins for what surrounds the widget: hosts' models, frames, and BokehJS.
+
+import { readFileSync } from "node:fs";
+import type { Handler, Model } from "../src/model";
+import type { ArrayLayout, FrameHeader, RunHeader } from "../src/wire";
+
+/** A model that calls change handlers as a host does. */
+export class FakeModel implements Model {
+  readonly sent: Record<string, unknown>[] = [];
+  saves = 0;
+  private readonly handlers = new Map<string, Set<Handler>>();
+
+  constructor(
+    readonly state: Record<string, unknown>,
+    private readonly host: "jupyter" | "marimo" = "jupyter",
+  ) {}
+
+  get(name: string): unknown {
+    return this.state[name];
+  }
+
+  set(name: string, value: unknown): void {
+    if (Object.is(this.state[name], value)) return;
+    this.state[name] = value;
+    // Backbone hands over the model and the value, marimo the value alone.
+    if (this.host === "jupyter") this.emit(`change:${name}`, this, value, {});
+    else this.emit(`change:${name}`, value);
+  }
+
+  save_changes(): void {
+    this.saves += 1;
+  }
+
+  on(event: string, handler: Handler): void {
+    const handlers = this.handlers.get(event) ?? new Set();
+    this.handlers.set(event, handlers.add(handler));
+  }
+
+  off(event: string, handler: Handler): void {
+    if (!handler) throw new Error("off without a handler takes other views' handlers along");
+    this.handlers.get(event)?.delete(handler);
+  }
+
+  send(content: unknown): void {
+    this.sent.push(content as Record<string, unknown>);
+  }
+
+  emit(event: string, ...args: unknown[]): void {
+    for (const handler of [...(this.handlers.get(event) ?? [])]) handler(...args);
+  }
+
+  message(content: unknown, body: ArrayBuffer = new ArrayBuffer(0)): void {
+    this.emit("msg:custom", content, [new DataView(body)]);
+  }
+
+  get listeners(): number {
+    return [...this.handlers.values()].reduce((sum, handlers) => sum + handlers.size, 0);
+  }
+}
+
+/** A model as anywidget wraps it anew for every view. */
+export function proxy(model: FakeModel): Model {
+  return {
+    get: (name) => model.get(name),
+    set: (name, value) => model.set(name, value),
+    save_changes: () => model.save_changes(),
+    on: (event, handler) => model.on(event, handler),
+    off: (event, handler) => model.off(event, handler),
+    send: (content) => model.send(content),
+  };
+}
+
+export interface Golden {
+  run: RunHeader;
+  runBody: string;
+  frames: FrameHeader[];
+  body: string;
+  next: number;
+  block: string;
+  expected: {
+    epochs: number[];
+    loss: number[];
+    regimes: string[];
+    eigenvalues: number[];
+    projections: number[];
+    labels: number[];
+  };
+}
+
+export function bytes(base64: string): ArrayBuffer {
+  return Uint8Array.from(Buffer.from(base64, "base64")).buffer;
+}
+
+export function golden(): Golden {
+  const path = new URL("../../tests/fixtures/golden.json", import.meta.url);
+  return JSON.parse(readFileSync(path, "utf-8"));
+}
+
+type Arrays = Record<string, { values: number[]; shape?: number[]; dtype?: ArrayLayout["dtype"] }>;
+
+/** Lay arrays end to end as fswidget/wire.py does. */
+function encode(arrays: Arrays): { layout: ArrayLayout[]; body: ArrayBuffer } {
+  const types = {
+    float64: Float64Array,
+    float32: Float32Array,
+    int16: Int16Array,
+    uint8: Uint8Array,
+  };
+  const layout: ArrayLayout[] = [];
+  const parts: Uint8Array[] = [];
+  let offset = 0;
+  for (const [name, { values, shape = [values.length], dtype = "float32" }] of Object.entries(
+    arrays,
+  )) {
+    const data = new Uint8Array(new types[dtype](values).buffer);
+    layout.push({ name, dtype, shape, offset });
+    const padded = new Uint8Array(Math.ceil(data.length / 8) * 8);
+    padded.set(data);
+    parts.push(padded);
+    offset += padded.length;
+  }
+  const body = new Uint8Array(offset);
+  let at = 0;
+  for (const part of parts) {
+    body.set(part, at);
+    at += part.length;
+  }
+  return { layout, body: body.buffer };
+}
+
+export function runMessage(run: string, info: Partial<RunHeader> = {}) {
+  const { layout, body } = encode({ labels: { values: [0, 1, 2, 0] } });
+  const header: RunHeader = {
+    config: {},
+    task: "cross_entropy",
+    num_features: 4,
+    num_outputs: 3,
+    class_names: ["ant", "bee", "cat"],
+    layers: [],
+    title: "",
+    layout,
+    ...info,
+  };
+  return { content: { type: "run", run, info: header }, body };
+}
+
+export function frameHeader(seq: number, previous = seq - 1, labels: Record<string, string> = {}) {
+  const { layout, body } = encode({
+    scalars: { values: [seq, 10 * seq, 0.5, 2], dtype: "float64" },
+    eigenvalues: { values: [8, 4, 2, 1] },
+    quality: { values: [0.2, 0.4, 0.6, 0.8] },
+    utilization: { values: [0.25, 0.5, 0.75, 1] },
+    projections: {
+      values: [100, -100, 5, 200, 0, 5, -300, 50, 5, 0, -32768, 5],
+      shape: [4, 3],
+      dtype: "int16",
+    },
+    "projections:scale": { values: [0.01, 0.02, 1] },
+    predictions: { values: [0, 1, 1, 0] },
+  });
+  const header: FrameHeader = {
+    seq,
+    previous,
+    scalars: ["epoch", "step", "low_rank_measure", "used_features"],
+    labels: { regime: "MF", evidence: "because", ...labels },
+    layout,
+  };
+  return { header, body };
+}
+
+export function framesMessage(run: string, ...seqs: number[]) {
+  const frames: FrameHeader[] = [];
+  const bodies: ArrayBuffer[] = [];
+  let offset = 0;
+  for (const seq of seqs) {
+    const { header, body } = frameHeader(seq);
+    frames.push({ ...header, offset });
+    bodies.push(body);
+    offset += body.byteLength;
+  }
+  const joined = new Uint8Array(offset);
+  frames.forEach(({ offset }, at) => {
+    joined.set(new Uint8Array(bodies[at] as ArrayBuffer), offset);
+  });
+  return { content: { type: "frames", run, frames }, body: joined.buffer };
+}
+
+export function traits(extra: Record<string, unknown> = {}): Record<string, unknown> {
+  const themes = { roles: { MF: "#00ff00", text: "#000000" }, lines: [["#111111", "solid"]] };
+  const names = ["spectrum", "spectrum_linear", "cumulative", "projections", "history", "layers"];
+  return {
+    _bokehjs: new DataView(new ArrayBuffer(7)),
+    _figures: JSON.stringify({
+      figures: Object.fromEntries(names.map((name) => [name, { name }])),
+      style: {
+        themes: { light: themes, dark: themes },
+        scalars: { low_rank_measure: ["D_LR", "0 rich to 1 lazy"] },
+        shares: ["low_rank_measure"],
+        class_colors: ["#a00000", "#00a000"],
+        class_markers: ["circle", "square"],
+        value_colors: ["#000000", "#ffffff"],
+        level: 0.95,
+        floor: 1e-8,
+      },
+    }),
+    _packed: new DataView(new ArrayBuffer(0)),
+    _controls: "[]",
+    _presets: "[]",
+    _runs: "[]",
+    _can_train: true,
+    _can_control: false,
+    run: "",
+    state: "idle",
+    message: "",
+    error_text: "",
+    num_frames: 0,
+    progress: {},
+    shown: -1,
+    captions: true,
+    theme: "light",
+    ...extra,
+  };
+}
+
+/** What a figure was told, in place of BokehJS, which needs a canvas. */
+export class FakePlot {
+  paints = 0;
+  readonly models = new Map<string, Record<string, unknown>>();
+
+  constructor(readonly name: string) {}
+
+  find(name: string): Record<string, unknown> {
+    let model = this.models.get(name);
+    if (!model) {
+      const made: Record<string, unknown> = { name, selected: { indices: [], change: signal } };
+      made.setv = (attributes: object) => Object.assign(made, attributes);
+      model = made;
+      this.models.set(name, made);
+    }
+    return model;
+  }
+
+  data(name: string): Record<string, ArrayLike<number>> {
+    return this.find(name).data as Record<string, ArrayLike<number>>;
+  }
+}
+
+const signal = { connect: () => {} };
+
+/** Put a BokehJS that only remembers where the widget looks for it; returns its figures. */
+export function fakeBokeh(size = 7): FakePlot[] {
+  const plots: FakePlot[] = [];
+  const axis = () => ({ setv: () => {}, ticker: { setv: () => {} }, axis_label: "" });
+  const bokeh = {
+    documents: [] as unknown[],
+    embed: {
+      embed_item: async ({ name }: { name: string }) => {
+        const plot = new FakePlot(name);
+        plots.push(plot);
+        const document = {
+          get_model_by_name: (model: string) => plot.find(model),
+          clear: () => {},
+        };
+        bokeh.documents.push(document);
+        const scale = { compute: (value: number) => value, invert: (value: number) => value };
+        const view = {
+          model: { document, left: [axis()], below: [axis()], right: [], center: [] },
+          frame: { bbox: { left: 0, right: 9, top: 0, bottom: 9 }, x_scale: scale, y_scale: scale },
+          pause: () => {},
+          unpause: () => {},
+          repaint: () => {
+            plot.paints += 1;
+          },
+        };
+        return { roots: [view], clear: () => {} };
+      },
+    },
+  };
+  const page = globalThis as unknown as Record<symbol, unknown>;
+  page[Symbol.for(`fswidget.bokehjs:${size}`)] = Promise.resolve(bokeh);
+  return plots;
+}

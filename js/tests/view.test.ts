@@ -1,0 +1,262 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import widget from "../src/index";
+import {
+  FakeModel,
+  type FakePlot,
+  fakeBokeh,
+  frameHeader,
+  framesMessage,
+  proxy,
+  runMessage,
+  traits,
+} from "./fake";
+
+let plots: FakePlot[] = [];
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  plots = fakeBokeh();
+});
+afterEach(() => {
+  vi.useRealTimers();
+  document.body.replaceChildren();
+});
+
+/** Let an animation frame, and what follows from it, pass. */
+async function pass(times = 4): Promise<void> {
+  for (let at = 0; at < times; at++) await vi.advanceTimersByTimeAsync(17);
+}
+
+function show(extra: Record<string, unknown> = {}, host: "jupyter" | "marimo" = "jupyter") {
+  const model = new FakeModel(traits({ run: "a", ...extra }), host);
+  const el = document.createElement("div");
+  document.body.append(el);
+  const wrapped = proxy(model);
+  const close = widget.initialize({ model: wrapped });
+  const remove = widget.render({ model: proxy(model), el });
+  const root = el.firstElementChild as HTMLElement;
+  const query = <T extends Element = HTMLElement>(selector: string) =>
+    root.querySelector(selector) as T;
+  const begin = (run: string, info = {}) => {
+    model.set("run", run);
+    const { content, body } = runMessage(run, info);
+    model.message(content, body);
+  };
+  const push = (run: string, ...seqs: number[]) => {
+    const { content, body } = framesMessage(run, ...seqs);
+    model.message(content, body);
+  };
+  return { model, el, root, query, begin, push, close, remove };
+}
+
+const plot = (name: string) => plots.find((found) => found.name === name) as FakePlot;
+
+test.each(["jupyter", "marimo"] as const)("draws the newest frame in %s", async (host) => {
+  const { root, begin, push } = show({}, host);
+  begin("a");
+  push("a", 0, 1, 2);
+  await pass();
+  expect(root.dataset).toMatchObject({ run: "a", frames: "3", drawn: "2", live: "true" });
+  expect(plot("spectrum").data("now").y).toEqual(Float32Array.of(1, 0.5, 0.25, 0.125));
+  expect(plot("cumulative").data("utilization").y).toEqual(Float32Array.of(0.25, 0.5, 0.75, 1));
+  expect(root.querySelector("[data-testid=regime]")?.textContent).toContain("Minimal features");
+  expect(root.querySelector("[data-testid=regime]")?.textContent).toContain("because");
+});
+
+test("many frames in one animation frame are drawn once, the newest", async () => {
+  const { begin, push, root } = show();
+  begin("a");
+  push("a", 0);
+  await pass(6);
+  const before = plot("spectrum").paints;
+  for (let seq = 1; seq <= 50; seq++) push("a", seq);
+  await pass(2);
+  expect(plot("spectrum").paints).toBe(before + 1);
+  expect(root.dataset.drawn).toBe("50");
+});
+
+test("nothing new draws nothing", async () => {
+  const { begin, push, model } = show();
+  begin("a");
+  push("a", 0, 1);
+  await pass(6);
+  const columns = plot("spectrum").data("now");
+  model.set("progress", { epoch: 1, epochs: 9 });
+  await pass();
+  expect(plot("spectrum").data("now")).toBe(columns);
+});
+
+test("the scrubber goes back while frames arrive, and one click returns to live", async () => {
+  const { begin, push, model, query, root } = show();
+  begin("a");
+  push("a", 0, 1, 2, 3);
+  await pass();
+  const scrubber = query<HTMLInputElement>("[data-testid=scrubber]");
+  expect(scrubber.value).toBe("3");
+  scrubber.value = "1";
+  scrubber.dispatchEvent(new Event("input"));
+  push("a", 4, 5);
+  await pass();
+  expect(root.dataset).toMatchObject({ drawn: "1", live: "false", frames: "6" });
+  expect(model.get("shown")).toBe(1);
+  query<HTMLButtonElement>(".fsw-live").click();
+  await pass();
+  expect(root.dataset).toMatchObject({ drawn: "5", live: "true" });
+});
+
+test("play goes on frame by frame and stops at the end", async () => {
+  const { begin, push, root, query } = show();
+  begin("a");
+  push("a", 0, 1, 2);
+  await pass();
+  query<HTMLButtonElement>("[aria-label=Play]").click();
+  await pass();
+  expect(root.dataset.drawn).toBe("0");
+  await vi.advanceTimersByTimeAsync(2000);
+  expect(root.dataset.drawn).toBe("2");
+  expect(query("[aria-label=Play]")).not.toBeNull();
+});
+
+test("a restart leaves the run before as a ghost, until dismissed", async () => {
+  const { begin, push, model, query } = show();
+  begin("a");
+  push("a", 0, 1, 2);
+  await pass();
+  const runs = [
+    { run: "a", label: "first", changed: "", frames: 3 },
+    { run: "b", label: "second", changed: "batchnorm off → on", frames: 0 },
+  ];
+  model.set("_runs", JSON.stringify(runs));
+  begin("b");
+  push("b", 0);
+  await pass();
+  expect(query("[data-testid=ghost]").hidden).toBe(false);
+  expect(query("[data-testid=ghost]").textContent).toContain("batchnorm off → on");
+  expect(plot("spectrum").data("ghost").y).toHaveLength(4);
+  query<HTMLButtonElement>("[data-testid=ghost] button").click();
+  await pass();
+  expect(query("[data-testid=ghost]").hidden).toBe(true);
+  expect(plot("spectrum").data("ghost").y).toHaveLength(0);
+});
+
+test("any run of the session can be pinned, and is fetched when it is not here", async () => {
+  const { begin, push, model, query } = show();
+  const runs = ["x", "a"].map((run) => ({ run, label: run, changed: "", frames: 3 }));
+  model.set("_runs", JSON.stringify(runs));
+  begin("a");
+  push("a", 0, 1);
+  query<HTMLButtonElement>("[data-testid=runs] [data-run=x] button").click();
+  expect(model.sent.at(-1)).toMatchObject({ type: "sync", run: "x", next: 0 });
+  model.message(runMessage("x").content, runMessage("x").body);
+  push("x", 0, 1, 2);
+  await pass();
+  expect(plot("spectrum").data("ghost").y).toHaveLength(4);
+});
+
+test("keys do not reach the notebook's shortcuts", () => {
+  const { query, el } = show();
+  const heard = vi.fn();
+  el.addEventListener("keydown", heard);
+  const event = new KeyboardEvent("keydown", { key: "d", bubbles: true });
+  query("[data-testid=scrubber]").dispatchEvent(event);
+  expect(heard).not.toHaveBeenCalled();
+  expect(el.querySelector("[data-lm-suppress-shortcuts=true]")).not.toBeNull();
+});
+
+test("arrow keys choose the eigenfunctions", async () => {
+  const { begin, push, query } = show();
+  begin("a");
+  push("a", 0, 1);
+  await pass();
+  const body = query("[data-panel=projections] .fsw-body");
+  body.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+  await pass();
+  expect(query<HTMLSelectElement>("[data-testid=axis-x]").value).toBe("2");
+  expect(plot("projections").data("samples").x).toEqual(Float32Array.of(5, 5, 5, 5));
+});
+
+test("names from users' data stay text", async () => {
+  const { begin, model, root, query } = show();
+  const evil = "<img src=x onerror=alert(1)>";
+  begin("a", { class_names: [evil, evil, evil], title: evil });
+  const { header, body } = frameHeader(0, -1, { regime: evil, evidence: evil });
+  model.message({ type: "frames", run: "a", frames: [header] }, body);
+  model.set("message", evil);
+  model.set("error_text", evil);
+  model.set("_runs", JSON.stringify([{ run: "a", label: evil, changed: evil, frames: 1 }]));
+  await pass();
+  expect(root.querySelector("img")).toBeNull();
+  expect(query("[data-testid=regime]").textContent).toContain(evil);
+  expect(query("[data-panel=projections] .fsw-legend").textContent).toContain(evil);
+});
+
+test("a screen reader hears of frames at most once in two seconds", async () => {
+  const { begin, push, query } = show();
+  begin("a");
+  const said = new Set<string>();
+  const status = query("[data-testid=status]");
+  for (let seq = 0; seq < 40; seq++) {
+    push("a", seq);
+    await vi.advanceTimersByTimeAsync(100);
+    if (status.textContent) said.add(status.textContent);
+  }
+  expect(said.size).toBeGreaterThan(0);
+  expect(said.size).toBeLessThanOrEqual(3);
+});
+
+test("the trainer's buttons follow the state and send commands", async () => {
+  const { model, query, root } = show();
+  const visible = () =>
+    [...root.querySelectorAll<HTMLButtonElement>(".fsw-trainer button")]
+      .filter((button) => !button.hidden)
+      .map((button) => button.textContent);
+  expect(visible()).toEqual(["Start", "Step", "Reset"]);
+  query<HTMLButtonElement>(".fsw-trainer button").click();
+  expect(model.sent.at(-1)).toMatchObject({ type: "command", name: "start" });
+  model.set("state", "running");
+  expect(visible()).toEqual(["Pause", "Step", "Stop", "Reset"]);
+  model.set("state", "paused");
+  expect(visible()).toEqual(["Resume", "Step", "Stop", "Reset"]);
+  model.set("error_text", "Traceback");
+  model.set("state", "error");
+  expect(query("[data-testid=error]").hidden).toBe(false);
+});
+
+test("a viewer has no trainer", () => {
+  const { root } = show({ _can_train: false, state: "finished" });
+  expect(root.querySelector(".fsw-trainer")).toBeNull();
+});
+
+test("the theme can be set, and otherwise follows JupyterLab", async () => {
+  const { model, root } = show({ theme: "auto" });
+  document.body.dataset.jpThemeLight = "false";
+  await pass();
+  expect(root.dataset.theme).toBe("dark");
+  model.set("theme", "light");
+  expect(root.dataset.theme).toBe("light");
+  delete document.body.dataset.jpThemeLight;
+});
+
+test("fifty views come and go and leave no listener, timer or element behind", async () => {
+  const { model, el, begin, push, close, remove } = show();
+  begin("a");
+  push("a", 0, 1);
+  await pass();
+  const listeners = model.listeners;
+  const add = vi.spyOn(document.body, "addEventListener");
+  for (let at = 0; at < 50; at++) {
+    const other = document.createElement("div");
+    const gone = widget.render({ model: proxy(model), el: other });
+    await pass(2);
+    gone();
+    expect(other.childElementCount).toBe(0);
+  }
+  expect(model.listeners).toBe(listeners);
+  expect(add).not.toHaveBeenCalled();
+  remove();
+  close();
+  await vi.advanceTimersByTimeAsync(5000);
+  expect(model.listeners).toBe(0);
+  expect(el.childElementCount).toBe(0);
+  expect(vi.getTimerCount()).toBe(0);
+});
