@@ -56,8 +56,8 @@ _PAGE = """\
 """
 
 _IFRAME = """\
-<iframe title="{title}" sandbox="allow-scripts allow-downloads" loading="lazy"\
- style="width: 100%; height: 960px; border: 0; resize: vertical" srcdoc="{page}"></iframe>
+<div><iframe title="{title}" sandbox="allow-scripts allow-downloads" loading="lazy"\
+ style="width: 100%; height: 960px; border: 0; resize: vertical" srcdoc="{page}"></iframe></div>
 """
 
 

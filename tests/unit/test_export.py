@@ -136,8 +136,8 @@ def test_iframe_holds_the_page_in_a_sandbox(tmp_path: Path) -> None:
     recording = hostile(make_recording())
     text = export.to_html(recording, tmp_path / "frame.html", iframe=True).read_text()
     elements = Elements(text)
-    assert [tag for tag, _ in elements.found] == ["iframe"]
-    attributes = elements.found[0][1]
+    assert [tag for tag, _ in elements.found] == ["div", "iframe"]
+    attributes = elements.found[1][1]
     assert attributes["srcdoc"] == export.page(recording)
     assert attributes["title"] == EVIL
     assert "allow-same-origin" not in str(attributes["sandbox"])
