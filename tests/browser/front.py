@@ -1,0 +1,101 @@
+"""Notebooks that several tests of the front end share: opening one takes longer than most tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page
+
+from .jupyter import JupyterServer, Kernel, Notebook
+from .widget import Widget
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: A recording of known content: 9 frames, 6 classes, held-out samples, layers and pictures.
+RECORDING = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import dataclasses
+import numpy as np
+import fswidget as fs
+from tests.synthetic import make_frame, make_recording
+
+OPTIONS = dict(num_features=64, num_shown=240, num_eigenfunctions=6, num_classes=6, num_layers=4)
+
+def frame(number):
+    made = make_frame(number, **OPTIONS)
+    arrays = dict(made.arrays, held_out_projections=made.projections[::4] * 1.1)
+    return fs.Frame(made.epoch, made.step, made.scalars, made.labels, arrays)
+
+def recording(last, first=0):
+    info = make_recording(0, **OPTIONS).info
+    info = dataclasses.replace(info, held_out_labels=info.labels[::4])
+    made = fs.Recording(info)
+    for number in range(first, last + 1):
+        made.append(frame(number))
+    return made
+"""
+
+
+@dataclass
+class Stage:
+    """A notebook in a page of its own, and what went wrong in that page."""
+
+    notebook: Notebook
+    kernel: Kernel
+    complaints: list[str]
+
+    @property
+    def page(self) -> Page:
+        """The page."""
+        return self.notebook.page
+
+    def widget(self, index: int = 0) -> Widget:
+        """A view of a widget, in the order of the notebook."""
+        return Widget(self.page, index)
+
+
+@contextmanager
+def staged(
+    browser: Browser,
+    lab: JupyterServer,
+    name: str,
+    cells: Sequence[str],
+    *,
+    width: int = 1400,
+    height: int = 1800,
+    **options: object,
+) -> Iterator[Stage]:
+    """Open a notebook with these cells and run them."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, accept_downloads=True, **options
+    )
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(f"uncaught: {error.message}"))
+    page.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text)
+            if message.type == "error" and "fswidget" in message.text
+            else None
+        ),
+    )
+    try:
+        notebook = Notebook(page, lab, lab.write(f"{name}.ipynb", cells))
+        notebook.sidebar(shown=False)
+        notebook.run_all()
+        with lab.kernel(f"{name}.ipynb") as kernel:
+            yield Stage(notebook, kernel, complaints)
+            assert complaints == []
+    except BaseException:
+        artifacts = ROOT / "artifacts"
+        artifacts.mkdir(exist_ok=True)
+        page.screenshot(path=artifacts / f"failed-{name}.png")
+        raise
+    finally:
+        context.close()
