@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fswidget.spectrum import Spectrum
 
 _ROWS = 4096  # rows taken at once: bounds the float64 copies of a large batch
+_PANEL = 256  # columns of a Gram matrix computed at once, from the diagonal down
 _SECTION = 10  # outputs whose products are kept, for the leverages that debiasing needs
 
 
@@ -82,7 +83,7 @@ def reshifted(gram: Tensor, delta: Tensor, columns: Columns) -> Tensor:
     """Σ z zᵀ, shape (…, d, d), once every sample has moved by `delta`, shape (d,)."""
     section = columns.section.to(gram.device)
     a, b = columns.pairs
-    step = section @ delta[columns.outputs]
+    turn = section @ delta[columns.outputs]
     moved: Tensor = gram
     for _ in range(2):  # rows, then, transposed, columns
         change = delta[:, None] * moved[..., :1, :]
@@ -90,15 +91,14 @@ def reshifted(gram: Tensor, delta: Tensor, columns: Columns) -> Tensor:
             (columns.square, columns.features),
             (columns.reference_square, columns.reference),
         ):
-            change[..., square, :] = (
-                delta[part].square().sum() * moved[..., 0, :]
-                + 2 * delta[part] @ moved[..., part, :]
-            )
+            step = delta[part]
+            change[..., square, :] = step.square().sum() * moved[..., 0, :]
+            change[..., square, :] += 2 * step @ moved[..., part, :]
         rows = section @ moved[..., columns.outputs, :]
         change[..., columns.products, :] = (
-            step[a, None] * rows[..., b, :]
-            + step[b, None] * rows[..., a, :]
-            + (step[a] * step[b])[:, None] * moved[..., :1, :]
+            turn[a, None] * rows[..., b, :]
+            + turn[b, None] * rows[..., a, :]
+            + (turn[a] * turn[b])[:, None] * moved[..., :1, :]
         )
         moved = (moved + change).transpose(-1, -2)
     return moved
@@ -163,9 +163,10 @@ class FeatureMoments:
         self.device = default_device(device)
         self._columns = Columns.of(num_features, num_outputs, num_targets, num_reference)
         width = self._columns.count
-        self._gram = torch.zeros(
+        self._lower = torch.zeros(
             self.num_blocks, width, width, dtype=torch.float64, device=self.device
         )
+        self._complete = True
         self._shift: Tensor | None = None
         self._classes: bool | None = None
         self._count = _positive("first_sample", first_sample, 0)
@@ -173,7 +174,7 @@ class FeatureMoments:
     @property
     def num_samples(self) -> int:
         """Samples added so far, over all processes after `all_reduce`."""
-        return round(float(self._gram[:, 0, 0].sum()))
+        return round(float(self._lower[:, 0, 0].sum()))
 
     @property
     def classification(self) -> bool:
@@ -239,12 +240,10 @@ class FeatureMoments:
         return self
 
     def _tensor(self, name: str, value: Any) -> Tensor:
-        if not isinstance(value, Tensor):
-            value = torch.as_tensor(np.asarray(value))
-        value = value.detach()
-        if value.is_complex():
+        tensor: Tensor = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+        if tensor.is_complex():
             raise ValueError(f"{name}: complex values; must be real")
-        return value.to(self.device)
+        return tensor.detach().to(self.device)
 
     def _matrix(self, name: str, value: Any, width: int) -> Tensor:
         tensor = self._tensor(name, value)
@@ -252,8 +251,10 @@ class FeatureMoments:
             tensor = tensor[:, None]
         if tensor.ndim != 2 or tensor.shape[1] != width:
             raise ValueError(f"{name}: shape {tuple(tensor.shape)}; must be (n, {width})")
-        finite = torch.isfinite(tensor)
-        if not bool(finite.all()):
+        # The sum is far cheaper to test; where it overflows, every value is looked at.
+        if not bool(torch.isfinite(tensor.sum(dtype=torch.float64))) and not bool(
+            (finite := torch.isfinite(tensor)).all()
+        ):
             row, column = torch.nonzero(~finite)[0].tolist()
             raise ValueError(
                 f"{name}[{row}, {column}]={float(tensor[row, column])}: must be finite "
@@ -297,13 +298,31 @@ class FeatureMoments:
             torch.sub(part.to(torch.float64), shift[where], out=z[:, where])
         columns.fill_products(z)
         if self.num_blocks == 1:
-            self._gram[0].addmm_(z.T, z)
+            self._add_lower(0, z)
         else:
             blocks = _block_numbers(self._count, count, self.num_blocks)
             for block in range(self.num_blocks):
-                rows = z[torch.from_numpy(np.flatnonzero(blocks == block)).to(self.device)]
-                self._gram[block].addmm_(rows.T, rows)
+                rows = torch.from_numpy(np.flatnonzero(blocks == block))
+                self._add_lower(block, z[rows.to(self.device)])
         self._count += count
+
+    def _add_lower(self, block: int, z: Tensor) -> None:
+        # Panels on and below the diagonal: symmetry saves a third of the products.
+        for start in range(0, z.shape[1], _PANEL):
+            panel = z[:, start : start + _PANEL]
+            self._lower[block, start:, start : start + _PANEL].addmm_(z[:, start:].T, panel)
+        self._complete = False
+
+    @property
+    def _gram(self) -> Tensor:
+        """The Gram matrices, shape (num_blocks, d, d), whole."""
+        if not self._complete:
+            for start in range(_PANEL, self._columns.count, _PANEL):
+                stop = start + _PANEL
+                below = self._lower[:, start:stop, :start]
+                self._lower[:, :start, start:stop] = below.transpose(1, 2)
+            self._complete = True
+        return self._lower
 
     def _about(self, shift: Tensor) -> Tensor:
         """The Gram matrices about another shift: exact algebra, since z about it is linear in z."""
@@ -336,11 +355,11 @@ class FeatureMoments:
             return self
         theirs = copy.copy(other)
         theirs.device = self.device
-        theirs._gram = other._gram.to(self.device)
+        theirs._lower = other._gram.to(self.device)
         theirs._shift = other._shift.to(self.device)
         if self._shift is None:
             self._shift = theirs._shift.clone()
-        self._gram = self._gram + theirs._about(self._shift)
+        self._lower = self._gram + theirs._about(self._shift)
         self._count += other._count
         self._classes = (
             other._classes if self._classes is None else self._classes and bool(other._classes)
@@ -386,7 +405,7 @@ class FeatureMoments:
         gram = self._about(common) if self._shift is not None else self._gram.clone()
         gram = gram.contiguous()
         dist.all_reduce(gram, group=group)
-        total._gram, total._shift = gram, common
+        total._lower, total._shift = gram, common
         total._classes = float(message[1]) == 0
         total._count = round(float(message[0]))
         return total
