@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import sys
 import threading
 import time
@@ -331,7 +332,9 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
         if self._training is None:
             return {}
         progress = self._training.progress
-        return {**dataclasses.asdict(progress), "fraction": progress.fraction}
+        values = {**dataclasses.asdict(progress), "fraction": progress.fraction}
+        # JSON has no NaN, which is how long the first step will take.
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
     # Settings.
 

@@ -127,6 +127,10 @@ class Viewer(anywidget.AnyWidget):
         self._stream = Stream(self._post)
         self._last_told = 0.0
         self.on_msg(self._receive)
+        if hasattr(self.comm, "_reply_subshell_for"):
+            # ipykernel 7.4 would have messages read by the shell that sent last, which may be busy
+            # with a cell, and not by the subshell that the front end sends them to.
+            self.comm._reply_subshell_for = lambda data, default: default
         if recording is not None:
             self._open("run-1", recording)
             self.pack()

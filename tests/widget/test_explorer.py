@@ -86,6 +86,22 @@ def test_the_widget_trains_as_the_script_does(make: Callable[..., Explorer]) -> 
         assert ours.scalars["low_rank_measure"] == theirs.scalars["low_rank_measure"]
 
 
+def test_progress_is_json_from_the_first_moment(
+    make: Callable[..., Explorer], front_end: FrontEnd
+) -> None:
+    explorer = make(**SMALL)
+    explorer._last_told = -1e9  # tell at once
+    explorer.start()
+    explorer.wait()
+    told = [
+        message["state"]["progress"]
+        for message, _ in front_end.sent
+        if "progress" in message.get("state", {})
+    ]
+    assert told
+    json.dumps(told, allow_nan=False)
+
+
 def test_pause_holds_and_resume_goes_on(make: Callable[..., Explorer]) -> None:
     explorer = make(**ENDLESS)
     explorer.start()
