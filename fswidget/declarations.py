@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from bokeh.core.properties import value
 from bokeh.models import (
     BoxSelectTool,
     ColumnDataSource,
@@ -28,6 +29,8 @@ from bokeh.models import (
 from bokeh.plotting import figure as bokeh_figure
 
 from fswidget.palette import CLASS_COLORS, COLORS, LEVEL
+
+FONT = "system-ui, sans-serif"
 
 
 def blank(
@@ -65,6 +68,7 @@ def blank(
     )
     plot.grid.grid_line_color = COLORS["grid"]
     plot.axis.axis_label_text_font_style = "normal"
+    plot.axis.axis_label_text_font = plot.axis.major_label_text_font = FONT
     plot.axis.axis_label_text_font_size = "13px"
     plot.axis.major_label_text_font_size = "12px"
     plot.axis.minor_tick_line_color = None
@@ -238,6 +242,7 @@ def history() -> Plot:
         "y",
         text="text",
         source=_source("regime_names", "x", "y", "text"),
+        text_font=value(FONT),
         text_font_size="11px",
         text_color=COLORS["text"],
         text_baseline="top",
@@ -250,7 +255,9 @@ def history() -> Plot:
         axis_label="others (log)",
         name="right_axis",
         ticker=LogTicker(desired_num_ticks=4),
+        axis_label_text_font=FONT,
         axis_label_text_font_style="normal",
+        major_label_text_font=FONT,
         axis_label_text_font_size="13px",
         major_label_text_font_size="12px",
         minor_tick_line_color=None,
@@ -287,7 +294,9 @@ def layers() -> Plot:
         axis_label="effective rank (log)",
         name="right_axis",
         ticker=LogTicker(desired_num_ticks=4),
+        axis_label_text_font=FONT,
         axis_label_text_font_style="normal",
+        major_label_text_font=FONT,
         axis_label_text_font_size="13px",
         major_label_text_font_size="12px",
         minor_tick_line_color=None,

@@ -77,8 +77,9 @@ export class RegimeView {
     this.confidence.title =
       "Share of jackknife replicates (the measures with a part of the samples left out) that agree on the regime";
     setText(this.evidence, labels.evidence ?? "");
-    this.drawGauge(run.info.numFeatures, minimal(run), scalars, ghostFrame?.scalars.used_features);
     const outputs = minimal(run) === run.info.numOutputs ? "C" : "d + 1";
+    const before = ghostFrame?.scalars.used_features;
+    this.drawGauge(run.info.numFeatures, minimal(run), outputs, scalars, before);
     this.drawNumbers([
       ["D_LR", withError(scalars, "low_rank_measure"), "low-rank measure: 0 rich, 1 lazy"],
       ["k95", withError(scalars, "used_features"), "features that hold 95% of the utilization"],
@@ -95,13 +96,14 @@ export class RegimeView {
   private drawGauge(
     features: number,
     outputs: number,
+    name: string,
     scalars: Record<string, number>,
     before: number | undefined,
   ): void {
     // On a log axis from 1 to p, so that C, 2C and p keep apart at any width.
     const most = Math.max(features, 2 * outputs + 1, 4);
     const place = (k: number) => (100 * Math.log(Math.min(Math.max(k, 1), most))) / Math.log(most);
-    const scale = `${most}/${outputs}`;
+    const scale = `${most}/${outputs}/${name}`;
     if (this.scale !== scale) {
       this.scale = scale;
       const [c, cc] = [place(outputs), place(2 * outputs)];
@@ -110,12 +112,12 @@ export class RegimeView {
       this.zones.EF.style.width = `${100 - cc}%`;
       const ticks: [number, string][] = [
         [1, "1"],
-        [outputs, String(outputs)],
+        [outputs, `${name} = ${outputs}`],
         [2 * outputs, String(2 * outputs)],
         [most, String(most)],
       ];
       this.ticks.replaceChildren(
-        ...ticks.map(([k, name]) => h("span", { style: `left: ${place(k)}%` }, name)),
+        ...ticks.map(([k, label]) => h("span", { style: `left: ${place(k)}%` }, label)),
       );
     }
     const used = scalars.used_features;

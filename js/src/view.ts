@@ -208,6 +208,11 @@ export class View {
       }),
     );
     cleanup.add(watchTheme(() => this.restyle()));
+    // What was never scrolled to is on paper too.
+    cleanup.on(window, "beforeprint", () => {
+      for (const panel of this.panels) panel.inSight = true;
+      this.redraw();
+    });
     // The notebook's shortcuts (and VS Code's) must not fire while someone types or steps here.
     cleanup.on(this.root, "keydown keyup keypress", (event) => event.stopPropagation());
     cleanup.on<KeyboardEvent>(this.root, "keydown", (event) => {
@@ -257,12 +262,14 @@ export class View {
     this.scrubber.draw(scene);
     attribute(root, "data-live", String(this.scrubber.following));
     this.announce(describe(frame));
-    clearTimeout(this.painting);
-    this.painting = setTimeout(() => this.paint(scene));
+    this.painting ??= setTimeout(() => this.paint());
   }
 
   /** The second half of a draw, a task later: see `Plot.paint`. */
-  private paint({ run, frame }: Scene): void {
+  private paint(): void {
+    this.painting = undefined;
+    if (!this.scene) return;
+    const { run, frame } = this.scene;
     for (const panel of this.panels) panel.paint();
     attribute(this.root, "data-run", run.id);
     attribute(this.root, "data-frames", run.frames.length);

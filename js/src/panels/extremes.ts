@@ -7,7 +7,7 @@ import type { Scene } from "../scene";
 import { column, type RunInfo } from "../wire";
 
 /** Samples at each end. */
-const COUNT = 10;
+const COUNT = 8;
 
 class Strip {
   private readonly picture = h("canvas", { "aria-hidden": "true" });

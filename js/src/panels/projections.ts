@@ -30,10 +30,14 @@ export class ProjectionsPanel extends FigurePanel {
   private readonly axes = { k: this.axis("x"), l: this.axis("y") };
   private readonly heldOut = h("input", { type: "checkbox" });
   private readonly heldOutLabel = h("label", { class: "fsw-inline" }, this.heldOut, "held-out");
-  private readonly lasso = button("Lasso", "Select samples with a lasso", {
+  private readonly lasso = button("◌", "Select samples with a lasso", {
+    "aria-label": "Lasso",
     "aria-pressed": "false",
   });
-  private readonly box = button("Box", "Select samples with a box", { "aria-pressed": "false" });
+  private readonly box = button("⬚", "Select samples with a box", {
+    "aria-label": "Box",
+    "aria-pressed": "false",
+  });
   private readonly clear = button("", "Clear the selection", { "data-testid": "selection" });
   private readonly card: HoverCard;
   private points: Points | null = null;
