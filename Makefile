@@ -44,20 +44,20 @@ clean:
 $(VENV)/.python:
 	scripts/need.sh python
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet torch torchvision
+	$(BIN)/python -m pip install --quiet --quiet torch torchvision
 	touch $@
 
 $(VENV)/.demo: pyproject.toml $(VENV)/.python | $(BUNDLE)
-	$(BIN)/python -m pip install --quiet --editable ".[demo]"
+	$(BIN)/python -m pip install --quiet --quiet --editable ".[demo]"
 	touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	scripts/need.sh chromium
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --quiet --editable ".[dev]"
 	touch $@
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	$(BIN)/python -m pip install --quiet --quiet --editable ".[bench]"
 	touch $@
 
 js/node_modules/.stamp: js/package-lock.json
