@@ -15,7 +15,7 @@ from typing import Any
 
 import anywidget
 import traitlets
-from ipywidgets import GridBox, Layout, jslink
+from ipywidgets import HBox, Layout, jslink
 
 from fswidget import figures, wire
 from fswidget.recording import Recording
@@ -209,7 +209,7 @@ class Viewer(anywidget.AnyWidget):
         self._post({"type": "file", "name": name, "mime": mime}, [content])
 
 
-def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> GridBox:
+def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> HBox:
     """Viewers side by side.
 
     Parameters
@@ -222,7 +222,7 @@ def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> G
 
     Returns
     -------
-    ipywidgets.GridBox
+    ipywidgets.HBox
         Its ``children`` are the `Viewer` objects, in the order given.
 
     Raises
@@ -236,5 +236,7 @@ def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> G
     if link:
         for viewer in viewers[1:]:
             jslink((viewers[0], "shown"), (viewer, "shown"))
-    columns = Layout(grid_template_columns="repeat(auto-fit, minmax(520px, 1fr))", grid_gap="12px")
-    return GridBox(viewers, layout=columns)
+    for viewer in viewers:
+        viewer.layout = Layout(flex="1 1 520px", min_width="0")
+    # No GridBox: in a reopened notebook ipywidgets' mark for "no kernel" would take its first cell.
+    return HBox(viewers, layout=Layout(flex_flow="row wrap", grid_gap="12px"))

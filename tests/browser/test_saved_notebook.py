@@ -76,6 +76,8 @@ def test_replay_after_reopening_with_nothing_run(
     first, second = (Widget(again.page, index) for index in (0, 1))
     first.wait_drawn(6)
     second.wait_drawn(4)
+    tops = [widget.root.bounding_box()["y"] for widget in (first, second)]
+    assert tops[0] == tops[1], "side by side"
     early = second.picture("spectrum")
     first.scrub(2)
     first.wait_for("drawn", "2")
