@@ -164,7 +164,7 @@ class Samples:
         """The accuracy or the R² that a total `error` over all samples means."""
         if self.labels is not None:
             return {f"{prefix}_accuracy": 1 - error / len(self)}
-        values = self.targets.double()
+        values = self.targets.cpu().double()
         total = float((values - values.mean(0)).square().sum())
         return {f"{prefix}_r2": 1 - error / total if total > 0 else float("nan")}
 
@@ -181,7 +181,7 @@ class Samples:
     def pictures(self) -> Tensor | None:
         """The inputs that look like pictures, shape (n, 1 or 3, h, w)."""
         for array in (*self.args, *self.kwargs.values()):
-            if not _is_array(array) or array.ndim != 4 or array.is_complex():
+            if not isinstance(array, Tensor) or array.ndim != 4 or array.is_complex():
                 continue
             # Anything thinner than 4 pixels is a series, not a picture.
             if array.shape[1] in (1, 3) and min(array.shape[2:]) >= 4:

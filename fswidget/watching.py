@@ -129,7 +129,6 @@ class Watch(Probe):
 
             self._viewer = Viewer(self.recording, can_control=True)
             self._viewer.state = "running"
-            _answer_beside_cells(self._viewer)
             self._pack_after_cells(self._viewer)
         return self._viewer
 
@@ -199,10 +198,3 @@ class Watch(Probe):
                 viewer.pack()
 
         shell.events.register("post_run_cell", pack)
-
-
-def _answer_beside_cells(viewer: Viewer) -> None:
-    """Let the buttons' messages be read by the subshell that the front end sends them to."""
-    if hasattr(viewer.comm, "_reply_subshell_for"):
-        # ipykernel 7.4 would hand them to the shell that sent last, which is busy with the cell.
-        viewer.comm._reply_subshell_for = lambda data, default: default
