@@ -99,6 +99,7 @@ class Control {
     attribute(input, "min", scaled ? 0 : spec.min);
     attribute(input, "max", scaled ? STEPS : spec.max);
     attribute(input, "step", scaled ? 1 : (spec.step ?? "any"));
+    attribute(input, "placeholder", spec.value === null ? "auto" : null);
   }
 
   private read(): unknown {
@@ -106,6 +107,8 @@ class Control {
     if (input instanceof HTMLSelectElement) return spec.choices?.[input.selectedIndex];
     if (spec.kind === "checkbox") return input.checked;
     if (spec.kind === "slider") return toValue(spec, input.valueAsNumber);
+    // A number that may be left open is null where its field is empty.
+    if (input.value === "" && spec.value === null) return null;
     const value = input.valueAsNumber;
     return Number.isFinite(value) && input.checkValidity() ? value : undefined;
   }
@@ -139,7 +142,10 @@ function options({ choices }: ControlSpec): HTMLOptionElement[] {
 }
 
 /** All controls: the main ones in sight, the advanced ones folded. */
-export function controls(model: Model, cleanup: Cleanup): HTMLElement {
+export function controls(
+  model: Model,
+  cleanup: Cleanup,
+): { main: HTMLElement; folded: HTMLElement } {
   const main = h("div", { class: "fsw-controls" });
   const advanced = h("div", { class: "fsw-controls" });
   const folded = h(
@@ -148,7 +154,6 @@ export function controls(model: Model, cleanup: Cleanup): HTMLElement {
     h("summary", {}, "More settings"),
     advanced,
   );
-  const root = h("div", { class: "fsw-settings" }, main, folded);
   const known = new Map<string, Control>();
   const update = () => {
     const specs = json<ControlSpec[]>(model, "_controls", []);
@@ -162,10 +167,10 @@ export function controls(model: Model, cleanup: Cleanup): HTMLElement {
       known.set(spec.name, made);
       (spec.group === "main" ? main : advanced).append(made.root);
     }
-    hide(root, specs.length === 0);
+    hide(main, main.children.length === 0);
     hide(folded, advanced.children.length === 0);
   };
   update();
   cleanup.add(listen(model, { "change:_controls": update }));
-  return root;
+  return { main, folded };
 }

@@ -144,6 +144,10 @@ export abstract class FigurePanel extends Panel {
     return this.current === null;
   }
 
+  override resetRanges(): void {
+    this.current?.forget();
+  }
+
   private async embed(name: string): Promise<void> {
     try {
       const bokeh = await this.host.bokeh();

@@ -70,6 +70,11 @@ export class Plot {
     this.source(name).data = columns();
   }
 
+  /** Take all data as new at the next update. */
+  forget(): void {
+    this.keys.clear();
+  }
+
   set(name: string, attributes: Record<string, unknown>): void {
     const model = this.find(name);
     const changed = Object.entries(attributes).filter(

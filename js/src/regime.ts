@@ -27,7 +27,7 @@ export class RegimeView {
   private readonly ghost = h("span", { class: "fsw-needle fsw-needle-ghost", hidden: true });
   private readonly ticks = h("div", { class: "fsw-ticks", "aria-hidden": "true" });
   private readonly gauge: HTMLElement;
-  private readonly numbers = h("dl", { class: "fsw-numbers" });
+  private readonly numbers = h("div", { class: "fsw-numbers", role: "list" });
   private drawn = "";
   private scale = "";
 
@@ -147,8 +147,8 @@ export class RegimeView {
   private drawNumbers(rows: [name: string, value: string, meaning: string][]): void {
     if (this.numbers.children.length !== rows.length) {
       this.numbers.replaceChildren(
-        ...rows.map(([name, , meaning]) =>
-          h("div", { title: meaning }, h("dt", {}, name), h("dd")),
+        ...rows.map(([, , meaning]) =>
+          h("div", { role: "listitem", title: meaning }, h("span"), h("b")),
         ),
       );
     }

@@ -34,6 +34,11 @@ import type { Frame } from "./wire";
 /** A screen reader hears of a new frame no more often than this. */
 const ANNOUNCE_MS = 2000;
 
+const WELCOME =
+  "Press Start. A network trains with these settings, and here you see its features form: how " +
+  "strong each one is, how many the last layer uses, and where they place the samples. Then move " +
+  "a control: the run starts anew, and the one before stays as a ghost to compare with.";
+
 export class View {
   private readonly cleanup = new Cleanup();
   private readonly root = h("div", { class: "fswidget", "data-lm-suppress-shortcuts": "true" });
@@ -42,6 +47,7 @@ export class View {
   private readonly empty = h("p", { class: "fsw-empty" });
   private readonly grid = h("div", { class: "fsw-grid" });
   private readonly panels: Panel[];
+  private readonly history: HistoryPanel;
   private readonly layers: LayersPanel;
   private readonly regime = new RegimeView();
   private readonly runs: Runs;
@@ -74,13 +80,14 @@ export class View {
     const host = this.host();
     this.scrubber = new Scrubber(model, () => this.store.current, cleanup);
     this.runs = new Runs(model, store, () => this.redraw(), cleanup);
+    this.history = new HistoryPanel(host);
     this.layers = new LayersPanel(host);
     this.panels = [
       new SpectrumPanel(host),
       new CumulativePanel(host),
       new ProjectionsPanel(host),
-      new HistoryPanel(host),
       new ExtremesPanel(host),
+      this.history,
       this.layers,
     ];
     for (const panel of this.panels) cleanup.add(() => panel.dispose());
@@ -155,15 +162,16 @@ export class View {
     const axes = button("Fit axes", "Let the axes shrink to what is shown now");
     cleanup.on(axes, "click", () => {
       for (const panel of panels) panel.resetRanges();
-      this.redraw(true);
+      this.redraw();
     });
+    const settings = trainable ? controls(model, cleanup) : null;
     const steers = trainable || flag(model, "_can_control");
     const side = h(
       "div",
       { class: "fsw-side" },
       trainer(model, this.command, reset, cleanup),
       trainable ? presets(model, this.command, cleanup) : null,
-      trainable ? controls(model, cleanup) : null,
+      settings?.main ?? null,
     );
     this.grid.append(...panels.map((panel) => panel.root));
     this.root.append(
@@ -171,9 +179,11 @@ export class View {
       h(
         "div",
         { class: steers ? "fsw-top fsw-steered" : "fsw-top" },
+        this.empty,
         this.regime.root,
         steers ? side : null,
       ),
+      settings?.folded ?? "",
       h(
         "div",
         { class: "fsw-bar" },
@@ -188,7 +198,6 @@ export class View {
         ),
       ),
       this.runs.banner,
-      this.empty,
       this.grid,
       this.status,
     );
@@ -231,8 +240,7 @@ export class View {
     else this.redraw();
   }
 
-  private redraw(fresh = false): void {
-    if (fresh) this.scene = null;
+  private redraw(): void {
     if (this.asked || this.cleanup.done.signal.aborted) return;
     this.asked = requestAnimationFrame(() => {
       this.asked = 0;
@@ -247,14 +255,20 @@ export class View {
     const state = text(model, "state", "finished");
     attribute(root, "data-state", state);
     hide(this.empty, scene !== null);
+    hide(this.regime.root, !scene);
+    if (scene && this.grid.hidden) for (const panel of this.panels) panel.inSight = true;
+    hide(this.grid, !scene);
     if (!scene) {
+      const idle = flag(model, "_can_train") && state === "idle";
       const waiting =
         state === "running" ? "Waiting for the first frame …" : "Nothing to show yet.";
-      setText(this.empty, flag(model, "_can_train") && state === "idle" ? "Press Start." : waiting);
+      setText(this.empty, idle ? WELCOME : waiting);
       return;
     }
     const { run, frame } = scene;
-    hide(this.layers.root, run.info.layers.length === 0);
+    const layered = run.info.layers.length > 0;
+    hide(this.layers.root, !layered);
+    this.history.root.classList.toggle("fsw-wide", !layered);
     for (const panel of this.panels) {
       if (panel.inSight && !panel.root.hidden) panel.draw(scene);
     }

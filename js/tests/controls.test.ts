@@ -47,7 +47,9 @@ afterEach(() => {
 function show(specs: ControlSpec[], host: "jupyter" | "marimo" = "jupyter") {
   const values = Object.fromEntries(specs.map(({ name, value }) => [name, value]));
   const model = new FakeModel(traits({ ...values, _controls: JSON.stringify(specs) }), host);
-  const root = controls(model, cleanup);
+  const { main, folded } = controls(model, cleanup);
+  const root = document.createElement("div");
+  root.append(main, folded);
   const input = <T extends Element = HTMLInputElement>(name: string) =>
     root.querySelector(`[data-control="${name}"] :is(input, select)`) as T;
   const act = (element: Element, ...events: string[]) => {

@@ -43,6 +43,7 @@ export class CumulativePanel extends FigurePanel {
   }
 
   override resetRanges(): void {
+    super.resetRanges();
     this.x = 10;
   }
 

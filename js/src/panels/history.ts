@@ -39,6 +39,7 @@ export class HistoryPanel extends FigurePanel {
   }
 
   override resetRanges(): void {
+    super.resetRanges();
     this.x.reset();
     this.left.reset();
     this.right.reset();

@@ -28,6 +28,7 @@ export class LayersPanel extends FigurePanel {
   }
 
   override resetRanges(): void {
+    super.resetRanges();
     this.right.reset();
   }
 

@@ -82,6 +82,7 @@ export class ProjectionsPanel extends FigurePanel {
   }
 
   override resetRanges(): void {
+    super.resetRanges();
     this.x.reset();
     this.y.reset();
   }

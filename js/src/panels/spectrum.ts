@@ -67,6 +67,7 @@ export class SpectrumPanel extends FigurePanel {
   }
 
   override resetRanges(): void {
+    super.resetRanges();
     this.x = 10;
     this.y.reset();
   }
