@@ -111,6 +111,7 @@ class Training:
         steps = config.epochs * self.steps_per_epoch
         self.total_steps = steps if config.max_steps is None else min(steps, config.max_steps)
         self.step = 0
+        self._order: Tensor | None = None  # of the samples in the present epoch
 
         example = data.inputs[:2]
         head = find_head(self.model, example)
@@ -203,7 +204,7 @@ class Training:
 
     def _batch(self) -> tuple[Tensor, Tensor]:
         epoch, index = divmod(self.step, self.steps_per_epoch)
-        if index == 0 or not hasattr(self, "_order"):
+        if index == 0 or self._order is None:
             order = torch.randperm(len(self.data.inputs), generator=self._generator(0, epoch))
             self._order = order.to(self.device)
         start = self._batch_ends[index - 1] if index else 0
@@ -328,8 +329,14 @@ class _Clock:
             self._began = time.perf_counter()
 
 
-def train(config: Config) -> Iterator[Frame]:
+def train(config: Config, *, state: Mapping[str, Any] | None = None) -> Iterator[Frame]:
     """Train a network and yield its frames; frame 0 is the untrained network.
+
+    Parameters
+    ----------
+    config : Config
+    state : mapping, optional
+        An earlier run's `Training.state_dict`, to go on from.
 
     Raises
     ------
@@ -338,7 +345,7 @@ def train(config: Config) -> Iterator[Frame]:
     Diverged
         While iterating, if the loss or the features are no longer finite.
     """
-    return iter(Training(config))
+    return iter(Training(config, state=state))
 
 
 def record(config: Config, progress: bool = False) -> Recording:
@@ -354,7 +361,7 @@ def record(config: Config, progress: bool = False) -> Recording:
 
     training = Training(config)
     recording = Recording(training.info)
-    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
     with tqdm(total=training.total_steps, bar_format=form, disable=not progress) as bar:
         bar.set_description(training.info.title)
         for frame in training:

@@ -23,6 +23,7 @@ CASES = {
     "centred": {"output_scale": 10.0, "optimizer": "sgd", "schedule": "step"},
     "last layer": {"last_layer_only": True},
     "teacher": {"dataset": "teacher", "loss": "mse", "target_scale": 0.1},
+    "mixed": {"precision": "bfloat16"},
     "modular": {"model": "transformer", "dataset": "modular", "modulus": 13, "final_norm": True},
 }
 
@@ -77,8 +78,10 @@ def test_a_resumed_run_is_the_same_bit_for_bit(case: str) -> None:
     file.seek(0)
     # Anything that came between must not matter.
     torch.manual_seed(12345)
-    resumed = Training(config, state=torch.load(file, weights_only=True))
+    state = torch.load(file, weights_only=True)
+    resumed = Training(config, state=state)
     later = list(resumed)
+    assert next(train(config, state=state)).step == 3
     assert same(whole.model, resumed.model)
     assert [frame.step for frame in later] == [frame.step for frame in frames[3:]]
     for name in ("low_rank_measure", "kernel_drift", "parameter_norm_squared"):
