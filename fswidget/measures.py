@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fswidget.moments import Columns, FeatureMoments
+from fswidget.moments import Columns, FeatureMoments, is_balanced
 
 EPS = float(torch.finfo(torch.float64).eps)
+_CONSTANT = 1e-13  # of its mean square: what float32's rounding makes of a constant varies by less
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,7 @@ class ClassMeans:
 
     def is_balanced(self, n: float) -> bool:
         """Whether the counts differ by at most one sample, as drawn class by class."""
-        counts = self.share * n
-        return bool(counts.max() - counts.min() < 1.5)
+        return is_balanced((self.share * n).cpu().numpy())
 
     def nc1(self, tolerance: float) -> float:
         """tr(Σ_W Σ_B⁺), NaN below two distinct class means.
@@ -181,7 +181,8 @@ def low_rank_measure(
     the adjusted R² does, times the covariance of leverage and ‖Φ_c‖²; from ‖Φ_cᵀΦ_c‖² the
     diagonal of its U-statistic (Song et al. 2012, eq. 4, as debiased CKA does), or, where the
     classes are equally many, its counterpart for samples drawn class by class; from ‖Q_cᵀQ_c‖
-    what an r-dimensional span catches of the constant function.
+    what an r-dimensional span catches of the constant function. `classes` is given where the
+    samples were drawn class by class.
     """
     features, n, rank = averages.columns.features, averages.n, learned.rank
     norm = averages.inner_product(features, features)
@@ -191,7 +192,7 @@ def low_rank_measure(
     explained = float(learned.cross_centred.square().sum())
     span_norm = rank - 1 + (1 - constant) ** 2
     scale = total + float(averages.mean(features).square().sum())
-    if rank == 0 or span_norm < 1e-12 or total <= EPS * (features.stop - 1) * scale:
+    if rank == 0 or span_norm < 1e-12 or total <= _CONSTANT * scale:
         return LowRank(math.nan, math.nan)
     plain = min(max(1 - explained / math.sqrt(span_norm * norm), 0.0), 1.0)
 
@@ -200,7 +201,7 @@ def low_rank_measure(
         return LowRank(plain, math.nan)
     square = averages.square_about_mean(averages.columns.square, features)
     image = averages.about @ square
-    if classes is not None and classes.is_balanced(n) and n > len(classes.share) + 1:
+    if classes is not None and n > len(classes.share) + 1:
         norm, within = _norm_drawn_by_class(n, norm, total, float(image @ square), classes)
     else:
         norm, within = unbiased_product(n, norm, averages, square, square), 1.0

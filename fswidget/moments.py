@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -189,7 +190,13 @@ class FeatureMoments:
         )
 
     def update(
-        self, features: Any, outputs: Any, targets: Any, reference: Any | None = None
+        self,
+        features: Any,
+        outputs: Any,
+        targets: Any,
+        reference: Any | None = None,
+        *,
+        blocks: NDArray[np.int64] | None = None,
     ) -> FeatureMoments:
         """Add a batch.
 
@@ -202,6 +209,8 @@ class FeatureMoments:
             Class labels, or one-hot rows or regression targets.
         reference : tensor or array, shape (n, num_reference), optional
             Needed exactly where `num_reference` > 0.
+        blocks : array of int, shape (n,), optional
+            Jackknife block of each sample, from 0; see `assign_blocks`.
 
         Returns
         -------
@@ -234,8 +243,16 @@ class FeatureMoments:
             return self
         if self._shift is None:
             self._shift = self._first_shift(parts)
+        if blocks is None:
+            blocks = _block_numbers(self._count, count, self.num_blocks)
+        elif blocks.shape != (count,) or blocks.min() < 0 or blocks.max() >= self.num_blocks:
+            raise ValueError(
+                f"blocks: shape {blocks.shape}; must be ({count},) of 0..{self.num_blocks - 1}"
+            )
         for start in range(0, count, _ROWS):
-            self._add({name: part[start : start + _ROWS] for name, part in parts.items()})
+            chunk = slice(start, start + _ROWS)
+            self._add({name: part[chunk] for name, part in parts.items()}, blocks[chunk])
+        self._count += count
         self._classes = classes if self._classes is None else self._classes and classes
         return self
 
@@ -287,7 +304,7 @@ class FeatureMoments:
                 shift[getattr(self._columns, name)] = part[:_ROWS].double().mean(0)
         return shift
 
-    def _add(self, parts: dict[str, Tensor]) -> None:
+    def _add(self, parts: dict[str, Tensor], blocks: NDArray[np.int64]) -> None:
         columns, shift = self._columns, self._shift
         assert shift is not None
         count = parts["features"].shape[0]
@@ -300,11 +317,9 @@ class FeatureMoments:
         if self.num_blocks == 1:
             self._add_lower(0, z)
         else:
-            blocks = _block_numbers(self._count, count, self.num_blocks)
             for block in range(self.num_blocks):
                 rows = torch.from_numpy(np.flatnonzero(blocks == block))
                 self._add_lower(block, z[rows.to(self.device)])
-        self._count += count
 
     def _add_lower(self, block: int, z: Tensor) -> None:
         # Panels on and below the diagonal: symmetry saves a third of the products.
@@ -460,7 +475,35 @@ class FeatureMoments:
         )
 
 
-def _block_numbers(start: int, count: int, num_blocks: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def is_balanced(counts: NDArray[Any]) -> bool:
+    """Whether classes are equally many, up to one sample: taken as drawn class by class."""
+    return len(counts) > 1 and bool(counts.max() - counts.min() < 1.5)
+
+
+def assign_blocks(targets: Any, num_blocks: int = 8) -> NDArray[np.int64]:
+    """Jackknife blocks for samples that are all known beforehand, shape (n,).
+
+    Where the classes are equally many, each block gets its share of each class: such samples were
+    drawn class by class, and so must the replicates be, or the error bars come out too wide.
+    Otherwise the blocks are those that `FeatureMoments` would give by running number. Our choice.
+
+    Parameters
+    ----------
+    targets : array, shape (n,) of int or (n, d) of float
+    num_blocks : int, default 8
+    """
+    values = targets.cpu().numpy() if isinstance(targets, Tensor) else np.asarray(targets)
+    numbers = _block_numbers(0, len(values), num_blocks)
+    if values.ndim > 1 or not np.issubdtype(values.dtype, np.integer):
+        return numbers
+    if not is_balanced(np.unique(values, return_counts=True)[1]):
+        return numbers
+    blocks = np.empty_like(numbers)
+    blocks[np.argsort(values, kind="stable")] = numbers
+    return blocks
+
+
+def _block_numbers(start: int, count: int, num_blocks: int) -> NDArray[np.int64]:
     """Block of the samples numbered `start` … `start + count − 1`.
 
     Each run of `num_blocks` samples meets every block once, in an order drawn once for all.

@@ -11,6 +11,7 @@ from types import MappingProxyType
 LABELS: Mapping[str, str] = MappingProxyType(
     {
         "UNTRAINED": "not trained yet",
+        "CONSTANT": "the features or the outputs are the same for every sample",
         "LAZY": "lazy: the last layer learns, the features do not",
         "MF": "minimal feature: about as many features in use as outputs",
         "TRANSITION": "between minimal and extended feature",
@@ -28,10 +29,11 @@ class Regime:
 
     Parameters
     ----------
-    label : {"UNTRAINED", "LAZY", "MF", "TRANSITION", "EF"}
+    label : {"UNTRAINED", "CONSTANT", "LAZY", "MF", "TRANSITION", "EF"}
         MF and EF are named in arXiv 2410.04264v1; the thresholds are our choice: MF where
         k95 ≤ m, EF where k95 > 2 m, with m = C outputs for classes and d + 1 for a d-dimensional
-        regression; LAZY where the kernel drift is below 0.1 while the outputs have moved.
+        regression; LAZY where the kernel drift is below 0.1 while the outputs have moved;
+        CONSTANT where D_LR does not exist, as in a network whose units have died.
     evidence : str
         One sentence for a reader who has not read the paper.
     confidence : float
@@ -57,12 +59,15 @@ def label(
     used_features: float,
     limit: int,
     *,
+    constant: bool = False,
     kernel_drift: float = math.nan,
     outputs_moved: bool = True,
 ) -> str:
     """The label alone; `limit` is C, or d + 1 for a d-dimensional regression."""
     if not outputs_moved:
         return "UNTRAINED"
+    if constant:
+        return "CONSTANT"
     if kernel_drift < LAZY_DRIFT:
         return "LAZY"
     if used_features <= limit:
@@ -90,8 +95,9 @@ def judge(
         The same two numbers with one jackknife block left out each, for the confidence.
     """
     limit = num_outputs if classification else num_outputs + 1
-    found = label(used_features, limit, kernel_drift=kernel_drift, outputs_moved=outputs_moved)
-    others = [label(k, limit, kernel_drift=d, outputs_moved=outputs_moved) for k, d in replicates]
+    same = {"constant": math.isnan(low_rank_measure), "outputs_moved": outputs_moved}
+    found = label(used_features, limit, kernel_drift=kernel_drift, **same)
+    others = [label(k, limit, kernel_drift=drift, **same) for k, drift in replicates]
     confidence = others.count(found) / len(others) if others else math.nan
     what = f"{num_outputs} output{'s' if num_outputs > 1 else ''}"
     use = (
@@ -104,6 +110,7 @@ def judge(
     )
     evidence = {
         "UNTRAINED": f"The network has not been trained yet; {use}.",
+        "CONSTANT": "The features, or the outputs, are the same for every sample: nothing to compare.",
         "LAZY": f"The outputs changed but the features hardly did{drift}; {use}.",
         "MF": f"Few features do the work: {use}, and {share}{drift}.",
         "TRANSITION": f"Somewhat more features than outputs are in use: {use}, and {share}{drift}.",

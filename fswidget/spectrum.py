@@ -7,6 +7,7 @@ arXiv 2410.04264, of which the abstracts were read; "our choice" in a docstring 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -20,7 +21,7 @@ from torch import Tensor
 from fswidget import regime as regimes
 from fswidget import solvers
 from fswidget.measures import Averages, ClassMeans, LowRank, Span, kernel_drift, low_rank_measure
-from fswidget.moments import FeatureMoments
+from fswidget.moments import FeatureMoments, assign_blocks
 from fswidget.regime import Regime
 from fswidget.solvers import Solution
 
@@ -122,6 +123,15 @@ class Spectrum:
     def effective_rank(self) -> float:
         """exp of the entropy of ρ/Σρ, in features; NaN after a top-k solve."""
         return _effective_rank(self.eigenvalues) if self.complete else math.nan
+
+    @property
+    def effective_rank_debiased(self) -> float:
+        """The effective rank without the bias of a finite probe, by the jackknife; NaN without
+        errors. Our choice."""
+        found = [replicate["effective_rank"] for replicate in self._replicates]
+        if not found:
+            return math.nan
+        return float(len(found) * self.effective_rank - (len(found) - 1) * np.mean(found))
 
     @property
     def top_share(self) -> float:
@@ -255,6 +265,16 @@ def analyze(
     ------
     ValueError
         On wrong shapes, an unknown task, or values that are not finite.
+
+    Warns
+    -----
+    UserWarning
+        Where a class has more than twice the samples of another.
+
+    Notes
+    -----
+    The debiased D_LR costs little variance: at n = p its standard deviation is 1.0 to 1.6 times the
+    plain estimate's where that is biased by 0.1, and the same where it is not.
     """
     features, outputs, targets = (_array(value) for value in (features, outputs, targets))
     if features.ndim != 2:
@@ -268,6 +288,7 @@ def analyze(
     if labels and targets.numel():
         num_targets = max(num_targets, int(targets.max()) + 1)
     reference = None if reference is None else _array(reference)
+    _warn_unbalanced(targets)
     moments = FeatureMoments(
         features.shape[1],
         outputs.shape[1],
@@ -276,10 +297,23 @@ def analyze(
         num_blocks=min(8, max(features.shape[0], 1)) if errors else 1,
         device=features.device,
     )
-    moments.update(features, outputs, targets, reference)
+    blocks = assign_blocks(targets, moments.num_blocks)
+    moments.update(features, outputs, targets, reference, blocks=blocks)
     return moments.spectrum(
         task, debias=debias, errors=errors and moments.num_blocks > 1, tolerance=tolerance
     )
+
+
+def _warn_unbalanced(targets: Tensor) -> None:
+    if targets.ndim != 1 or targets.is_floating_point() or not len(targets):
+        return
+    counts = torch.unique(targets, return_counts=True)[1].tolist()
+    if max(counts) > 2 * min(counts):
+        warnings.warn(
+            f"targets: from {min(counts)} to {max(counts)} samples a class; with unequal counts "
+            "the low-rank measure of a collapsed network is not 0: give equally many of each",
+            stacklevel=3,
+        )
 
 
 def _array(value: Any) -> Tensor:
