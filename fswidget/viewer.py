@@ -126,6 +126,7 @@ class Viewer(anywidget.AnyWidget):
         self._recordings: dict[str, Recording] = {}
         self._stream = Stream(self._post)
         self._last_told = 0.0
+        self._untold: dict[str, Any] = {}
         self.on_msg(self._receive)
         if hasattr(self.comm, "_reply_subshell_for"):
             # ipykernel 7.4 would have messages read by the shell that sent last, which may be busy
@@ -170,6 +171,7 @@ class Viewer(anywidget.AnyWidget):
         try:
             with self.hold_sync():
                 for name, value in traits.items():
+                    self._untold.pop(name, None)  # older than what is told now
                     setattr(self, name, value)
         except traitlets.TraitError:
             raise
@@ -178,10 +180,11 @@ class Viewer(anywidget.AnyWidget):
 
     def _tell_sometimes(self, **traits: Any) -> None:
         """Like `_tell`, but at most four times a second: frames must not cost two messages."""
+        self._untold.update(traits)
         now = time.monotonic()
         if now - self._last_told > 0.25:
             self._last_told = now
-            self._tell(**traits)
+            self._tell(**self._untold)
 
     def _receive(self, _: Any, content: Any, __: list[memoryview]) -> None:
         match content:  # what has another form is ignored

@@ -45,6 +45,21 @@ def test_one_message_a_frame(viewer: Viewer, front_end: FrontEnd) -> None:
     assert len(front_end.sent) - before == 20
 
 
+def test_what_was_not_told_is_told_with_the_next(viewer: Viewer) -> None:
+    viewer._last_told = float("inf")
+    viewer._tell_sometimes(num_frames=7)
+    assert viewer.num_frames == 0
+    viewer._last_told = float("-inf")
+    viewer._tell_sometimes(progress={"epoch": 1})
+    assert (viewer.num_frames, viewer.progress) == (7, {"epoch": 1})
+    viewer._last_told = float("inf")
+    viewer._tell_sometimes(num_frames=8)
+    viewer._tell(num_frames=0)  # another run: the 8 is of the past
+    viewer._last_told = float("-inf")
+    viewer._tell_sometimes(progress={})
+    assert viewer.num_frames == 0
+
+
 def test_no_more_than_the_window_is_under_way(viewer: Viewer, front_end: FrontEnd) -> None:
     viewer._stream.patience = float("inf")
     push(viewer, 200)
