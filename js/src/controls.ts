@@ -29,7 +29,7 @@ function bounds({ min, max }: ControlSpec) {
 }
 
 function isWhole({ step, min, value }: ControlSpec): boolean {
-  return [step ?? 1, min ?? 0, value].every((number) => Number.isInteger(number));
+  return [step ?? 1, min ?? 0, value ?? 0].every((number) => Number.isInteger(number));
 }
 
 class Control {
@@ -98,7 +98,7 @@ class Control {
     const scaled = spec.log && spec.kind === "slider";
     attribute(input, "min", scaled ? 0 : spec.min);
     attribute(input, "max", scaled ? STEPS : spec.max);
-    attribute(input, "step", scaled ? 1 : (spec.step ?? "any"));
+    attribute(input, "step", scaled ? 1 : (spec.step ?? (isWhole(spec) ? 1 : "any")));
     attribute(input, "placeholder", spec.value === null ? "auto" : null);
   }
 

@@ -8,6 +8,7 @@ const TITLES: Record<string, [title: string, meaning: string]> = {
   EF: ["Extended features", "many more features are in use than the output needs"],
   TRANSITION: ["In transition", "between minimal and extended features"],
   LAZY: ["Lazy", "the outputs learned while the features hardly moved"],
+  CONSTANT: ["Constant", "the features or the outputs are the same for every sample"],
   UNTRAINED: ["Untrained", "nothing has been learned yet"],
 };
 
@@ -43,7 +44,17 @@ export class RegimeView {
       this.ghost,
       this.needle,
     );
-    this.gauge = h("div", { class: "fsw-gauge", role: "meter" }, track, this.ticks);
+    this.gauge = h(
+      "div",
+      {
+        class: "fsw-gauge",
+        role: "meter",
+        "aria-label": "Features in use, k95",
+        "aria-valuenow": 1,
+      },
+      track,
+      this.ticks,
+    );
     this.root = h(
       "section",
       {

@@ -46,6 +46,7 @@ export class View {
   private readonly problem = h("p", { class: "fsw-problem", role: "alert", hidden: true });
   private readonly empty = h("p", { class: "fsw-empty" });
   private readonly grid = h("div", { class: "fsw-grid" });
+  private readonly bar = h("div", { class: "fsw-bar" });
   private readonly panels: Panel[];
   private readonly history: HistoryPanel;
   private readonly layers: LayersPanel;
@@ -174,6 +175,17 @@ export class View {
       settings?.main ?? null,
     );
     this.grid.append(...panels.map((panel) => panel.root));
+    this.bar.append(
+      this.scrubber.root,
+      h(
+        "div",
+        { class: "fsw-row" },
+        this.runs.root,
+        save,
+        axes,
+        h("label", { class: "fsw-inline" }, captions, "captions"),
+      ),
+    );
     this.root.append(
       this.problem,
       h(
@@ -184,19 +196,7 @@ export class View {
         steers ? side : null,
       ),
       settings?.folded ?? "",
-      h(
-        "div",
-        { class: "fsw-bar" },
-        this.scrubber.root,
-        h(
-          "div",
-          { class: "fsw-row" },
-          this.runs.root,
-          save,
-          axes,
-          h("label", { class: "fsw-inline" }, captions, "captions"),
-        ),
-      ),
+      this.bar,
       this.runs.banner,
       this.grid,
       this.status,
@@ -258,6 +258,7 @@ export class View {
     hide(this.regime.root, !scene);
     if (scene && this.grid.hidden) for (const panel of this.panels) panel.inSight = true;
     hide(this.grid, !scene);
+    hide(this.bar, !scene);
     if (!scene) {
       const idle = flag(model, "_can_train") && state === "idle";
       const waiting =

@@ -181,7 +181,8 @@ const NAMES: Record<string, string> = {
 };
 
 export function pretty(name: string): string {
-  return NAMES[name] ?? name.replace("low_rank_measure", "D_LR").replaceAll("_", " ");
+  const [, measure, rest = ""] = /^(low_rank_measure|used_features|nc1)?(.*)$/.exec(name) ?? [];
+  return `${NAMES[measure ?? ""] ?? ""}${rest.replaceAll("_", " ")}`;
 }
 
 function short(value: number | undefined): string {
