@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BUNDLE := fswidget/static/widget.js
+BENCHMARKS := $(patsubst benchmarks/%.py,benchmarks.%,$(wildcard benchmarks/[a-z]*.py)) tests.benchmarks.front
 JS := js/package.json $(wildcard js/src/* js/src/*/*)
 export PYTHON
 
@@ -29,8 +30,7 @@ check: setup
 	cd js && npm run check
 
 bench: setup $(VENV)/.bench
-	set -e; for file in benchmarks/*.py; do $(BIN)/python $$file; done
-	$(BIN)/python -m tests.benchmarks.front
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python -m $$name; done
 
 reproduce: $(VENV)/.demo $(BUNDLE)
 	$(BIN)/python -m fswidget.reproduction
@@ -44,20 +44,20 @@ clean:
 $(VENV)/.python:
 	scripts/need.sh python
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --quiet torch torchvision
+	$(BIN)/python -m pip install -qq --no-compile torch torchvision
 	touch $@
 
 $(VENV)/.demo: pyproject.toml $(VENV)/.python | $(BUNDLE)
-	$(BIN)/python -m pip install --quiet --quiet --editable ".[demo]"
+	$(BIN)/python -m pip install -qq --no-compile --editable ".[demo]"
 	touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	scripts/need.sh chromium
-	$(BIN)/python -m pip install --quiet --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install -qq --no-compile --editable ".[dev]"
 	touch $@
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --quiet --editable ".[bench]"
+	$(BIN)/python -m pip install -qq --no-compile --editable ".[bench]"
 	touch $@
 
 js/node_modules/.stamp: js/package-lock.json
