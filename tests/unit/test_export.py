@@ -112,6 +112,13 @@ def test_markup_in_names_stays_text() -> None:
         assert "alert(1)" not in elements.texts["script"][1]
 
 
+def test_markup_in_what_the_page_brings_stays_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fswidget.viewer.bundle", lambda name: EVIL)
+    text = export.page(make_recording())
+    assert Elements(text).count("script") == 2
+    assert data_of(text)["style"] == EVIL
+
+
 def test_the_same_recording_gives_the_same_page() -> None:
     assert export.page(make_recording()) == export.page(make_recording())
 
