@@ -19,7 +19,7 @@ from fswidget import features as finder
 from fswidget import forward
 from fswidget.forward import Diverged as Diverged
 from fswidget.forward import Rows, Team
-from fswidget.moments import FeatureMoments, default_device
+from fswidget.moments import FeatureMoments, assign_blocks, default_device
 from fswidget.recording import SCALARS, Frame, Recording, RunInfo
 from fswidget.samples import Array, Inputs, Samples, thumbnails
 from fswidget.spectrum import Spectrum, align
@@ -28,6 +28,8 @@ TASKS = ("cross_entropy", "squared_error")
 _NUM_BLOCKS = 8
 # Sums of all jackknife blocks may take so much; beyond it there are no error bars (our choice).
 _MAX_BYTES = 1_000_000_000
+# Wider features are not diagonalised in full, which takes seconds for each frame (our choice).
+_MAX_WIDTH = 1024
 
 
 class Probe:
@@ -66,7 +68,8 @@ class Probe:
     errors : bool
         Whether to compute jackknife standard errors.
     top : int, optional
-        Compute so many leading eigenvalues only.
+        Compute so many leading eigenvalues only; by default all, or four a class (64 at least)
+        where both the features and the samples are more than 1,024.
     byte_budget : int, optional
         See `Recording`.
     group : torch.distributed.ProcessGroup, optional
@@ -132,6 +135,7 @@ class Probe:
         samples = Samples.of(inputs, targets)
         names = self._look(samples, layers)
         self._probe = samples.fit(self.num_outputs, task, num_shown)
+        self._blocks = assign_blocks(self._probe.targets, _NUM_BLOCKS)
         self._held_out = None
         if held_out is not None:
             other = Samples.of(*held_out, prefix="held_out ")
@@ -237,7 +241,8 @@ class Probe:
         else:
             reference, moved = self._first[0], self._moved(rows.outputs, self._first[1])
         moments = self._moments(features, rows, self._probe, reference, self.errors)
-        spectrum = self._spectrum(moments)
+        start = None if self._previous is None else self._previous[0].eigenvectors
+        spectrum = self._spectrum(moments, start)
         whole = dataclasses.replace(spectrum, num_features=self.num_features)
         regime = whole.classify(outputs_moved=moved)
         points = self._eigenfunctions(spectrum, self._shown(features, self._probe))
@@ -341,18 +346,22 @@ class Probe:
             targets,
             num_reference=widest,
             num_blocks=_NUM_BLOCKS if errors and nbytes <= _MAX_BYTES else 1,
-            first_sample=rows.start,
             device=features.device,
         )
-        moments.update(features, rows.outputs, rows.targets, reference)
+        # The same blocks however many processes share the probe.
+        mine = slice(rows.start, rows.start + len(features))
+        blocks = self._blocks[mine] if moments.num_blocks > 1 else None
+        moments.update(features, rows.outputs, rows.targets, reference, blocks=blocks)
         return moments if self._team.group is None else moments.all_reduce(self._team.group)
 
-    def _spectrum(self, moments: FeatureMoments) -> Spectrum:
-        start = None if self._previous is None else self._previous[0].eigenvectors
-        if start is not None and len(start) != moments.num_features:
+    def _spectrum(self, moments: FeatureMoments, start: Any = None) -> Spectrum:
+        top, width = self.top, moments.num_features
+        if top is None and width > _MAX_WIDTH:
+            top = max(64, 4 * self.num_outputs)
+        if start is not None and len(start) != width:
             start = None
         errors = moments.num_blocks > 1
-        return moments.spectrum(task=self.task, errors=errors, top=self.top, start=start)
+        return moments.spectrum(task=self.task, errors=errors, top=top, start=start)
 
     def _shown(self, values: Tensor, samples: Samples) -> Tensor:
         """The rows of the shown samples, of all processes."""
@@ -376,7 +385,7 @@ class Probe:
         spectra = []
         for values in rows.layers.values():
             features = _Coordinates(values, self._team)(values)
-            spectra.append(self._moments(features, rows, self._probe).spectrum(task=self.task))
+            spectra.append(self._spectrum(self._moments(features, rows, self._probe)))
         return {
             f"layer_{name}": np.array([getattr(spectrum, name) for spectrum in spectra])
             for name in ("low_rank_measure", "effective_rank", "used_features")

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -400,3 +401,24 @@ def test_broken_arguments_are_named(name: str) -> None:
     call, kind, message = BROKEN[name]
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_wide_features_ask_for_the_leading_eigenvalues(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int | None, bool]] = []
+    real = fs.FeatureMoments.spectrum
+
+    def spy(self: fs.FeatureMoments, *args: Any, **options: Any) -> fs.Spectrum:
+        asked.append((options["top"], options["start"] is not None))
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(fs.FeatureMoments, "spectrum", spy)
+    monkeypatch.setattr("fswidget.probe._MAX_WIDTH", P)
+    narrow = Probe(network(), *data())
+    narrow.snapshot()
+    narrow.snapshot()
+    assert asked == [(None, False), (None, True)]
+    monkeypatch.setattr("fswidget.probe._MAX_WIDTH", P - 1)
+    asked.clear()
+    Probe(network(), *data(), layers=["0"]).snapshot()
+    Probe(network(), *data(), top=3).snapshot()
+    assert asked == [(64, False), (64, False), (3, False)]
