@@ -110,7 +110,7 @@ def judge(
     )
     evidence = {
         "UNTRAINED": f"The network has not been trained yet; {use}.",
-        "CONSTANT": "The features, or the outputs, are the same for every sample: nothing to compare.",
+        "CONSTANT": "The features, or the outputs, are the same for every sample.",
         "LAZY": f"The outputs changed but the features hardly did{drift}; {use}.",
         "MF": f"Few features do the work: {use}, and {share}{drift}.",
         "TRANSITION": f"Somewhat more features than outputs are in use: {use}, and {share}{drift}.",

@@ -94,3 +94,11 @@ def test_bad_batches_are_named_and_leave_no_trace(change, message):
     with pytest.raises(ValueError, match=message):
         state.update(*arguments)
     assert state.num_samples == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device; none here")
+def test_cuda_agrees_with_cpu():
+    data = [torch.from_numpy(array) for array in sample()]
+    on_cpu = moments().update(*data).spectrum()
+    on_cuda = fs.FeatureMoments(9, 3, 3, num_reference=4, device="cuda")
+    assert_same(on_cpu, on_cuda.update(*(array.cuda() for array in data)).spectrum(), rtol=1e-9)

@@ -1,0 +1,168 @@
+"""Cost of the analysis against its floor, and how it grows; writes ``RESULTS-numbers.md``.
+
+``python -m benchmarks.numbers [--large] [--accuracy]``. Times are CPU seconds of one thread,
+medians of alternating runs, so that a busy machine disturbs the ratios little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import fswidget as fs
+from benchmarks import numbers_accuracy
+
+RESULTS = Path(__file__).parent / "RESULTS-numbers.md"
+
+
+def cpu_seconds(work: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
+    """Median CPU seconds of each, taken in turn."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for turn in range(repeats + 1):
+        for name, function in work.items():
+            began = time.process_time()
+            function()
+            if turn:  # the first warms up
+                times[name].append(time.process_time() - began)
+    return {name: float(np.median(found)) for name, found in times.items()}
+
+
+def sample(n: int, p: int, classes: int = 10) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Float64 features like those after a ReLU, with class structure, and their logits."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    labels = torch.arange(n) % classes
+    hidden = 2 * normal(classes, 40)[labels] + normal(n, 40)
+    features = torch.relu(hidden @ normal(40, p) / 6 + 0.5 * normal(n, p))
+    return features, features @ normal(p, classes), labels
+
+
+def linear_cka(features: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+    """The textbook way, as pytorch-cka goes: two centred n × n Gram matrices."""
+    grams = []
+    for values in (features, outputs):
+        centred = values - values.mean(0)
+        grams.append(centred @ centred.T)
+    return (grams[0] * grams[1]).sum() / (grams[0].norm() * grams[1].norm())
+
+
+def against_the_floor(n: int = 5000, p: int = 512) -> list[str]:
+    features, outputs, labels = sample(n, p)
+    matrix = features.T @ features / n
+    seconds = cpu_seconds(
+        {
+            "one ΦᵀΦ": lambda: features.T @ features,
+            "one eigh": lambda: torch.linalg.eigh(matrix),
+            "analyze, no errors": lambda: fs.analyze(features, outputs, labels, errors=False),
+            "analyze": lambda: fs.analyze(features, outputs, labels),
+            "thin SVD of Φ": lambda: torch.linalg.svd(features, full_matrices=False),
+            "CKA(Φ, f̂) by n × n": lambda: linear_cka(features, outputs),
+        },
+        repeats=3,
+    )
+    floor = seconds["one ΦᵀΦ"] + seconds["one eigh"]
+    plain = seconds["analyze, no errors"]
+    rows = [f"| {name} | {1e3 * value:.0f} |" for name, value in seconds.items()]
+    ratios = {
+        "analyze without errors / (one ΦᵀΦ + one eigh)": (plain / floor, "≤ 1.5"),
+        "thin SVD / analyze without errors": (seconds["thin SVD of Φ"] / plain, "≥ 3"),
+        "analyze with errors / without": (seconds["analyze"] / plain, "≤ 3"),
+        "CKA by n × n / analyze without errors": (seconds["CKA(Φ, f̂) by n × n"] / plain, ""),
+    }
+    return [
+        f"## n = {n}, p = {p}, C = 10, float64\n",
+        "| step | CPU ms |",
+        "|---|---|",
+        *rows,
+        "",
+        "| ratio | measured | wanted |",
+        "|---|---|---|",
+        *(f"| {name} | {value:.2f} | {wanted} |" for name, (value, wanted) in ratios.items()),
+        "",
+    ]
+
+
+def growth() -> list[str]:
+    lines = ["## Growth\n", "| varied | CPU ms | fitted exponent |", "|---|---|---|"]
+    for name, sizes, fixed in (
+        ("p", (128, 256, 512, 1024), {"n": 4000}),
+        ("n", (2000, 8000, 32000), {"p": 256}),
+    ):
+        found = []
+        for size in sizes:
+            data = sample(**{name: size}, **fixed)
+            work = {"a": lambda data=data: fs.analyze(*data, errors=False)}
+            found.append(cpu_seconds(work, repeats=2)["a"])
+        exponent = np.polyfit(np.log(sizes), np.log(found), 1)[0]
+        times = ", ".join(f"{s}: {1e3 * t:.0f}" for s, t in zip(sizes, found, strict=True))
+        where = ", ".join(f"{key} = {value}" for key, value in fixed.items())
+        lines.append(f"| {name} ({where}) | {times} | {exponent:.2f} |")
+    return [*lines, ""]
+
+
+def leading(p: int) -> list[str]:
+    features, outputs, labels = sample(2 * p, p)
+    # A trained head reads along the class means.
+    means = torch.stack([features[labels == label].mean(0) for label in range(10)])
+    outputs = (features - features.mean(0)) @ (means - features.mean(0)).T
+    moments = fs.FeatureMoments(p, 10, 10, num_blocks=1).update(features, outputs, labels)
+    full = moments.spectrum()
+    top = moments.spectrum(top=40)
+    moved = fs.FeatureMoments(p, 10, 10, num_blocks=1)
+    moved.update(features + 0.02 * features.roll(1, 1), outputs, labels)
+    seconds = cpu_seconds(
+        {
+            "full": moments.spectrum,
+            "cold": lambda: moments.spectrum(top=40),
+            "warm": lambda: moved.spectrum(top=40, start=top.eigenvectors),
+        },
+        repeats=1,
+    )
+    size = len(top.eigenvalues)
+    worst = abs(full.utilization[:size] - top.utilization).max()
+    return [
+        f"| {p} | {1e3 * seconds['full']:.0f} | {1e3 * seconds['cold']:.0f} "
+        f"| {1e3 * seconds['warm']:.0f} | {seconds['full'] / seconds['cold']:.1f} "
+        f"| {seconds['full'] / seconds['warm']:.1f} | {worst:.1e} "
+        f"| {top.used_features} and {full.used_features} | {top.solver} |"
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--large", action="store_true", help="p = 4,096 too: minutes")
+    parser.add_argument("--accuracy", action="store_true", help="bias and coverage: many minutes")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    lines = [
+        "# Numbers: cost\n",
+        f"{machine}; one thread; Python {platform.python_version()}, torch {torch.__version__}, "
+        f"numpy {np.__version__}. Made by `python -m benchmarks.numbers`.\n",
+        *against_the_floor(),
+        *growth(),
+        "## Leading eigenpairs alone, against the full solve\n",
+        "| p | full, ms | cold, ms | warm, ms | full/cold | full/warm | worst ΔΠ̂ | k95 | path |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for p in (2048, 4096) if options.large else (2048,):
+        lines += leading(p)
+    if options.accuracy:
+        lines += ["", "# Numbers: accuracy\n", numbers_accuracy.main()]
+    text = "\n".join(lines) + "\n"
+    RESULTS.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

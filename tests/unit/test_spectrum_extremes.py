@@ -1,0 +1,168 @@
+"""Degenerate, huge, tiny and ill-conditioned input, and the solvers behind it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fswidget as fs
+from fswidget import solvers
+from fswidget.spectrum import tolerance_sweep
+
+
+def sample(n=200, p=16, c=3, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % c
+    features = rng.normal(size=(c, p))[labels] + rng.normal(size=(n, p)) + 1
+    return features, features @ rng.normal(size=(p, c)) + 1, labels
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31), scale=st.floats(-12, 12), common=st.floats(-100, 100))
+def test_low_rank_measure_is_invariant(seed, scale, common):
+    features, outputs, labels = sample()
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.normal(size=(16, 16)))[0]
+    mix = np.linalg.qr(rng.normal(size=(3, 3)))[0] * [1, 3, 0.2]
+    moved = 10**scale * features @ turn
+    for task, changed in (
+        ("squared_error", outputs @ mix),
+        ("cross_entropy", outputs + common * rng.normal(size=(len(labels), 1))),
+    ):
+        one = fs.analyze(features, outputs, labels, task=task, errors=False)
+        other = fs.analyze(moved, changed, labels, task=task, errors=False)
+        for name in ("low_rank_measure", "low_rank_measure_debiased", "nc1", "effective_rank"):
+            assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-7), name
+
+
+@pytest.mark.filterwarnings("ignore:targets")
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 40), st.integers(1, 12), st.integers(1, 4), st.integers(0, 2**31))
+def test_curves_rise_within_zero_and_one(n, p, c, seed):
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, p)) * np.logspace(0, -8, p)
+    labels = rng.integers(0, c, n)
+    spectrum = fs.analyze(features, rng.normal(size=(n, c)), labels, task="squared_error")
+    for curve in (spectrum.quality, spectrum.utilization):
+        assert (np.diff(curve) >= 0).all()
+        assert curve[0] >= 0
+        assert curve[-1] <= 1
+    assert (np.diff(spectrum.eigenvalues) <= 0).all()
+    assert spectrum.eigenvalues[-1] > spectrum.floor >= 0
+
+
+def test_dead_and_constant_features_are_said_to_be_so():
+    _, outputs, labels = sample()
+    for features in (np.zeros((200, 16)), np.full((200, 16), 0.3, np.float32)):
+        spectrum = fs.analyze(features, outputs, labels)
+        assert math.isnan(spectrum.low_rank_measure)
+        assert spectrum.regime.label == "CONSTANT"
+        assert spectrum.used_features == 16
+    features, outputs, labels = sample()
+    features[:, 5:] = 0
+    spectrum = fs.analyze(features, outputs, labels)
+    assert len(spectrum.eigenvalues) == 5
+
+
+@pytest.mark.parametrize(("n", "p", "c"), [(1, 3, 2), (2, 5, 2), (10, 1, 3), (30, 200, 4)])
+def test_small_shapes(n, p, c):
+    features, outputs, labels = sample(n, p, c)
+    spectrum = fs.analyze(features, outputs, labels, task="squared_error", errors=n > 2)
+    assert len(spectrum.eigenvalues) == min(n, p)
+
+
+def test_one_output_and_one_class():
+    features, outputs, labels = sample()
+    one = fs.analyze(features, outputs[:, 0], outputs[:, 0], task="squared_error")
+    assert one.output_rank == 1
+    assert 0 <= one.low_rank_measure <= 1
+    single = fs.analyze(features, outputs, np.zeros_like(labels))
+    assert math.isnan(single.nc1)
+
+
+def test_duplicates_change_no_plain_estimate():
+    data = sample()
+    twice = [np.concatenate([array, array]) for array in data]
+    one, two = fs.analyze(*data, errors=False), fs.analyze(*twice, errors=False)
+    np.testing.assert_allclose(one.eigenvalues, two.eigenvalues, rtol=1e-10)
+    assert one.low_rank_measure == pytest.approx(two.low_rank_measure, rel=1e-10)
+
+
+def test_unequal_classes_warn_with_their_counts():
+    features, outputs, labels = sample()
+    labels = np.where(np.arange(200) < 10, 0, 1 + labels % 2)
+    with pytest.warns(UserWarning, match="from 10 to"):
+        fs.analyze(features, outputs, labels)
+
+
+def test_unknown_task_and_empty_moments_are_named():
+    with pytest.raises(ValueError, match="task='hinge': must be one of cross_entropy"):
+        fs.analyze(*sample(), task="hinge")
+    with pytest.raises(ValueError, match="no samples"):
+        fs.FeatureMoments(3, 2, 2).spectrum()
+
+
+def test_mean_of_five_and_twelve_decades_in_float32():
+    rng = np.random.default_rng(0)
+    n, p = 1024, 128
+    u = np.linalg.qr(rng.normal(size=(n, p)))[0] * math.sqrt(n)
+    turn = np.linalg.qr(rng.normal(size=(p, p)))[0]
+    features = ((u * np.logspace(0, -6, p)) @ turn.T + 5).astype(np.float32)
+    outputs = features[:, :3]
+    spectrum = fs.analyze(features, outputs, outputs, task="squared_error", errors=False)
+    exact = np.linalg.svd(features.astype(float) / math.sqrt(n), compute_uv=False) ** 2
+    assert (spectrum.eigenvalues > 0).all()
+    assert len(spectrum.eigenvalues) > 0.8 * p
+    half = slice(0, p // 2)
+    np.testing.assert_allclose(spectrum.eigenvalues[half], exact[half], rtol=1e-6)
+
+
+def test_rank_tolerance_is_reported():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(500, 20))
+    outputs = features @ rng.normal(size=(20, 97)) + 1e-4 * rng.normal(size=(500, 97))
+    moments = fs.FeatureMoments(20, 97, 97).update(features, outputs, outputs)
+    swept = tolerance_sweep(moments, "squared_error", (1e-2, 1e-8))
+    np.testing.assert_array_equal(swept["output_rank"], [20, 97])
+    assert swept["low_rank_measure"][1] - swept["low_rank_measure"][0] > 0.3
+
+
+def test_leading_pairs_agree_with_the_full_solve():
+    rng = np.random.default_rng(0)
+    n, p = 1500, 800
+    labels = np.arange(n) % 6
+    means = 4 * rng.normal(size=(6, p))
+    features = means[labels] + rng.normal(size=(n, p))
+    moments = fs.FeatureMoments(p, 6, 6).update(features, features @ means.T, labels)
+    full, top = moments.spectrum(errors=True), moments.spectrum(top=20, errors=True)
+    assert not top.complete
+    assert top.solver.startswith("leading")
+    size = len(top.eigenvalues)
+    np.testing.assert_allclose(top.eigenvalues, full.eigenvalues[:size], rtol=1e-8)
+    np.testing.assert_allclose(top.utilization, full.utilization[:size], atol=1e-4)
+    assert top.used_features == full.used_features
+    assert top.low_rank_measure == full.low_rank_measure
+    assert top.regime.confidence == full.regime.confidence
+    # Outputs mixed at random lie everywhere: no few leading pairs can hold them.
+    moments = fs.FeatureMoments(p, 6, 6)
+    moments.update(features, rng.normal(size=(n, 6)), labels)
+    fallen = moments.spectrum(top=20)
+    assert fallen.complete
+    assert "20 leading" in fallen.solver
+
+
+def test_warm_start_saves_cycles():
+    p = 700
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(p, p)))[0]
+    matrix = torch.from_numpy((turn * np.arange(1, p + 1.0) ** -1.5) @ turn.T)
+    cold = solvers.leading(matrix, 30)
+    assert cold is not None
+    np.testing.assert_allclose(cold.values, np.arange(1, 31.0) ** -1.5, rtol=1e-9)
+    warm = solvers.leading(matrix, 30, start=cold.vectors)
+    assert warm is not None
+    assert "1 cycles" in warm.solver

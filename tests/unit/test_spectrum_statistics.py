@@ -1,0 +1,115 @@
+"""What a finite probe does to the estimates: bias, error bars, and how often they hold."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import fswidget as fs
+from fswidget.moments import assign_blocks
+from fswidget.regime import judge
+
+
+def collapsed(rng, n, p, classes, noise):
+    """Orthogonal class means, drawn class by class, and D_LR of their population."""
+    means = 5 * np.linalg.qr(np.random.default_rng(0).normal(size=(p, classes)))[0].T
+    labels = np.arange(n) % classes
+    features = means[labels] + noise * rng.normal(size=(n, p))
+    r, strong = classes - 1, 25 / classes + noise**2
+    truth = 1 - math.sqrt(r) * strong / math.sqrt(r * strong**2 + (p - r) * noise**4)
+    return (features, features @ means.T, labels), truth
+
+
+def power_law(rng, n, p, r, exponent):
+    eigenvalues = np.arange(1, p + 1.0) ** -exponent
+    features = rng.normal(size=(n, p)) * np.sqrt(eigenvalues)
+    truth = 1 - eigenvalues[:r].sum() / math.sqrt(r * (eigenvalues**2).sum())
+    return (features, features[:, :r], features[:, :r]), truth
+
+
+@pytest.mark.parametrize(
+    ("draw", "task", "plain_is_wrong"),
+    [
+        (lambda rng: power_law(rng, 256, 256, 9, 0), "squared_error", True),
+        (lambda rng: power_law(rng, 256, 256, 9, 2), "squared_error", False),
+        (lambda rng: collapsed(rng, 256, 256, 10, 0.05), "cross_entropy", False),
+        (lambda rng: collapsed(rng, 256, 256, 10, 0.5), "cross_entropy", True),
+    ],
+    ids=["isotropic", "power law", "collapsed", "half collapsed"],
+)
+def test_debiased_low_rank_measure_is_right_at_n_equal_p(draw, task, plain_is_wrong):
+    rng = np.random.default_rng(7)
+    plain, debiased = [], []
+    for _ in range(12):
+        data, truth = draw(rng)
+        spectrum = fs.analyze(*data, task=task, debias=True, errors=False)
+        assert spectrum.low_rank_measure == spectrum.low_rank_measure_debiased
+        debiased.append(spectrum.low_rank_measure - truth)
+        plain.append(fs.analyze(*data, task=task, errors=False).low_rank_measure - truth)
+    assert abs(np.mean(debiased)) < 0.01
+    assert (abs(np.mean(plain)) > 0.02) == plain_is_wrong
+
+
+def test_standard_errors_cover_the_truth():
+    rng = np.random.default_rng(3)
+    p, classes, noise, hits = 12, 4, 1.0, []
+    strong = 25 / classes
+    eigenvalues = np.full(p, noise**2)
+    eigenvalues[:classes] += strong
+    share = eigenvalues / eigenvalues.sum()
+    truths = {
+        "effective_rank": np.exp(-(share * np.log(share)).sum()),
+        "nc1": noise**2 * (classes - 1) / strong,
+    }
+    for _ in range(150):
+        data, truths["low_rank_measure"] = collapsed(rng, 640, p, classes, noise)
+        spectrum = fs.analyze(*data, debias=True)
+        found = {
+            "low_rank_measure": spectrum.low_rank_measure,
+            "effective_rank": spectrum.effective_rank_debiased,
+            "nc1": spectrum.nc1,
+        }
+        hits.append([abs(found[n] - truth) <= spectrum.errors[n] for n, truth in truths.items()])
+    # 68% nominal, 65% with eight blocks; four standard deviations of 150 draws either way.
+    for share, name in zip(np.mean(hits, 0), truths, strict=True):
+        assert 0.5 < share < 0.83, name
+
+
+def test_blocks_share_out_every_class_of_a_balanced_probe():
+    labels = np.random.default_rng(0).permutation(np.arange(800) % 10)
+    blocks = assign_blocks(labels)
+    for label in range(10):
+        np.testing.assert_array_equal(np.bincount(blocks[labels == label], minlength=8), 10)
+    # Sorted or cyclic classes of unequal number do not line up with the blocks either.
+    labels = np.sort(np.random.default_rng(0).integers(0, 8, 801))
+    assert np.bincount(assign_blocks(labels), minlength=8).max() == 101
+
+
+def test_confidence_is_the_share_of_replicates_that_agree():
+    numbers = {
+        "num_features": 100,
+        "num_outputs": 10,
+        "classification": True,
+        "low_rank_measure": 0.1,
+        "top_share": 0.9,
+    }
+    replicates = [(9.0, math.nan)] * 6 + [(11.0, math.nan)] * 2
+    regime = judge(used_features=9, replicates=replicates, **numbers)
+    assert (regime.label, regime.confidence) == ("MF", 0.75)
+    assert "9 of 100 features" in regime.evidence
+    for used, label in ((10, "MF"), (11, "TRANSITION"), (20, "TRANSITION"), (21, "EF")):
+        assert judge(used_features=used, **numbers).label == label
+    assert judge(used_features=9, kernel_drift=0.09, **numbers).label == "LAZY"
+    assert judge(used_features=9, outputs_moved=False, **numbers).label == "UNTRAINED"
+    # A regression has d outputs and the constant.
+    numbers |= {"classification": False, "num_outputs": 1}
+    assert judge(used_features=2, **numbers).label == "MF"
+
+
+def test_real_spectra_carry_a_confidence():
+    data, _ = collapsed(np.random.default_rng(0), 400, 30, 10, 0.5)
+    regime = fs.analyze(*data).regime
+    assert (regime.label, regime.confidence) == ("MF", 1.0)
+    assert math.isnan(fs.analyze(*data, errors=False).regime.confidence)
