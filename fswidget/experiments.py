@@ -166,7 +166,12 @@ _recipe(
         ),
     ),
     note="The paper trains on CIFAR-100; the laptop size on CIFAR-10, 500 pictures with SGD and "
-    "cross-entropy, 1,000 with Adam and squared error.",
+    "cross-entropy, 1,000 with Adam and squared error. Where it disagrees: the optimiser decides. "
+    "SGD hardly gets the network without normalisation going (half the training set right in 250 "
+    "steps), which keeps it close to its initial features. Adam trains it to the end, and it ends "
+    "rich; with normalisation Adam leaves a strong direction that the outputs do not use (the "
+    "second eigenvalue is seven times the third), so D_LR is high although k95 is about C. In this "
+    "size the difference that batch normalisation makes is whether the network trains.",
 )
 
 _RATES = {0.005: "D_LR .053 at 66.3%", 0.05: "D_LR .025 at 78.3%", 0.2: "D_LR .039 at 74.5%"}
@@ -186,7 +191,8 @@ _recipe(
         Check(
             "the lowest D_LR and the highest test accuracy are at the same rate",
             lambda r: (
-                min(r, key=lambda a: r.mean(a, D_LR)) == max(r, key=lambda a: r.mean(a, TEST))
+                min(_RATES, key=lambda x: r.mean(f"lr {x:g}", D_LR))
+                == max(_RATES, key=lambda x: r.mean(f"lr {x:g}", TEST))
             ),
         ),
     ),
@@ -238,6 +244,13 @@ _recipe(
             ),
         ),
         Check(
+            "squared error: D_LR falls by at least a quarter from its highest value",
+            lambda r: (
+                r.mean("squared error, addition", D_LR)
+                <= 0.75 * r["squared error, addition"][0].table()[D_LR].max()
+            ),
+        ),
+        Check(
             "cross-entropy: test accuracy ≥ 99% within 3,000 steps",
             lambda r: r.mean("cross-entropy, division", TEST) >= 0.99,
         ),
@@ -249,6 +262,13 @@ _recipe(
             ),
         ),
     ),
+    note="With squared error D_LR first rises, peaks where the test accuracy jumps, and falls from "
+    "there; at step 200 nothing is learned yet (training accuracy 1%), so that frame says little. "
+    "The fall is smaller than the paper's: the 97 outputs span 97 of 128 dimensions, so D_LR falls "
+    "only as fast as the 97 leading eigenvalues become equal, which goes on after step 3,000. "
+    "The paper's head, loss scale and weight decay are not known to us; earlier looks with "
+    "other initial embeddings ended lower (.16 at step 4,000), and with cross-entropy and division "
+    "D_LR rose (.36 → .51), since a few Fourier features then carry all outputs.",
 )
 
 for _name, _model, _base in (("vgg16", "VGG16", _VGG), ("resnet18", "ResNet18", _RESNET)):
@@ -343,6 +363,7 @@ _SMALL = Config(
     epochs=20,
     frame_every=80,
 )
+_SCALES = ("α = 0.01", "α = 0.1", "α = 1")
 _recipe(
     "target_scale",
     "Down-scaling the targets",
@@ -357,10 +378,11 @@ _recipe(
     checks=(
         Check(
             "D_LR changes steadily with α",
-            lambda r: len(set(np.sign(np.diff([r.mean(a, D_LR) for a in r])))) == 1,
+            lambda r: len(set(np.sign(np.diff([r.mean(a, D_LR) for a in _SCALES])))) == 1,
         ),
     ),
 )
+_DECAYS = ("weight decay 0", "weight decay 0.1", "weight decay 1")
 _recipe(
     "weight_decay",
     "Weight decay",
@@ -374,11 +396,11 @@ _recipe(
     checks=(
         Check(
             "more weight decay, smaller ‖θ‖²",
-            lambda r: _falls([r.mean(a, "parameter_norm_squared") for a in r]),
+            lambda r: _falls([r.mean(a, "parameter_norm_squared") for a in _DECAYS]),
         ),
         Check(
             "more weight decay, lower D_LR",
-            lambda r: _falls([r.mean(a, D_LR) for a in r]),
+            lambda r: _falls([r.mean(a, D_LR) for a in _DECAYS]),
         ),
     ),
 )

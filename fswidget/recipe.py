@@ -215,10 +215,14 @@ class Recipe:
 
     def verdict(self, results: Results) -> list[tuple[str, bool | None]]:
         """Each check's claim and whether it holds; None where runs are missing."""
-        complete = set(self.arms) <= set(results)
-        return [
-            (check.claim, bool(check.holds(results)) if complete else None) for check in self.checks
-        ]
+        return [(check.claim, _judge(check, results)) for check in self.checks]
+
+
+def _judge(check: Check, results: Results) -> bool | None:
+    try:
+        return bool(check.holds(results))
+    except KeyError:  # an arm that was not run yet
+        return None
 
 
 def stored(config: Config, store: str | os.PathLike[str]) -> Path:
