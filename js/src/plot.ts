@@ -83,7 +83,11 @@ export class Plot {
     if (changed.length > 0) model.setv(Object.fromEntries(changed));
   }
 
+  /** Set a range where it differs from the last one set, so that a user's zoom stays. */
   range(name: string, [start, end]: readonly [number, number]): void {
+    const key = `${start}/${end}`;
+    if (this.keys.get(`range:${name}`) === key) return;
+    this.keys.set(`range:${name}`, key);
     this.set(`range:${name}`, { start, end });
   }
 

@@ -14,6 +14,7 @@ const TITLES: Record<string, [title: string, meaning: string]> = {
 
 export class RegimeView {
   readonly root: HTMLElement;
+  private readonly title = h("span", { class: "fsw-title" });
   private readonly label = h("strong", { class: "fsw-regime-label" });
   private readonly meaning = h("span", { class: "fsw-faint" });
   private readonly confidence = h("span", { class: "fsw-confidence" });
@@ -63,7 +64,7 @@ export class RegimeView {
         "data-testid": "regime",
         "aria-label": "Regime",
       },
-      h("div", { class: "fsw-regime-head" }, this.label, this.confidence, this.meaning),
+      h("div", { class: "fsw-regime-head" }, this.label, this.confidence, this.meaning, this.title),
       this.gauge,
       this.evidence,
       this.numbers,
@@ -79,6 +80,7 @@ export class RegimeView {
     const [title, meaning] = TITLES[regime] ?? [regime || "–", ""];
     attribute(this.root, "data-regime", regime);
     setText(this.label, title === "–" || regime === title ? title : `${title} (${short(regime)})`);
+    setText(this.title, run.info.title);
     setText(this.meaning, meaning);
     const sure = scalars.regime_confidence;
     setText(
@@ -124,9 +126,9 @@ export class RegimeView {
       const ticks: [number, string][] = [
         [1, "1"],
         [outputs, `${name} = ${outputs}`],
-        [2 * outputs, String(2 * outputs)],
-        [most, String(most)],
       ];
+      if (place(2 * outputs) - place(outputs) > 9) ticks.push([2 * outputs, String(2 * outputs)]);
+      if (place(2 * outputs) < 90) ticks.push([most, String(most)]);
       this.ticks.replaceChildren(
         ...ticks.map(([k, label]) => h("span", { style: `left: ${place(k)}%` }, label)),
       );

@@ -1,3 +1,5 @@
+// @vitest-environment node
+
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { openStore } from "../src/store";
 import { FakeModel, frameHeader, framesMessage, proxy, runMessage, traits } from "./fake";

@@ -153,6 +153,24 @@ test("any run of the session can be pinned, and is fetched when it is not here",
   expect(plot("spectrum").data("ghost").y).toHaveLength(4);
 });
 
+test("axes grow with the frames, keep a zoom, and shrink only when asked", async () => {
+  const { begin, push, root, query } = show();
+  begin("a");
+  push("a", 0);
+  await pass(6);
+  const range = plot("spectrum").find("range:x");
+  const fitted = range.end;
+  range.end = 2; // the user zooms
+  push("a", 1);
+  await pass();
+  expect(root.dataset.drawn).toBe("1");
+  expect(range.end).toBe(2);
+  const fit = [...query(".fsw-bar").querySelectorAll("button")];
+  fit.find(({ textContent }) => textContent === "Fit axes")?.click();
+  await pass();
+  expect(range.end).toBe(fitted);
+});
+
 test("keys do not reach the notebook's shortcuts", () => {
   const { query, el } = show();
   const heard = vi.fn();
