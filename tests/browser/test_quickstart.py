@@ -123,7 +123,8 @@ def test_how_it_looks(
     artifacts: Path,
     complaints: list[str],
 ) -> None:
-    page = new_page(height=1600)
+    # Taller than the widget: what is out of sight is not drawn, nor can it be photographed.
+    page = new_page(height=2600)
     cells = [
         "import fswidget as fs\nexplorer = fs.Explorer(loss='mse')\nexplorer",
         "explorer.start(); explorer.wait()",
@@ -137,9 +138,9 @@ def test_how_it_looks(
     for name, width, dark in [("light", 1400, False), ("narrow", 800, False), ("dark", 1400, True)]:
         notebook.theme(dark)
         widget.wait_for("theme", "dark" if dark else "light")
-        page.set_viewport_size({"width": width, "height": 1600})
+        page.set_viewport_size({"width": width, "height": 4200 if width < 1000 else 2600})
         for panel in ("spectrum", "cumulative", "projections", "history"):
-            # Coming into sight is what makes a panel draw itself at its new size.
+            # A picture waits for two animation frames, in which a panel takes its new size.
             widget.picture(panel)
         widget.root.scroll_into_view_if_needed()
         page.mouse.move(0, 0)

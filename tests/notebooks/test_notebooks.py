@@ -52,12 +52,6 @@ def test_the_quickstart_runs_and_tells_the_truth(root: Path, tmp_path: Path) -> 
     assert warned == []
 
 
-def test_the_code_map_names_every_file(root: Path) -> None:
-    text = (root / "CONTRIBUTING.md").read_text()
-    files = {path.name for path in (root / "fswidget").glob("*.py")} - {"__init__.py"}
-    assert [name for name in sorted(files) if f"`{name}`" not in text] == []
-
-
 def test_the_demo_ends_by_itself_without_a_terminal(root: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, root / "scripts" / "demo.py", tmp_path / "demo"],
