@@ -28,8 +28,9 @@ function bounds({ min, max }: ControlSpec) {
   return { low: min ?? 0, high: max ?? 1 };
 }
 
-function isWhole({ step, min, value }: ControlSpec): boolean {
-  return [step ?? 1, min ?? 0, value ?? 0].every((number) => Number.isInteger(number));
+/** JSON does not tell 1.0 from 1: a control is for whole numbers only where its step says so. */
+function isWhole({ step }: ControlSpec): boolean {
+  return typeof step === "number" && Number.isInteger(step);
 }
 
 class Control {
@@ -98,7 +99,7 @@ class Control {
     const scaled = spec.log && spec.kind === "slider";
     attribute(input, "min", scaled ? 0 : spec.min);
     attribute(input, "max", scaled ? STEPS : spec.max);
-    attribute(input, "step", scaled ? 1 : (spec.step ?? (isWhole(spec) ? 1 : "any")));
+    attribute(input, "step", scaled ? 1 : (spec.step ?? "any"));
     attribute(input, "placeholder", spec.value === null ? "auto" : null);
   }
 

@@ -121,6 +121,14 @@ test("a number out of bounds is not sent and shows the old one again", () => {
   expect(model.saves).toBe(0);
 });
 
+test("a factor that happens to be 1 takes a half", () => {
+  const scale = { ...momentum, name: "scale", value: 1, min: 0, max: null, step: null };
+  const { model, input, act } = show([{ ...scale, disabled: null }]);
+  input("scale").value = "0.5";
+  act(input("scale"), "input", "change");
+  expect(model.get("scale")).toBe(0.5);
+});
+
 test("what cannot apply is disabled, with the reason in words and as a tooltip", () => {
   const { model, root, input } = show([momentum]);
   expect(input("momentum").disabled).toBe(true);
