@@ -1,6 +1,6 @@
 """What the analysis costs: seconds an epoch against a bare PyTorch loop, and its share of a run.
 
-``python benchmarks/training.py [--epochs 3] [--samples 5000]``; CIFAR-10 is looked for in the
+``python -m benchmarks.training [--epochs 3] [--samples 5000]``; CIFAR-10 is looked for in the
 folder that FSWIDGET_DATA names, or in "data". The two loops take turns, an epoch each, so that what
 else the machine does slows both; processor time is given beside wall time for the same reason.
 """
