@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fswidget.spectrum import Spectrum
 
 _ROWS = 4096  # rows taken at once: bounds the float64 copies of a large batch
-_PANEL = 256  # columns of a Gram matrix computed at once, from the diagonal down
+_PANEL = 128  # rows of a Gram matrix computed at once, from the diagonal on
 _SECTION = 10  # outputs whose products are kept, for the leverages that debiasing needs
 
 
@@ -164,7 +164,7 @@ class FeatureMoments:
         self.device = default_device(device)
         self._columns = Columns.of(num_features, num_outputs, num_targets, num_reference)
         width = self._columns.count
-        self._lower = torch.zeros(
+        self._upper = torch.zeros(
             self.num_blocks, width, width, dtype=torch.float64, device=self.device
         )
         self._complete = True
@@ -175,7 +175,7 @@ class FeatureMoments:
     @property
     def num_samples(self) -> int:
         """Samples added so far, over all processes after `all_reduce`."""
-        return round(float(self._lower[:, 0, 0].sum()))
+        return round(float(self._upper[:, 0, 0].sum()))
 
     @property
     def classification(self) -> bool:
@@ -315,17 +315,17 @@ class FeatureMoments:
             torch.sub(part.to(torch.float64), shift[where], out=z[:, where])
         columns.fill_products(z)
         if self.num_blocks == 1:
-            self._add_lower(0, z)
+            self._add_upper(0, z)
         else:
             for block in range(self.num_blocks):
                 rows = torch.from_numpy(np.flatnonzero(blocks == block))
-                self._add_lower(block, z[rows.to(self.device)])
+                self._add_upper(block, z[rows.to(self.device)])
 
-    def _add_lower(self, block: int, z: Tensor) -> None:
-        # Panels on and below the diagonal: symmetry saves a third of the products.
+    def _add_upper(self, block: int, z: Tensor) -> None:
+        # Panels from the diagonal on: symmetry saves nearly half of the products.
         for start in range(0, z.shape[1], _PANEL):
-            panel = z[:, start : start + _PANEL]
-            self._lower[block, start:, start : start + _PANEL].addmm_(z[:, start:].T, panel)
+            rows = slice(start, start + _PANEL)
+            self._upper[block, rows, start:].addmm_(z[:, rows].T, z[:, start:])
         self._complete = False
 
     @property
@@ -333,11 +333,11 @@ class FeatureMoments:
         """The Gram matrices, shape (num_blocks, d, d), whole."""
         if not self._complete:
             for start in range(_PANEL, self._columns.count, _PANEL):
-                stop = start + _PANEL
-                below = self._lower[:, start:stop, :start]
-                self._lower[:, :start, start:stop] = below.transpose(1, 2)
+                columns = slice(start, start + _PANEL)
+                above = self._upper[:, :start, columns]
+                self._upper[:, columns, :start] = above.transpose(1, 2)
             self._complete = True
-        return self._lower
+        return self._upper
 
     def _about(self, shift: Tensor) -> Tensor:
         """The Gram matrices about another shift: exact algebra, since z about it is linear in z."""
@@ -370,11 +370,11 @@ class FeatureMoments:
             return self
         theirs = copy.copy(other)
         theirs.device = self.device
-        theirs._lower = other._gram.to(self.device)
+        theirs._upper = other._gram.to(self.device)
         theirs._shift = other._shift.to(self.device)
         if self._shift is None:
             self._shift = theirs._shift.clone()
-        self._lower = self._gram + theirs._about(self._shift)
+        self._upper = self._gram + theirs._about(self._shift)
         self._count += other._count
         self._classes = (
             other._classes if self._classes is None else self._classes and bool(other._classes)
@@ -420,7 +420,7 @@ class FeatureMoments:
         gram = self._about(common) if self._shift is not None else self._gram.clone()
         gram = gram.contiguous()
         dist.all_reduce(gram, group=group)
-        total._lower, total._shift = gram, common
+        total._upper, total._shift = gram, common
         total._classes = float(message[1]) == 0
         total._count = round(float(message[0]))
         return total
