@@ -28,9 +28,11 @@ function bounds({ min, max }: ControlSpec) {
   return { low: min ?? 0, high: max ?? 1 };
 }
 
-/** JSON does not tell 1.0 from 1: a control is for whole numbers only where its step says so. */
-function isWhole({ step }: ControlSpec): boolean {
-  return typeof step === "number" && Number.isInteger(step);
+/** JSON does not tell 1.0 from 1, so the step decides; without one, a slider between whole numbers
+ * is for whole numbers, and a field takes what is typed. */
+function isWhole({ kind, step, min, max, value }: ControlSpec): boolean {
+  if (typeof step === "number") return Number.isInteger(step);
+  return kind === "slider" && [min, max, value].every((number) => Number.isInteger(number));
 }
 
 class Control {
@@ -99,7 +101,7 @@ class Control {
     const scaled = spec.log && spec.kind === "slider";
     attribute(input, "min", scaled ? 0 : spec.min);
     attribute(input, "max", scaled ? STEPS : spec.max);
-    attribute(input, "step", scaled ? 1 : (spec.step ?? "any"));
+    attribute(input, "step", scaled ? 1 : (spec.step ?? (isWhole(spec) ? 1 : "any")));
     attribute(input, "placeholder", spec.value === null ? "auto" : null);
   }
 

@@ -129,6 +129,12 @@ test("a factor that happens to be 1 takes a half", () => {
   expect(model.get("scale")).toBe(0.5);
 });
 
+test("a slider between whole numbers steps by whole numbers", () => {
+  const depth = { ...width, name: "depth", value: 2, min: 1, max: 8, step: null, log: false };
+  const { input } = show([depth]);
+  expect(input("depth").step).toBe("1");
+});
+
 test("what cannot apply is disabled, with the reason in words and as a tooltip", () => {
   const { model, root, input } = show([momentum]);
   expect(input("momentum").disabled).toBe(true);
