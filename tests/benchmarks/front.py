@@ -24,8 +24,6 @@ from tests.browser.jupyter import CHROMIUM_ARGS, JupyterServer
 HERE = Path(__file__).parent
 PACE = 10
 COUNT = 200
-#: Rounds that include 20 s at 10 Hz; the others have a first paint and a burst only.
-PACED_ROUNDS = 2
 
 
 class Bench:
@@ -45,17 +43,15 @@ class Bench:
         """A fresh page and kernel."""
         return Session(self.browser, self.server, name, cells)
 
-    def contest(self, name: str, *, paced: bool) -> None:
+    def contest(self, name: str) -> None:
         """First paint, 10 frames a second for 20 s, a burst of 200."""
-        frames = 2 * COUNT if paced else COUNT
-        with self.session(name, f"contest = Contest({name!r}, {frames})") as session:
+        with self.session(name, f"contest = Contest({name!r}, {2 * COUNT})") as session:
             session.display()
             start = session.kernel.evaluate("contest.result['start']")
             self.add(name, "first paint s", session.log()[0] - start)
             session.settle()
-            if paced:
-                self._pace(session, name)
-            self._burst(session, name, frames)
+            self._pace(session, name)
+            self._burst(session, name, 2 * COUNT)
 
     def _pace(self, session: Session, name: str) -> None:
         before = session.main_thread()
@@ -222,7 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--names", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--output", type=Path, help="default: RESULTS.md for a full run")
     options = parser.parse_args()
     with opened() as bench:
@@ -231,11 +227,11 @@ def main() -> None:
                 for name in options.names:
                     # plotly takes a minute for a burst: once is enough to tell 20 from 1.
                     if name != "plotly" or index == 0:
-                        bench.contest(name, paced=index < PACED_ROUNDS)
-        for part, measure in (("audit", bench.audit), ("cycles", bench.cycles)):
-            if part in options.parts:
-                for name in options.names:
-                    measure(name)
+                        bench.contest(name)
+        for name in options.names if "audit" in options.parts else ():
+            bench.audit(name)
+        for name in ("bare", "fswidget") if "cycles" in options.parts else ():
+            bench.cycles(name)
         for part, once in (
             ("kernel", bench.kernel_cost),
             ("restart", bench.restart),

@@ -99,3 +99,24 @@ def staged(
         raise
     finally:
         context.close()
+
+
+def axe(page: Page) -> list[str]:
+    """What axe-core finds in the widget: roles, labels, contrast, focus order."""
+    page.add_script_tag(path=ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js")
+    answer = page.evaluate(
+        """async () => {
+            // Menus too: what is folded is not looked at.
+            const folded = [...document.querySelectorAll(".fswidget details:not([open])")];
+            for (const details of folded) details.open = true;
+            const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"];
+            const answer = await axe.run(".fswidget", { runOnly: rules });
+            for (const details of folded) details.open = false;
+            return answer;
+        }"""
+    )
+    assert len(answer["passes"]) > 10
+    return [
+        f"{violation['id']}: {violation['help']}: {[n['html'][:150] for n in violation['nodes']]}"
+        for violation in answer["violations"]
+    ]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from .front import RECORDING, ROOT, Stage, staged
+from .front import RECORDING, Stage, axe, staged
 from .jupyter import JupyterServer, wait_until
 from .widget import Widget
 
@@ -283,15 +283,5 @@ def test_axe_finds_nothing(stage: Stage, widget: Widget, dark: bool) -> None:
     """Roles, labels, contrast, focus: what can be checked without a person."""
     stage.notebook.theme(dark)
     widget.wait_for("theme", "dark" if dark else "light")
-    stage.page.add_script_tag(path=ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js")
-    answer = stage.page.evaluate(
-        """() => axe.run(".fswidget", {
-            runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
-        })"""
-    )
-    found = [
-        f"{violation['id']}: {violation['help']}: {[n['html'][:120] for n in violation['nodes']]}"
-        for violation in answer["violations"]
-    ]
-    assert found == []
-    assert len(answer["passes"]) > 10
+    found = axe(stage.page)
+    assert found == [], "\n".join(found)

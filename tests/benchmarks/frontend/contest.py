@@ -34,12 +34,25 @@ class Ours:
         self.widget.push()
 
 
+def _bare_viewer(recording: Recording) -> Any:
+    """A widget with all that our own carries and none of what it does in the page."""
+    from fswidget.viewer import Viewer
+
+    class BareViewer(Viewer):
+        _esm = """export default { render({ el }) {
+            el.textContent = "bare"; setTimeout(() => globalThis.bench?.painted(0));
+        } }"""
+        _css = ""
+
+    return BareViewer(recording)
+
+
 class Contest:
     """One contestant.
 
     Parameters
     ----------
-    name : {"canvas", "bokehjs", "plotly", "fswidget"}
+    name : {"canvas", "bokehjs", "plotly", "fswidget", "bare"}
     num_frames : int
         Frames to make ready beforehand.
     """
@@ -71,6 +84,8 @@ class Contest:
             from .bokehjs import BokehJS
 
             return BokehJS(recording[0])
+        if self.name == "bare":
+            return _bare_viewer(recording)
         if self.name == "plotly":
             from .plotly_peer import Plotly
 

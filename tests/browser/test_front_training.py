@@ -1,0 +1,206 @@
+"""The explorer's controls, runs and time, while it trains in a real JupyterLab."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from .front import Stage, axe, staged
+from .jupyter import JupyterServer
+from .widget import Widget
+
+CELL = """
+import fswidget as fs
+explorer = fs.Explorer(epochs=5000, width=64, train_size=400, frame_every="epoch")
+explorer
+"""
+
+
+@pytest.fixture(scope="module")
+def stage(browser: Browser, lab: JupyterServer) -> Iterator[Stage]:
+    """An explorer that nobody has started."""
+    with staged(browser, lab, "training", [CELL]) as stage:
+        stage.widget().wait_for("state", "idle")
+        yield stage
+        stage.kernel.evaluate("explorer.stop()")
+
+
+@pytest.fixture
+def widget(stage: Stage) -> Widget:
+    """The explorer."""
+    return stage.widget()
+
+
+def other_value(stage: Stage, widget: Widget, spec: dict[str, Any]) -> Any:
+    """Change a setting the way a person does and return what it should have become."""
+    control = widget.control(spec["name"])
+    value = stage.kernel.evaluate(f"explorer.{spec['name']}")
+    if spec["kind"] == "checkbox":
+        control.press("Space")
+        return not value
+    if spec["kind"] == "select":
+        choice = next(choice for choice in spec["choices"] if choice != value)
+        control.select_option(str(choice))
+        return choice
+    if spec["kind"] == "slider":
+        before = control.input_value()
+        control.press("ArrowLeft")
+        if control.input_value() == before:
+            control.press("ArrowRight")
+        return None
+    wanted = 0.5 if isinstance(value, float) else 17
+    control.fill(str(wanted))
+    control.press("Enter")
+    return wanted
+
+
+# Runs first: the explorer is idle, so that nothing is trained meanwhile.
+def test_every_control_sets_its_trait(stage: Stage, widget: Widget) -> None:
+    widget.root.get_by_text("More settings", exact=True).click()
+    specs = json.loads(stage.kernel.evaluate("explorer._controls"))
+    assert len(specs) > 25
+    for name in [spec["name"] for spec in specs]:
+        # What applies depends on the other settings, so it is asked for each time.
+        spec = next(
+            spec
+            for spec in json.loads(stage.kernel.evaluate("explorer._controls"))
+            if spec["name"] == name
+        )
+        root = widget.root.locator(f"[data-control='{name}']")
+        assert spec["help"] in (root.get_attribute("title") or "")
+        if spec["disabled"]:
+            expect(widget.control(name)).to_be_disabled()
+            expect(root).to_contain_text(spec["disabled"])
+            continue
+        before = stage.kernel.evaluate(f"explorer.{name}")
+        wanted = other_value(stage, widget, spec)
+        stage.kernel.wait(f"explorer.{name} != {before!r} or {name!r} in explorer.message", 10)
+        if stage.kernel.evaluate("explorer.message").startswith(name):
+            # Refused, with the reason on show; the control is back where it was.
+            assert stage.kernel.evaluate(f"explorer.{name}") == before
+            expect(widget.root).to_contain_text(stage.kernel.evaluate("explorer.message"))
+            continue
+        if wanted is not None:
+            assert stage.kernel.evaluate(f"explorer.{name}") == wanted
+        # Back to where it was, and the control follows.
+        stage.kernel.evaluate(f"setattr(explorer, {name!r}, {before!r})")
+        stage.kernel.wait(
+            "explorer.config == fs.Config(epochs=5000, width=64, train_size=400, "
+            "frame_every='epoch')",
+            10,
+        )
+    assert stage.kernel.evaluate("explorer.state") == "idle"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing(stage: Stage, widget: Widget, dark: bool) -> None:
+    stage.notebook.theme(dark)
+    widget.wait_for("theme", "dark" if dark else "light")
+    found = axe(stage.page)
+    assert found == [], "\n".join(found)
+    stage.notebook.theme(False)
+
+
+def test_shortcuts_of_the_notebook_do_not_fire_while_typing(stage: Stage, widget: Widget) -> None:
+    """Deleting cells by typing into a setting would be a bad surprise: d, d is a shortcut."""
+    cells = stage.page.locator(".jp-Notebook .jp-Cell").count()
+    for target in (widget.control("epochs"), widget.control("model"), widget.button("Start")):
+        target.focus()
+        for key in ("d", "d", "a", "b", "x"):
+            stage.page.keyboard.press(key)
+    assert stage.page.locator(".jp-Notebook .jp-Cell").count() == cells
+    stage.kernel.evaluate("explorer.configure(model='mlp', epochs=5000)")
+
+
+def test_a_slider_dragged_100_times_begins_one_run(stage: Stage, widget: Widget) -> None:
+    widget.press("Start")
+    widget.wait_drawn(3)
+    before = json.loads(stage.kernel.evaluate("explorer._runs"))
+    # What is drawn from now on, frame by frame.
+    stage.page.evaluate(
+        """() => {
+            const root = document.querySelector(".fswidget");
+            window.drawn = [];
+            new MutationObserver(() => window.drawn.push([root.dataset.run, root.dataset.drawn]))
+                .observe(root, { attributes: true, attributeFilter: ["data-run", "data-drawn"] });
+        }"""
+    )
+    first = widget.says("run")
+    slider = widget.control("width")
+    box = slider.bounding_box()
+    assert box
+    middle = box["y"] + box["height"] / 2
+    mouse = stage.page.mouse
+    mouse.move(box["x"] + box["width"] * 0.6, middle)
+    mouse.down()
+    for step in range(100):
+        share = 0.3 + 0.4 * ((step * 37) % 100) / 100
+        mouse.move(box["x"] + box["width"] * share, middle)
+        stage.page.wait_for_timeout(50)
+    mouse.up()
+    second = widget.wait_for("run", lambda run: run != first)
+    widget.wait_drawn(3)
+    runs = json.loads(stage.kernel.evaluate("explorer._runs"))
+    assert len(runs) == len(before) + 1
+    assert runs[-1]["run"] == second
+    # Once the new run is on show, no frame of the older one is drawn again.
+    shown = [run for run, _ in stage.page.evaluate("window.drawn")]
+    assert first not in shown[shown.index(second) :]
+    assert set(shown) == {first, second}
+    width = stage.kernel.evaluate("explorer.width")
+    assert stage.kernel.evaluate("explorer.recording.config['width']") == width
+
+
+def test_the_past_can_be_looked_at_while_it_trains(stage: Stage, widget: Widget) -> None:
+    widget.scrub(1)
+    widget.wait_for("drawn", "1")
+    frames = int(widget.says("frames"))
+    picture = widget.picture("spectrum")
+    widget.wait_for("frames", lambda count: int(count) > frames + 5)
+    assert widget.says("drawn") == "1"
+    assert widget.says("live") == "false"
+    assert widget.picture("spectrum") == picture
+    widget.press("Live")
+    widget.wait_for("drawn", lambda drawn: int(drawn) > frames + 5)
+
+
+def test_a_ghost_stays_until_it_is_dismissed(stage: Stage, widget: Widget) -> None:
+    ghost = widget.root.get_by_test_id("ghost")
+    run = widget.says("run")
+    widget.control("batchnorm").check()
+    widget.wait_for("run", lambda value: value != run)
+    widget.wait_drawn(2)
+    expect(ghost).to_be_visible()
+    expect(ghost).to_contain_text("batchnorm off → on")
+    widget.press("Pause")
+    widget.wait_for("state", "paused")
+    with_ghost = {name: widget.picture(name) for name in ("spectrum", "cumulative", "history")}
+    ghost.get_by_role("button", name="Dismiss").click()
+    expect(ghost).to_be_hidden()
+    for name, picture in with_ghost.items():
+        assert widget.picture(name) != picture, f"the ghost was not in {name}"
+    # Any run of the session can be pinned instead, even one of which the page holds nothing.
+    runs = json.loads(stage.kernel.evaluate("explorer._runs"))
+    widget.root.get_by_text("Runs", exact=True).click()
+    entry = widget.root.get_by_test_id("runs").locator(f"[data-run='{runs[0]['run']}']")
+    entry.get_by_role("button").click()
+    expect(ghost).to_be_visible()
+    widget.root.get_by_text("Runs", exact=True).click()
+    widget.press("Resume")
+    widget.press("Stop")
+    widget.wait_for("state", "finished")
+
+
+def test_an_error_is_shown_with_its_traceback(stage: Stage, widget: Widget) -> None:
+    stage.kernel.evaluate(
+        "explorer.configure(model='mlp', dataset='mnist', root='nowhere', download=False)"
+    )
+    widget.wait_for("state", "error")
+    error = widget.root.get_by_test_id("error")
+    expect(error).to_be_visible()
+    error.get_by_text("What went wrong").click()
+    expect(error).to_contain_text("Traceback")
