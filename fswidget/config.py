@@ -522,8 +522,9 @@ def controls(config: Config) -> list[dict[str, Any]]:
     -------
     list of dict
         ``name``, ``label``, ``help``, ``group`` ("main" or "advanced"), ``kind`` ("slider",
-        "number", "select" or "checkbox"), ``value``, ``choices``, ``min``, ``max``, ``step``,
-        ``log`` and ``disabled``: None, or why the control has no effect beside the others.
+        "number", "select" or "checkbox"), ``value``, ``choices``, ``min``, ``max``, ``step`` (a
+        whole number where the setting is one), ``log`` and ``disabled``: None, or why the control
+        has no effect beside the others.
     """
     obstacles: dict[str, str] = {}
     for conflict in _conflicts(config):
@@ -552,6 +553,8 @@ def controls(config: Config) -> list[dict[str, Any]]:
             meta["max"] = config.source.train_size
         if field.name == "width":
             meta["step"] = config.network.width_multiple
+        elif kind in ("slider", "number") and not isinstance(field.default, float):
+            meta["step"] = 1  # JSON does not tell whole numbers from others
         value = getattr(config, field.name)
         if choices is not None and value not in choices:
             choices = (*choices, value)

@@ -127,6 +127,7 @@ class Recipe:
         *,
         seeds: int | None = None,
         root: str | None = None,
+        download: bool = False,
         device: str = "auto",
         store: str | os.PathLike[str] = ".reproduce",
         progress: bool = True,
@@ -140,6 +141,8 @@ class Recipe:
             How many seeds; the recipe's own number if not given.
         root : str, optional
             Folder of the data sets; the environment variable FSWIDGET_DATA, or "data".
+        download : bool
+            Whether to fetch missing data sets into `root`.
         device : str
         store : path
             Folder with one ``.npz`` a run; a run whose file is there is not repeated.
@@ -148,13 +151,12 @@ class Recipe:
         from fswidget.training import record
 
         root = root or os.environ.get("FSWIDGET_DATA", "data")
+        here = {"root": root, "download": download, "device": device}
         for _, config in self.runs(size, seeds):
             path = stored(config, store)
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # The folder of the data is nobody else's business.
-                recording = record(config.replace(root=root, device=device), progress=progress)
-                recording.save(path)
+                record(config.replace(**here), progress=progress).save(path)
         return self.results(size, seeds=seeds, store=store)
 
     def results(

@@ -165,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help=f"of {', '.join(recipes)}; all if none is given")
     parser.add_argument("--size", choices=SIZES, default="laptop")
     parser.add_argument("--root", help="folder of the data sets (or FSWIDGET_DATA)")
+    parser.add_argument("--download", action="store_true", help="fetch missing data sets there")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--store", default=".reproduce", help="where runs are kept")
     parser.add_argument("--output", type=Path, default=Path("notebooks/reproduction.md"))
@@ -178,7 +179,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name}: {recipes[name].title}", flush=True)
         try:
             recipes[name].run(
-                options.size, root=options.root, device=options.device, store=options.store
+                options.size,
+                root=options.root,
+                download=options.download,
+                device=options.device,
+                store=options.store,
             )
         except (OSError, ValueError, FloatingPointError) as error:
             # One missing data set must not cost the other experiments.

@@ -96,6 +96,8 @@ def test_controls_describe_what_a_front_end_needs() -> None:
     assert specs["dataset"]["choices"] == list(sources)
     assert specs["train_size"]["max"] == 1437
     assert (specs["width"]["kind"], specs["batchnorm"]["kind"]) == ("slider", "checkbox")
+    assert specs["epochs"]["step"] == specs["max_steps"]["step"] == specs["seed"]["step"] == 1
+    assert specs["weight_decay"]["step"] is None
     assert specs["momentum"]["disabled"] == "applies to optimizer='sgd' only"
     assert specs["target_scale"]["disabled"] is None
     assert {spec["group"] for spec in specs.values()} == {"main", "advanced"}
