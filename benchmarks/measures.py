@@ -1,7 +1,7 @@
 """Cost of the analysis against its floor, and how it grows; writes ``RESULTS-numbers.md``.
 
-``python -m benchmarks.numbers [--large] [--accuracy]``. Times are CPU seconds of one thread,
-medians of alternating runs, so that a busy machine disturbs the ratios little.
+``python -m benchmarks.measures [--large]``. Times are CPU seconds of one thread, medians of
+alternating runs, so that a busy machine disturbs the ratios little.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 import fswidget as fs
-from benchmarks import numbers_accuracy
 
 RESULTS = Path(__file__).parent / "RESULTS-numbers.md"
 
@@ -141,14 +140,13 @@ def leading(p: int) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--large", action="store_true", help="p = 4,096 too: minutes")
-    parser.add_argument("--accuracy", action="store_true", help="bias and coverage: many minutes")
     options = parser.parse_args()
     torch.set_num_threads(1)
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     lines = [
         "# Numbers: cost\n",
         f"{machine}; one thread; Python {platform.python_version()}, torch {torch.__version__}, "
-        f"numpy {np.__version__}. Made by `python -m benchmarks.numbers`.\n",
+        f"numpy {np.__version__}. Made by `python -m benchmarks.measures`.\n",
         *against_the_floor(),
         *growth(),
         "## Leading eigenpairs alone, against the full solve\n",
@@ -157,8 +155,6 @@ def main() -> None:
     ]
     for p in (2048, 4096) if options.large else (2048,):
         lines += leading(p)
-    if options.accuracy:
-        lines += ["", "# Numbers: accuracy\n", numbers_accuracy.main()]
     text = "\n".join(lines) + "\n"
     RESULTS.write_text(text)
     print(text)
