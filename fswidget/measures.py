@@ -1,16 +1,23 @@
-"""Measures that need no eigensolve of the features, from one set of sample averages."""
+"""The measures of one set of sample averages."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fswidget.moments import Columns, FeatureMoments, is_balanced
+from fswidget.columns import Columns
+from fswidget.moments import FeatureMoments, is_balanced
+from fswidget.solvers import EPS, Solution
 
-EPS = float(torch.finfo(torch.float64).eps)
+Array = NDArray[np.float64]
+
+USED = 0.95  # the level that defines k95
+
 _CONSTANT = 1e-13  # of its mean square: what float32's rounding makes of a constant varies by less
 
 
@@ -170,6 +177,9 @@ class LowRank:
     plain: float
     debiased: float
 
+    def of(self, debias: bool) -> float:
+        return self.debiased if debias else self.plain
+
 
 def low_rank_measure(
     averages: Averages, learned: Span, classes: ClassMeans | None, common_shift: bool
@@ -300,3 +310,73 @@ def kernel_drift(averages: Averages, debias: bool) -> float:
         return math.nan
     drift = 1 - cross / math.sqrt(own * other)
     return drift if debias else min(max(drift, 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The spans of targets and outputs, and all the measures that need no eigensolve."""
+
+    wanted: Span
+    learned: Span
+    low_rank: LowRank
+    nc1: float
+    kernel_drift: float
+
+    @classmethod
+    def of(
+        cls,
+        averages: Averages,
+        moments: FeatureMoments,
+        task: str,
+        tolerance: float,
+        debias: bool,
+        by_class: bool | None = None,
+    ) -> Parts:
+        columns, shift = averages.columns, task == "cross_entropy"
+        classes = ClassMeans.of(averages) if moments.classification else None
+        learned = Span.of(averages, columns.outputs, tolerance, shift)
+        if by_class is None:
+            by_class = classes is not None and classes.is_balanced(averages.n)
+        return cls(
+            Span.of(averages, columns.targets, tolerance, False),
+            learned,
+            low_rank_measure(averages, learned, classes if by_class else None, shift),
+            math.nan if classes is None else classes.nc1(tolerance),
+            kernel_drift(averages, debias),
+        )
+
+    def coefficients(self, solution: Solution) -> tuple[Tensor, Tensor]:
+        """⟨q|e_k⟩ for the target and the output functions, shapes (rank, K)."""
+        scaled = solution.vectors / solution.values.sqrt()
+        return self.wanted.cross @ scaled, self.learned.cross @ scaled
+
+    def curves(self, solution: Solution) -> tuple[Array, Array]:
+        """Quality and utilization."""
+        quality, utilization = (cumulative(c) for c in self.coefficients(solution))
+        return quality, utilization
+
+
+def cumulative(coefficients: Tensor) -> Array:
+    rank, count = coefficients.shape
+    if rank == 0:
+        return np.full(count, math.nan)
+    return np.minimum(to_numpy(coefficients.square().sum(0).cumsum(0)) / rank, 1.0)
+
+
+def first_at(curve: Array, otherwise: int) -> int:
+    """k95: where a cumulative utilization reaches 0.95, counted from 1."""
+    # A head that is linear in Φ reaches the level exactly up to rounding.
+    reached = np.flatnonzero(curve >= USED - 1e-12)
+    return int(reached[0]) + 1 if len(reached) else otherwise
+
+
+def effective_rank(values: Array) -> float:
+    """exp of the entropy of the eigenvalues' shares."""
+    if not len(values):
+        return math.nan
+    share = values / values.sum()
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def to_numpy(tensor: Tensor) -> Array:
+    return tensor.cpu().numpy()

@@ -10,25 +10,29 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fswidget import regime as regimes
 from fswidget import solvers
-from fswidget.measures import Averages, ClassMeans, LowRank, Span, kernel_drift, low_rank_measure
+from fswidget.jackknife import Jackknife, jackknife
+from fswidget.measures import (
+    USED,
+    Array,
+    Averages,
+    Parts,
+    effective_rank,
+    first_at,
+    to_numpy,
+)
 from fswidget.moments import FeatureMoments, assign_blocks
 from fswidget.regime import Regime
 from fswidget.solvers import Solution
 
-Array = NDArray[np.float64]
-
 TASKS = ("cross_entropy", "squared_error")
-USED = 0.95  # the level that defines k95
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,7 +116,7 @@ class Spectrum:
     @property
     def used_features(self) -> int:
         """k95 = min{k : Π̂(k) ≥ 0.95}; p where Π̂ never gets there (our choice)."""
-        return _first_at(self.utilization, self.num_features)
+        return first_at(self.utilization, self.num_features)
 
     @property
     def participation_ratio(self) -> float:
@@ -122,7 +126,7 @@ class Spectrum:
     @property
     def effective_rank(self) -> float:
         """exp of the entropy of ρ/Σρ, in features; NaN after a top-k solve."""
-        return _effective_rank(self.eigenvalues) if self.complete else math.nan
+        return effective_rank(self.eigenvalues) if self.complete else math.nan
 
     @property
     def effective_rank_debiased(self) -> float:
@@ -212,7 +216,7 @@ class Spectrum:
         part = other.columns
 
         def second(a: slice, b: slice) -> Array:
-            return _numpy(other.second(a, b))
+            return to_numpy(other.second(a, b))
 
         gram = scaled.T @ second(part.features, part.features) @ scaled
         curves = []
@@ -273,8 +277,9 @@ def analyze(
 
     Notes
     -----
-    The debiased D_LR costs little variance: at n = p its standard deviation is 1.0 to 1.6 times the
-    plain estimate's where that is biased by 0.1, and the same where it is not.
+    What debiasing costs in variance: at n = p the standard deviation of D_LR was 0.9 to 1.6 times
+    the plain estimate's on the spectra of ``benchmarks/measures_accuracy.py``, and the root mean
+    square error a fraction of it wherever the plain estimate is biased.
     """
     features, outputs, targets = (_array(value) for value in (features, outputs, targets))
     if features.ndim != 2:
@@ -339,17 +344,21 @@ def diagonalize(
     if errors and moments.num_blocks < 2:
         raise ValueError(f"errors=True: needs num_blocks ≥ 2, not {moments.num_blocks}")
     averages = Averages.of(moments)
-    parts = _Parts.of(averages, moments, task, tolerance, debias)
+    parts = Parts.of(averages, moments, task, tolerance, debias)
     features = averages.columns.features
     matrix = averages.second(features, features)
     solution = _solve(matrix, parts, top, start)
     curves = parts.curves(solution)
-    point = Spectrum(
-        eigenvalues=_numpy(solution.values),
-        eigenvectors=_numpy(solution.vectors),
+    spread = Jackknife()
+    if errors:
+        used = first_at(curves[1], moments.num_features)
+        spread = jackknife(moments, solution, used, task=task, tolerance=tolerance, debias=debias)
+    return Spectrum(
+        eigenvalues=to_numpy(solution.values),
+        eigenvectors=to_numpy(solution.vectors),
         quality=curves[0],
         utilization=curves[1],
-        low_rank_measure=parts.low_rank.debiased if debias else parts.low_rank.plain,
+        low_rank_measure=parts.low_rank.of(debias),
         low_rank_measure_debiased=parts.low_rank.debiased,
         nc1=parts.nc1,
         kernel_drift=parts.kernel_drift,
@@ -368,64 +377,16 @@ def diagonalize(
         complete=solution.complete,
         debiased=debias,
         outputs_moved=outputs_moved,
-        _coefficients=tuple(_numpy(c) for c in parts.coefficients(solution)),
-        _maps=(_numpy(parts.wanted.map), _numpy(parts.learned.map)),
+        errors=spread.errors,
+        quality_error=spread.quality_error,
+        utilization_error=spread.utilization_error,
+        _replicates=spread.replicates,
+        _coefficients=tuple(to_numpy(c) for c in parts.coefficients(solution)),
+        _maps=(to_numpy(parts.wanted.map), to_numpy(parts.learned.map)),
     )
-    return _with_errors(point, solution, moments) if errors else point
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """All that needs no eigensolve."""
-
-    wanted: Span
-    learned: Span
-    low_rank: LowRank
-    nc1: float
-    kernel_drift: float
-
-    @classmethod
-    def of(
-        cls,
-        averages: Averages,
-        moments: FeatureMoments,
-        task: str,
-        tolerance: float,
-        debias: bool,
-        by_class: bool | None = None,
-    ) -> _Parts:
-        columns, shift = averages.columns, task == "cross_entropy"
-        classes = ClassMeans.of(averages) if moments.classification else None
-        learned = Span.of(averages, columns.outputs, tolerance, shift)
-        if by_class is None:
-            by_class = classes is not None and classes.is_balanced(averages.n)
-        return cls(
-            Span.of(averages, columns.targets, tolerance, False),
-            learned,
-            low_rank_measure(averages, learned, classes if by_class else None, shift),
-            math.nan if classes is None else classes.nc1(tolerance),
-            kernel_drift(averages, debias),
-        )
-
-    def coefficients(self, solution: Solution) -> tuple[Tensor, Tensor]:
-        """⟨q|e_k⟩ for the target and the output functions, shapes (rank, K)."""
-        scaled = solution.vectors / solution.values.sqrt()
-        return self.wanted.cross @ scaled, self.learned.cross @ scaled
-
-    def curves(self, solution: Solution) -> tuple[Array, Array]:
-        """Quality and utilization."""
-        quality, utilization = (_cumulative(c) for c in self.coefficients(solution))
-        return quality, utilization
-
-
-def _cumulative(coefficients: Tensor) -> Array:
-    rank, count = coefficients.shape
-    if rank == 0:
-        return np.full(count, math.nan)
-    return np.minimum(_numpy(coefficients.square().sum(0).cumsum(0)) / rank, 1.0)
-
-
-def _solve(matrix: Tensor, parts: _Parts, top: int | None, start: Any | None) -> Solution:
+def _solve(matrix: Tensor, parts: Parts, top: int | None, start: Any | None) -> Solution:
     if top is None:
         return solvers.full(matrix)
 
@@ -443,99 +404,6 @@ def _solve(matrix: Tensor, parts: _Parts, top: int | None, start: Any | None) ->
     )
 
 
-def _first_at(curve: Array, otherwise: int) -> int:
-    # A head that is linear in Φ reaches the level exactly up to rounding.
-    reached = np.flatnonzero(curve >= USED - 1e-12)
-    return int(reached[0]) + 1 if len(reached) else otherwise
-
-
-def _effective_rank(values: Array) -> float:
-    if not len(values):
-        return math.nan
-    share = values / values.sum()
-    return float(np.exp(-(share * np.log(share)).sum()))
-
-
-def _with_errors(point: Spectrum, solution: Solution, moments: FeatureMoments) -> Spectrum:
-    """Leave-one-block-out jackknife."""
-    assert moments._shift is not None
-    columns, total = moments._columns, moments._gram.sum(0)
-    by_class = moments.classification and ClassMeans.of(
-        Averages.from_sum(total, moments._shift, columns)
-    ).is_balanced(point.num_samples)
-    size = len(point.eigenvalues)
-    replicates: list[dict[str, float]] = []
-    curves: list[tuple[Array, Array]] = []
-    for gram in moments._gram:
-        if float(gram[0, 0]) == 0 or float(gram[0, 0]) == float(total[0, 0]):
-            continue
-        averages = Averages.from_sum(total - gram, moments._shift, columns)
-        parts = _Parts.of(averages, moments, point.task, point.tolerance, point.debiased, by_class)
-        found = _replicate(averages.second(columns.features, columns.features), point, solution)
-        quality, utilization = parts.curves(found)
-        values = _numpy(found.values)
-        low_rank = parts.low_rank
-        replicates.append(
-            {
-                "low_rank_measure": low_rank.debiased if point.debiased else low_rank.plain,
-                "low_rank_measure_debiased": low_rank.debiased,
-                "used_features": float(_first_at(utilization, point.num_features)),
-                "effective_rank": _effective_rank(values) if found.complete else math.nan,
-                "nc1": parts.nc1,
-                "kernel_drift": parts.kernel_drift,
-            }
-        )
-        curves.append((_fit(quality, size), _fit(utilization, size)))
-    if len(replicates) < 2:
-        return point
-    names = replicates[0]
-    errors = {n: float(_jackknife_error([found[n] for found in replicates])) for n in names}
-    return replace(
-        point,
-        errors=MappingProxyType(errors),
-        quality_error=_jackknife_error([curve[0] for curve in curves]),
-        utilization_error=_jackknife_error([curve[1] for curve in curves]),
-        _replicates=tuple(replicates),
-    )
-
-
-def _replicate(matrix: Tensor, point: Spectrum, solution: Solution) -> Solution:
-    """Eigenpairs of a replicate, to the precision that a standard error needs.
-
-    In float32 where the features in use lie well above its rounding; after a top-k solve within the
-    span of what that found.
-    """
-    used = min(point.used_features, len(solution.values)) - 1
-    if used < 0:
-        return solution
-    if not solution.complete:
-        basis = solution.vectors
-        values, turn = torch.linalg.eigh(basis.T @ matrix @ basis)
-        values, vectors = values.flip(0), (basis @ turn).flip(1)
-        keep = values > solution.floor
-        return Solution(values[keep], vectors[:, keep], solution.floor, "", False)
-    if float(solution.values[used] / solution.values[0]) < 1e-4:
-        return solvers.full(matrix)
-    return solvers.rough(matrix)
-
-
-def _fit(curve: Array, size: int) -> Array:
-    """A cumulative curve at another length: flat beyond its end."""
-    if not len(curve):
-        return np.full(size, math.nan)
-    return curve[np.minimum(np.arange(size), len(curve) - 1)]
-
-
-def _jackknife_error(replicates: Sequence[Any]) -> Any:
-    values = np.asarray(replicates)
-    count = len(values)
-    return np.sqrt((count - 1) / count * ((values - values.mean(0)) ** 2).sum(0))
-
-
-def _numpy(tensor: Tensor) -> Array:
-    return tensor.cpu().numpy()
-
-
 def tolerance_sweep(
     moments: FeatureMoments,
     task: str = "cross_entropy",
@@ -551,7 +419,7 @@ def tolerance_sweep(
     averages = Averages.of(moments)
     rows = []
     for tolerance in tolerances:
-        parts = _Parts.of(averages, moments, task, tolerance, False)
+        parts = Parts.of(averages, moments, task, tolerance, False)
         measured = parts.low_rank.plain, parts.low_rank.debiased
         rows.append((tolerance, parts.learned.rank, *measured))
     names = ("tolerance", "output_rank", "low_rank_measure", "low_rank_measure_debiased")

@@ -1,0 +1,92 @@
+"""The layout of a row of moments, and how its Gram matrix changes with the shift."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_SECTION = 10  # outputs whose products are kept, for the leverages that debiasing needs
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where the parts of z lie; z about any shift is linear in z about another."""
+
+    features: slice
+    outputs: slice
+    targets: slice
+    reference: slice
+    square: int  # ‖Φ‖²
+    reference_square: int
+    products: slice  # of the coordinates section @ f̂, a ≤ b
+    count: int
+
+    @classmethod
+    def of(
+        cls, num_features: int, num_outputs: int, num_targets: int, num_reference: int
+    ) -> Columns:
+        sizes = (1, num_features, num_outputs, num_targets, num_reference)
+        ends = np.cumsum(sizes).tolist()
+        features, outputs, targets, reference = itertools.starmap(slice, itertools.pairwise(ends))
+        square = ends[-1]
+        section = min(num_outputs, _SECTION)
+        count = square + 2 + section * (section + 1) // 2
+        products = slice(square + 2, count)
+        return cls(features, outputs, targets, reference, square, square + 1, products, count)
+
+    @functools.cached_property
+    def section(self) -> Tensor:
+        """Orthonormal rows, shape (c, C), the first of them constant; all of R^C where C ≤ 10."""
+        size = self.outputs.stop - self.outputs.start
+        rows = np.random.default_rng(97).normal(size=(size, min(size, _SECTION)))
+        rows[:, 0] = 1
+        return torch.from_numpy(np.linalg.qr(rows)[0].T.copy())
+
+    @functools.cached_property
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Indices a and b of the products, a ≤ b."""
+        a, b = torch.triu_indices(len(self.section), len(self.section))
+        return a, b
+
+    @property
+    def quadratic(self) -> slice:
+        """The columns that are products of others."""
+        return slice(self.square, self.count)
+
+    def fill_products(self, z: Tensor) -> None:
+        """Compute the quadratic columns of z, shape (n, d), from the linear ones."""
+        z[:, self.square] = z[:, self.features].square().sum(1)
+        z[:, self.reference_square] = z[:, self.reference].square().sum(1)
+        a, b = self.pairs
+        sections = z[:, self.outputs] @ self.section.T.to(z.device)
+        torch.mul(sections[:, a], sections[:, b], out=z[:, self.products])
+
+
+def reshifted(gram: Tensor, delta: Tensor, columns: Columns) -> Tensor:
+    """Σ z zᵀ, shape (…, d, d), once every sample has moved by `delta`, shape (d,)."""
+    section = columns.section.to(gram.device)
+    a, b = columns.pairs
+    turn = section @ delta[columns.outputs]
+    moved: Tensor = gram
+    for _ in range(2):  # rows, then, transposed, columns
+        change = delta[:, None] * moved[..., :1, :]
+        for square, part in (
+            (columns.square, columns.features),
+            (columns.reference_square, columns.reference),
+        ):
+            step = delta[part]
+            change[..., square, :] = step.square().sum() * moved[..., 0, :]
+            change[..., square, :] += 2 * step @ moved[..., part, :]
+        rows = section @ moved[..., columns.outputs, :]
+        change[..., columns.products, :] = (
+            turn[a, None] * rows[..., b, :]
+            + turn[b, None] * rows[..., a, :]
+            + (turn[a] * turn[b])[:, None] * moved[..., :1, :]
+        )
+        moved = (moved + change).transpose(-1, -2)
+    return moved
