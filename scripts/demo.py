@@ -51,6 +51,7 @@ def execute(source: Path, target: Path) -> Path:
             kernel_name="python3",
             timeout=600,
             resources={"metadata": {"path": str(target.parent)}},
+            extra_arguments=["--log-level=ERROR"],
             on_cell_executed=lambda **_: bar.update(),
         )
         client.execute()
