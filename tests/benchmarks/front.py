@@ -125,7 +125,8 @@ class Bench:
         """What 50 times of displaying and closing leave behind."""
         with self.session(name, f"contest = Contest({name!r}, 1)") as session:
             self._cycle(session, 5)
-            before = {**session.metrics(), "heap": session.heap()}
+            heap = session.heap()
+            before = {**session.metrics(), "heap": heap}
             self._cycle(session, count)
             heap = session.heap()
             after = {**session.metrics(), "heap": heap}

@@ -25,7 +25,7 @@ def test_each_experiment_is_one_click_away(
 ) -> None:
     """Those that need data are there too where FSWIDGET_DATA names it."""
     root = os.environ.get("FSWIDGET_DATA", "data")
-    with staged(browser, lab, "looks", [CELL.format(root=root)]) as stage:
+    with staged(browser, lab, "looks", [CELL.format(root=root)], height=2400) as stage:
         widget = stage.widget()
         widget.wait_for("state", "idle")
         presets = json.loads(stage.kernel.evaluate("explorer._presets"))
