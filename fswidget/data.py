@@ -502,6 +502,8 @@ def teacher(config: Config) -> Split:
     """Teacher: d smooth functions of 20 normal numbers, drawn from a small random network."""
     generator = torch.Generator().manual_seed(config.seed)
     inputs = torch.randn(22_000, 20, generator=generator)
-    hidden = torch.tanh(inputs @ torch.randn(20, 8, generator=generator) / math.sqrt(20))
-    values = hidden @ torch.randn(8, config.num_targets, generator=generator)
+    # Twice as many units as outputs keeps the outputs well apart from being dependent.
+    units = max(8, 2 * config.num_targets)
+    hidden = torch.tanh(inputs @ torch.randn(20, units, generator=generator) / math.sqrt(20))
+    values = hidden @ torch.randn(units, config.num_targets, generator=generator)
     return Split(inputs[:20_000], values[:20_000], inputs[20_000:], values[20_000:])

@@ -61,6 +61,13 @@ def test_training_and_test_samples_are_disjoint() -> None:
     assert not rows(pairs.inputs) & rows(pairs.test_inputs)
 
 
+def test_outputs_of_the_teacher_are_independent() -> None:
+    for outputs in (1, 8, 20):
+        config = Config(dataset="teacher", loss="mse", num_targets=outputs)
+        values = torch.linalg.svdvals(data.load(config).targets)
+        assert float(values[-1] / values[0]) > 0.02
+
+
 def test_inputs_are_standardised() -> None:
     loaded = data.load(Config(dataset="teacher", loss="mse"))
     for values in (loaded.inputs, loaded.targets):
