@@ -71,13 +71,18 @@ def quantize(
     # value could round past the limit.
     columns = np.array(values.T, np.float64, order="C")
     missing = ~np.isfinite(columns)
-    columns[missing] = 0
+    some_missing = bool(missing.any())
+    if some_missing:
+        columns[missing] = 0
     if largest is None:
         largest = np.abs(columns).max(axis=1, initial=0)
     scale = (largest / limit).astype(np.float32)
     columns /= np.where(scale > 0, scale, 1).astype(np.float64)[:, None]
-    steps = np.clip(np.rint(columns), -limit, limit).astype(np.int16)
-    steps[missing] = _MISSING
+    np.rint(columns, out=columns)
+    np.clip(columns, -limit, limit, out=columns)
+    steps = columns.astype(np.int16)
+    if some_missing:
+        steps[missing] = _MISSING
     return np.ascontiguousarray(steps.T), scale
 
 
