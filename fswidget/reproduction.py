@@ -88,7 +88,7 @@ def _section(recipe: Recipe, results: Results, size: str) -> list[str]:
     if recipe.note:
         lines += ["", recipe.note]
     example = getattr(next(iter(recipe.arms.values())), size)
-    trained = "all pairs' share" if example.source.kind == "tokens" else f"{example.train_size:,}"
+    trained = f"{example.source.sizes(example)[0]:,}"
     lines += [
         "",
         f"Runs: `fs.recipes[{recipe.name!r}].runs({size!r})`; first arm: {example.model}, ",
