@@ -109,7 +109,7 @@ def _history(recipe: Recipe, results: Results) -> str:
 
 
 def svg_lines(series: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> str:
-    """A line chart as SVG: steps on a log axis of 1 + step, values from 0 to 1.
+    """A line chart as SVG: steps to the right, values from 0 to 1 upwards.
 
     Parameters
     ----------
@@ -119,10 +119,10 @@ def svg_lines(series: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> 
     width, height, left, top, right, bottom = 720, 300, 46, 30, 230, 40
     inner, tall = width - left - right, height - top - bottom
     last = max((float(np.max(steps)) for steps, _ in series.values()), default=1.0)
-    scale = inner / np.log1p(max(last, 1.0))
+    scale = inner / max(last, 1.0)
 
     def place(step: float, value: float) -> str:
-        return f"{left + np.log1p(step) * scale:.1f},{top + (1 - value) * tall:.1f}"
+        return f"{left + step * scale:.1f},{top + (1 - value) * tall:.1f}"
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
@@ -136,12 +136,9 @@ def svg_lines(series: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> 
         y = top + (1 - value) * tall
         parts.append(f'<path d="M{left} {y:.1f}h{inner}" stroke="#ddd"/>')
         parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
-    for step in (0, *(10**k for k in range(7))):
-        if step <= last:
-            x = left + np.log1p(step) * scale
-            parts.append(
-                f'<text x="{x:.1f}" y="{top + tall + 16}" text-anchor="middle">{step}</text>'
-            )
+    for step in np.linspace(0, last, 5):
+        x, y = left + step * scale, top + tall + 16
+        parts.append(f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{step:.0f}</text>')
     for index, (label, (steps, values)) in enumerate(series.items()):
         colour = _COLOURS[index % len(_COLOURS)]
         pairs = zip(np.asarray(steps, float), np.asarray(values, float), strict=True)
