@@ -86,13 +86,17 @@ def page(new_page: Callable[..., Page]) -> Page:
 
 
 @pytest.fixture
-def open_notebook(lab: JupyterServer, page: Page) -> Callable[..., Notebook]:
+def open_notebook(lab: JupyterServer, page: Page) -> Iterator[Callable[..., Notebook]]:
     """Open a notebook, or one with the given code cells, in JupyterLab."""
+    opened: list[str] = []
 
     def open_(name: str, cells: list[str] | Path) -> Notebook:
+        opened.append(name)
         return Notebook(page, lab, lab.write(name, cells))
 
-    return open_
+    yield open_
+    for name in opened:
+        lab.end(name)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -99,6 +99,7 @@ def staged(
         raise
     finally:
         context.close()
+        lab.end(f"{name}.ipynb")
 
 
 def axe(page: Page) -> list[str]:

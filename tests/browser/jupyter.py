@@ -142,13 +142,21 @@ class JupyterServer:
                 continue
         return ""
 
-    def request(self, path: str, base: str = "") -> Any:
+    def request(self, path: str, base: str = "", method: str = "GET") -> Any:
         """What the server's own interface answers."""
         request = urllib.request.Request(
-            f"{base or self.url}{path}", headers={"Authorization": f"token {self.token}"}
+            f"{base or self.url}{path}",
+            headers={"Authorization": f"token {self.token}"},
+            method=method,
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
+    def end(self, name: str) -> None:
+        """End the kernel of a notebook: what it still trains would slow down every later test."""
+        for session in self.request("api/sessions"):
+            if session["path"] == name:
+                self.request(f"api/sessions/{session['id']}", method="DELETE")
 
     def write(self, name: str, cells: Sequence[str] | Path) -> str:
         """Put a notebook, or one with these code cells, where the server finds it."""

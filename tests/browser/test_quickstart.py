@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from .jupyter import JupyterServer, Notebook
 from .widget import Widget
@@ -118,19 +118,17 @@ def cut_off(widget: Widget) -> list[str]:
 
 
 def test_how_it_looks(
-    new_page: Callable[..., Page],
-    lab: JupyterServer,
-    artifacts: Path,
-    complaints: list[str],
+    open_notebook: Callable[..., Notebook], artifacts: Path, complaints: list[str]
 ) -> None:
-    # Taller than the widget: what is out of sight is not drawn, nor can it be photographed.
-    page = new_page(height=2600)
     cells = [
         "import fswidget as fs\nexplorer = fs.Explorer(loss='mse')\nexplorer",
         "explorer.start(); explorer.wait()",
         "explorer.batchnorm = True\nexplorer.start(); explorer.wait()",
     ]
-    notebook = Notebook(page, lab, lab.write("looks.ipynb", cells))
+    notebook = open_notebook("looks.ipynb", cells)
+    page = notebook.page
+    # Taller than the widget: what is out of sight is not drawn, nor can it be photographed.
+    page.set_viewport_size({"width": 1400, "height": 2600})
     notebook.sidebar(shown=False)
     notebook.run_all()
     widget = Widget(page)
