@@ -94,10 +94,16 @@ def test_arrow_keys_and_menus_choose_eigenfunctions(widget: Widget) -> None:
     changes(widget, "projections", before)
     body = widget.panel("projections").get_by_role("group", name="Projections")
     body.focus()
-    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowDown", "ArrowDown"):
+    for key, k, m in (
+        ("ArrowRight", 4, 1),
+        ("ArrowRight", 5, 1),
+        ("ArrowRight", 0, 1),
+        ("ArrowDown", 0, 0),
+        ("ArrowDown", 0, 5),
+    ):
         body.press(key)
-    expect(horizontal).to_have_value("0")
-    expect(vertical).to_have_value("5")
+        expect(horizontal).to_have_value(str(k))
+        expect(vertical).to_have_value(str(m))
     # "What is this feature?" follows the horizontal axis, and can be set apart.
     which = widget.panel("extremes").get_by_label("Eigenfunction")
     expect(which).to_have_value("0")
