@@ -253,6 +253,15 @@ class Notebook:
             [name, arguments],
         )
 
+    def keep_widget_state(self) -> None:
+        """Have the notebook save its widgets' state: the menu's item, which another test of the
+        same JupyterLab may have ticked already."""
+        name = "@jupyter-widgets/jupyterlab-manager:saveWidgetState"
+        ticked = "(name) => window.jupyterapp.commands.isToggled(name)"
+        if not self.page.evaluate(ticked, name):
+            self.command(name)
+            self.page.wait_for_function(ticked, arg=name)
+
     def run_all(self) -> None:
         """Run all cells and wait for the last; a cell that raises fails the test."""
         self.command("notebook:run-all-cells")

@@ -59,8 +59,7 @@ def test_replay_after_reopening_with_nothing_run(
     notebook.run_all()
     for index, last in enumerate((6, 4)):
         Widget(notebook.page, index).wait_drawn(last)
-    # The menu's "Save Widget State Automatically".
-    notebook.command("@jupyter-widgets/jupyterlab-manager:saveWidgetState")
+    notebook.keep_widget_state()
     file = server.work / "saved.ipynb"
 
     def saved() -> bool:
