@@ -215,6 +215,9 @@ export class ProjectionsPanel extends FigurePanel {
     const [dk = 0, dl = 0] = step;
     const k = turn(this.axes.k.value, dk);
     const l = turn(this.axes.l.value, dl);
+    // Now and not with the next draw: a second key press may come before it.
+    this.axes.k.value = String(k);
+    this.axes.l.value = String(l);
     this.host.choose({ k, l });
     this.host.announce(`e${k + 1} against e${l + 1}`);
   }
