@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fswidget.randomness import borrowed
+
 
 @dataclass(frozen=True)
 class Head:
@@ -138,7 +140,7 @@ def _as_for_probing(model: nn.Module) -> Iterator[None]:
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     try:
         model.eval()
-        with torch.random.fork_rng(devices=devices):
+        with borrowed(devices):
             yield
     finally:
         for module, training in modes.items():

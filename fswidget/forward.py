@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from fswidget.features import Head, capture
+from fswidget.randomness import borrowed
 from fswidget.samples import Samples
 
 
@@ -76,10 +77,10 @@ def undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Eval mode without gradients or autocast; modes and random states come back."""
     modes = [(module, module.training) for module in model.modules()]
     with ExitStack() as stack:
-        # fork_rng cares for the CPU's generator itself; MPS has none that it could keep.
+        # MPS has no generator whose state could be kept.
         others = [device.index or 0] if device.type in ("cuda", "xpu") else []
         kind = device.type if others else "cuda"
-        stack.enter_context(torch.random.fork_rng(devices=others, device_type=kind))
+        stack.enter_context(borrowed(others, kind))
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.autocast(device.type, enabled=False))
         if any(getattr(module, "_compiled_call_impl", None) for module, _ in modes):

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from torchvision.models import vgg
 from torchvision.models.resnet import BasicBlock
 
+from fswidget.randomness import borrowed
+
 if TYPE_CHECKING:
     from fswidget.config import Config
     from fswidget.data import DataSource
@@ -107,7 +109,7 @@ def build(config: Config, shape: Shape, num_outputs: int) -> nn.Module:
 
     The global random state is left as it was.
     """
-    with torch.random.fork_rng(devices=[]):
+    with borrowed():
         torch.manual_seed(config.seed)
         model = config.network.build(config, shape, num_outputs)
     if config.init_scale != 1:

@@ -300,6 +300,12 @@ def _through(
         for future in as_completed(futures):
             try:
                 yield future.result()
+            except KeyboardInterrupt:
+                # Finished ones come in any order: those not yet seen are kept too.
+                for other in futures:
+                    if other.done() and not other.cancelled() and other.exception() is None:
+                        yield other.result()
+                raise
             except Exception as error:
                 if (run := on_error(futures[future], error)) is not None:
                     yield run

@@ -1,5 +1,7 @@
 """The named networks: shapes, width, heads, seeding, and adding one's own."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -138,3 +140,13 @@ def test_a_new_network_appears_in_the_menu(monkeypatch: pytest.MonkeyPatch) -> N
     assert make("random_features", "digits")(example("digits")).shape == (4, 10)
     with pytest.raises(ValueError, match="needs a docstring"):
         models.network("silent", kinds=("image",))(lambda config, shape, outputs: nn.Identity())
+
+
+def test_weights_depend_on_the_seed_alone_also_in_many_threads() -> None:
+    config = Config(width=64, depth=4)
+    expected = models.build(config, (1, 8, 8), 10).state_dict()
+    with ThreadPoolExecutor(8) as pool:
+        built = list(pool.map(lambda _: models.build(config, (1, 8, 8), 10), range(64)))
+    for model in built:
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, expected[name]), name

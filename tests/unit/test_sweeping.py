@@ -18,7 +18,7 @@ CONFIG = fs.Config(train_size=40, test_size=40, epochs=1, width=8, device="cpu",
 
 
 class Here(Executor):
-    """Runs at once, in this process; counts."""
+    """Runs at once, in this process; counts. After an interrupt, nothing runs any more."""
 
     def __init__(self, interrupt_at: int | None = None) -> None:
         self.count = 0
@@ -29,7 +29,7 @@ class Here(Executor):
         future: Future[Any] = Future()
         if self.count == self.interrupt_at:
             future.set_exception(KeyboardInterrupt())
-        else:
+        elif self.interrupt_at is None or self.count < self.interrupt_at:
             future.set_result(fn(*args, **kwargs))
         return future
 
