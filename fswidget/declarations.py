@@ -250,9 +250,16 @@ def history() -> Plot:
         name="regime_names:glyph",
     )
     _mark(plot, "cursor", "height", "solid")
+    _right_axis(plot, "others (log)")
+    plot.min_border_right = 64
+    return plot
+
+
+def _right_axis(plot: Plot, label: str) -> None:
+    """A second, logarithmic axis on the right, of the range "right"."""
     axis = LogAxis(
         y_range_name="right",
-        axis_label="others (log)",
+        axis_label=label,
         name="right_axis",
         ticker=LogTicker(desired_num_ticks=4),
         axis_label_text_font=FONT,
@@ -263,8 +270,6 @@ def history() -> Plot:
         minor_tick_line_color=None,
     )
     plot.add_layout(axis, "right")
-    plot.min_border_right = 64
-    return plot
 
 
 def layers() -> Plot:
@@ -289,19 +294,7 @@ def layers() -> Plot:
             name=f"{name}:points",
             **side,
         )
-    axis = LogAxis(
-        y_range_name="right",
-        axis_label="effective rank (log)",
-        name="right_axis",
-        ticker=LogTicker(desired_num_ticks=4),
-        axis_label_text_font=FONT,
-        axis_label_text_font_style="normal",
-        major_label_text_font=FONT,
-        axis_label_text_font_size="13px",
-        major_label_text_font_size="12px",
-        minor_tick_line_color=None,
-    )
-    plot.add_layout(axis, "right")
+    _right_axis(plot, "effective rank (log)")
     plot.xaxis.ticker = FixedTicker(ticks=[])
     plot.min_border_right = 64
     return plot
