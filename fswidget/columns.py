@@ -60,11 +60,14 @@ class Columns:
 
     def fill_products(self, z: Tensor) -> None:
         """Compute the quadratic columns of z, shape (n, d), from the linear ones."""
-        z[:, self.square] = z[:, self.features].square().sum(1)
-        z[:, self.reference_square] = z[:, self.reference].square().sum(1)
-        a, b = self.pairs
+        z[:, self.square] = torch.linalg.vector_norm(z[:, self.features], dim=1) ** 2
+        z[:, self.reference_square] = torch.linalg.vector_norm(z[:, self.reference], dim=1) ** 2
         sections = z[:, self.outputs] @ self.section.T.to(z.device)
-        torch.mul(sections[:, a], sections[:, b], out=z[:, self.products])
+        start = self.products.start
+        for a in range(sections.shape[1]):
+            end = start + sections.shape[1] - a
+            torch.mul(sections[:, a : a + 1], sections[:, a:], out=z[:, start:end])
+            start = end
 
 
 def reshifted(gram: Tensor, delta: Tensor, columns: Columns) -> Tensor:

@@ -103,7 +103,6 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
         self.error: Exception | None = None
         self.network: nn.Module | None = None
         self._foreground = "google.colab" in sys.modules if foreground is None else foreground
-        self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
         # The wishes that the trainer reads between two batches.
         self._wanted: Config | None = None

@@ -71,11 +71,11 @@ class Averages:
         return self.origin[part] + self.offset(part)
 
     def covariance(self, a: slice, b: slice) -> Tensor:
-        return self.about[a, b] - torch.outer(self.offset(a), self.offset(b))
+        return torch.addr(self.about[a, b], self.offset(a), self.offset(b), alpha=-1)
 
     def second(self, a: slice, b: slice) -> Tensor:
         """E[u vᵀ], not centred."""
-        return self.covariance(a, b) + torch.outer(self.mean(a), self.mean(b))
+        return self.covariance(a, b).addr_(self.mean(a), self.mean(b))
 
     def square_about_mean(self, square: int, part: slice) -> Tensor:
         """Coefficients, shape (d,), of the squared norm of `part` about its mean, linear in z."""
@@ -347,8 +347,9 @@ class Parts:
 
     def coefficients(self, solution: Solution) -> tuple[Tensor, Tensor]:
         """⟨q|e_k⟩ for the target and the output functions, shapes (rank, K)."""
-        scaled = solution.vectors / solution.values.sqrt()
-        return self.wanted.cross @ scaled, self.learned.cross @ scaled
+        norms = solution.values.sqrt()
+        wanted, learned = (span.cross @ solution.vectors for span in (self.wanted, self.learned))
+        return wanted / norms, learned / norms
 
     def curves(self, solution: Solution) -> tuple[Array, Array]:
         """Quality and utilization."""

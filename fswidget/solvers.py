@@ -52,10 +52,10 @@ def full(matrix: Tensor) -> Solution:
         return Solution(empty[0], empty, 0.0, "none: all features are zero", True)
     values, vectors, device = _eigh(matrix / scale)
     floor = floor_of(float(values[-1]), size)
-    keep = values > floor
+    below = int((values <= floor).sum())
     return Solution(
-        scale * values[keep].flip(0),
-        vectors[:, keep].flip(1),
+        scale * values[below:].flip(0),
+        vectors[:, below:].flip(1),
         scale * floor,
         f"full, float64, {device}",
         True,
@@ -67,8 +67,8 @@ def rough(matrix: Tensor) -> Solution:
     scale = float(matrix.diagonal().mean())
     values, vectors = torch.linalg.eigh((matrix / scale).float())
     floor = floor_of(float(values[-1]), len(matrix), float(torch.finfo(torch.float32).eps))
-    keep = values > floor
-    values, vectors = values[keep].double().flip(0), vectors[:, keep].double().flip(1)
+    below = int((values <= floor).sum())
+    values, vectors = values[below:].double().flip(0), vectors[:, below:].flip(1).double()
     return Solution(scale * values, vectors, scale * floor, "full, float32", True)
 
 

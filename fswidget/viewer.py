@@ -6,8 +6,11 @@ Nothing here imports torch, so a recorded run opens on a machine that has none.
 from __future__ import annotations
 
 import gzip
+import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -113,6 +116,9 @@ class Viewer(anywidget.AnyWidget):
         # ipywidgets would take any name in silence.
         for name in traits.keys() - set(self.class_trait_names()):
             raise TypeError(f"{name}={traits[name]!r}: {type(self).__name__} has no such argument")
+        # One lock for all that is told and heard, and for who waits on it. ipywidgets has none: of
+        # two threads that set traits at once, what one told could get lost.
+        self._condition = threading.Condition()
         super().__init__(
             _bokehjs=bokehjs(),
             _figures=figures.layout_json(),
@@ -158,6 +164,22 @@ class Viewer(anywidget.AnyWidget):
                 num_frames=recording.appended,
             )
 
+    @contextmanager
+    def hold_sync(self) -> Iterator[None]:
+        """Send what is set meanwhile in one message, and let no other thread in between."""
+        with self._condition, super().hold_sync():
+            yield
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take over what a front end has set."""
+        with self._condition:
+            super().set_state(sync_data)
+
+    def notify_change(self, change: Any) -> None:
+        """Tell front ends and observers of a trait's new value."""
+        with self._condition:
+            super().notify_change(change)
+
     def _open(self, run: str, recording: Recording) -> None:
         self._recordings[run] = recording
         self._tell(run=run, shown=-1, num_frames=recording.appended)
@@ -180,11 +202,12 @@ class Viewer(anywidget.AnyWidget):
 
     def _tell_sometimes(self, **traits: Any) -> None:
         """Like `_tell`, but at most four times a second: frames must not cost two messages."""
-        self._untold.update(traits)
-        now = time.monotonic()
-        if now - self._last_told > 0.25:
-            self._last_told = now
-            self._tell(**self._untold)
+        with self._condition:
+            self._untold.update(traits)
+            now = time.monotonic()
+            if now - self._last_told > 0.25:
+                self._last_told = now
+                self._tell(**self._untold)
 
     def _receive(self, _: Any, content: Any, __: list[memoryview]) -> None:
         match content:  # what has another form is ignored

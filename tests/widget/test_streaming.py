@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 
 import pytest
 
@@ -58,6 +60,33 @@ def test_what_was_not_told_is_told_with_the_next(viewer: Viewer) -> None:
     viewer._last_told = float("-inf")
     viewer._tell_sometimes(progress={})
     assert viewer.num_frames == 0
+
+
+def test_threads_that_tell_at_once_lose_nothing(viewer: Viewer, front_end: FrontEnd) -> None:
+    count = 500
+
+    def train() -> None:
+        for number in range(1, count + 1):
+            viewer._tell(num_frames=number, message=str(number))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread = threading.Thread(target=train)
+        thread.start()
+        for number in range(1, count + 1):
+            viewer._tell(progress={"epoch": number})
+            viewer.set_state({"shown": number})
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    told = [message["state"] for message, _ in front_end.sent if message.get("method") == "update"]
+    for name, wanted in (
+        ("num_frames", list(range(1, count + 1))),
+        ("message", [str(number) for number in range(1, count + 1)]),
+        ("progress", [{"epoch": number} for number in range(1, count + 1)]),
+    ):
+        assert [state[name] for state in told if name in state] == wanted
 
 
 def test_no_more_than_the_window_is_under_way(viewer: Viewer, front_end: FrontEnd) -> None:
