@@ -449,7 +449,7 @@ def _conflicts(config: Config) -> Iterator[Conflict]:
         yield from idle("a regression has no labels", "label_noise", "label_pixels")
     if source.kind != "image":
         yield from idle(f"dataset={source.name!r} has no pictures", "augment", "label_pixels")
-    elif config.label_pixels and len(source.class_names or ()) > source.shape[-1]:
+    elif len(source.class_names or ()) > source.shape[-1]:
         yield from idle("the picture has fewer columns than classes", "label_pixels")
     if config.loss == "cross_entropy":
         yield from idle("applies to loss='mse' only", "target_scale")

@@ -105,14 +105,18 @@ def test_controls_describe_what_a_front_end_needs() -> None:
     assert "root" not in specs
 
 
-def test_disabled_controls_are_those_that_config_refuses() -> None:
-    for settings in ({}, MODULAR, REGRESSION):
-        config = Config(**settings)
-        for spec in controls(config):
-            if spec["disabled"] is None or spec["kind"] != "checkbox":
-                continue
+@pytest.mark.parametrize("settings", [{}, {"dataset": "mnist"}, MODULAR, REGRESSION])
+def test_disabled_checkboxes_are_those_that_config_refuses(settings: dict[str, str]) -> None:
+    config = Config(**settings)
+    for spec in controls(config):
+        if spec["kind"] != "checkbox":
+            continue
+        change = {spec["name"]: not spec["value"]}
+        if spec["disabled"] is None:
+            config.replace(**change)
+        else:
             with pytest.raises(ValueError, match=f"^{spec['name']}="):
-                config.replace(**{spec["name"]: not spec["value"]})
+                config.replace(**change)
 
 
 @pytest.mark.parametrize("dataset", list(sources))
