@@ -20,7 +20,6 @@ from bokeh.models import (
     LinearColorMapper,
     LogAxis,
     LogScale,
-    LogTicker,
     Plot,
     Range1d,
     Span,
@@ -204,19 +203,22 @@ def history() -> Plot:
     plot = blank("history", "epoch", "share, D_LR", x=(0, 10), y=(0, 1.04))
     plot.extra_y_ranges = {"right": Range1d(0.01, 10, name="range:right")}
     plot.extra_y_scales = {"right": LogScale()}
-    plot.quad(
-        left="left",
-        right="right",
-        bottom=-1e3,
-        top=1e3,
-        source=_source("regimes", "left", "right", "color"),
-        fill_color="color",
-        fill_alpha=0.13,
-        line_color=None,
-        level="underlay",
-        name="regimes:glyph",
-    )
-    plot.varea(
+    # Faint behind the curves, and a strip above them that carries the names.
+    regimes = _source("regimes", "left", "right", "bottom", "color")
+    for name, bottom, alpha in (("regimes", -1e3, 0.13), ("strip", "bottom", 0.3)):
+        plot.quad(
+            left="left",
+            right="right",
+            bottom=bottom,
+            top=1e3,
+            source=regimes,
+            fill_color="color",
+            fill_alpha=alpha,
+            line_color=None,
+            level="underlay",
+            name=f"{name}:glyph",
+        )
+    band = plot.varea(
         "x",
         "y1",
         "y2",
@@ -225,6 +227,7 @@ def history() -> Plot:
         fill_alpha=0.18,
         name="band:glyph",
     )
+    band.glyph.name = "band:area"
     for name in ("ghost_left", "ghost_right", "left", "right"):
         style = {"y_range_name": "right"} if name.endswith("right") else {}
         _curves(plot, name, line_width=1.5 if name.startswith("ghost") else 2.2, **style)
@@ -245,7 +248,7 @@ def history() -> Plot:
         text_font=value(FONT),
         text_font_size="11px",
         text_color=COLORS["text"],
-        text_baseline="top",
+        text_baseline="middle",
         x_offset=3,
         name="regime_names:glyph",
     )
@@ -261,7 +264,7 @@ def _right_axis(plot: Plot, label: str) -> None:
         y_range_name="right",
         axis_label=label,
         name="right_axis",
-        ticker=LogTicker(desired_num_ticks=4),
+        ticker=FixedTicker(ticks=[], name="right_ticks"),
         axis_label_text_font=FONT,
         axis_label_text_font_style="normal",
         major_label_text_font=FONT,
@@ -273,7 +276,7 @@ def _right_axis(plot: Plot, label: str) -> None:
 
 
 def layers() -> Plot:
-    """D_LR and effective rank by depth."""
+    """D_LR, whichever estimate there is, and effective rank by depth."""
     plot = blank("layers", "depth", "D_LR", x=(-0.5, 4.5), y=(0, 1.04))
     plot.extra_y_ranges = {"right": Range1d(1, 100, name="range:right")}
     plot.extra_y_scales = {"right": LogScale()}
@@ -295,6 +298,7 @@ def layers() -> Plot:
             **side,
         )
     _right_axis(plot, "effective rank (log)")
+    plot.left[0].name = "left_axis"
     plot.xaxis.ticker = FixedTicker(ticks=[])
     plot.min_border_right = 64
     return plot

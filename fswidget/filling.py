@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,20 @@ from bokeh.models import BoxAnnotation, ColumnDataSource, Legend, LegendItem, Pl
 from numpy.typing import NDArray
 
 from fswidget import declarations
-from fswidget.palette import CLASS_COLORS, CLASS_MARKERS, COLORS, FLOOR, THEMES, VALUE_COLORS
+from fswidget.palette import (
+    CLASS_COLORS,
+    CLASS_MARKERS,
+    COLORS,
+    FLOOR,
+    STRIP,
+    THEMES,
+    VALUE_COLORS,
+    label,
+)
 from fswidget.recording import Frame, Recording, RunInfo
 
+#: Width of a figure between its axes, in pixels, as `figures.figure` makes it.
+_WIDTH = 480
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -25,6 +36,17 @@ def _fill(plot: Plot, source: str, **columns: Any) -> None:
 def _span(plot: Plot, name: str, start: float, end: float) -> None:
     found = plot.select_one({"name": f"range:{name}"})
     found.start, found.end = float(start), float(end)
+
+
+def _right_span(plot: Plot, start: float, end: float) -> None:
+    """The range of the logarithmic axis: powers of ten, numbers between where those are few."""
+    _span(plot, "right", start, end)
+    decades = math.log10(end / start)
+    powers = np.arange(math.floor(math.log10(start)), math.log10(end) + 1e-9)
+    digits = [1, 2, 5] if decades < 2 else [1]
+    ticks = np.outer(10.0 ** powers[powers % math.ceil(decades / 5) == 0], digits).ravel()
+    kept = ticks[(ticks >= start * 0.999) & (ticks <= end * 1.001)]
+    plot.select_one({"name": "right_ticks"}).ticks = kept.tolist()
 
 
 def _legend(plot: Plot, *entries: tuple[str, str], location: str = "top_right") -> None:
@@ -49,10 +71,23 @@ def _minimal(info: RunInfo) -> int:
     return info.num_outputs if classes else info.num_outputs + 1
 
 
+def _low_rank(known: Mapping[str, NDArray[Any]], prefix: str = "") -> str:
+    """The better estimate of D_LR that there is: a small probe makes the plain one too small."""
+    debiased = known.get(f"{prefix}low_rank_measure_debiased", np.empty(0))
+    return "low_rank_measure_debiased" if np.isfinite(debiased).any() else "low_rank_measure"
+
+
 def _decades(values: NDArray[Any], least: tuple[float, float]) -> tuple[float, float]:
     known = values[np.isfinite(values) & (values > 0)]
     low, high = (known.min(), known.max()) if known.size else least
     return 10 ** np.floor(np.log10(low * 0.999)), 10 ** np.ceil(np.log10(high * 1.001))
+
+
+def _within(bounds: Iterable[float], *values: NDArray[Any]) -> tuple[float, float]:
+    """The smallest interval that holds the bounds and every finite value."""
+    known = np.concatenate([np.fromiter(bounds, float), *values])
+    known = known[np.isfinite(known)]
+    return float(known.min()), float(known.max())
 
 
 def _spectrum(recording: Recording, frame: Frame) -> Plot:
@@ -133,9 +168,11 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     plot = declarations.history()
     table = recording.table()
     epochs = table["epoch"]
-    shares = ("low_rank_measure", "test_accuracy", "train_accuracy", "test_r2", "train_r2")
+    measure = _low_rank(table)
+    shares = (measure, "test_accuracy", "train_accuracy", "test_r2", "train_r2")
     lines = iter(THEMES["light"]["lines"])
     entries: list[LegendItem] = []
+    low, high = 0.0, 1.0
     for side, offered in (("left", shares), ("right", ("loss",))):
         names = [name for name in offered if name in table]
         styles = [next(lines) for _ in names]
@@ -143,9 +180,10 @@ def _history(recording: Recording, frame: Frame) -> Plot:
         if side == "right":
             values = [np.where(y > 0, y, math.nan) for y in values]
             joined = np.concatenate([*values, [math.nan]])
-            _span(plot, "right", *_decades(joined, (0.1, 1.0)))
+            least, most = _decades(joined, (0.1, 1.0))
+            _right_span(plot, least, most * (most / least) ** STRIP)
         else:
-            _span(plot, "y", min([0.0, *(np.nanmin(y, initial=0.0) for y in values)]), 1.04)
+            low, high = _within([low, high], *values)
         _fill(
             plot,
             side,
@@ -157,23 +195,26 @@ def _history(recording: Recording, frame: Frame) -> Plot:
         )
         renderer = plot.select_one({"name": f"{side}:glyph"})
         for index, name in enumerate(names):
-            label = "D_LR" if name == "low_rank_measure" else name.replace("_", " ")
-            entries.append(LegendItem(label=label, renderers=[renderer], index=index))
-    if "low_rank_measure_error" in table:
-        y, error = table["low_rank_measure"], table["low_rank_measure_error"]
+            entries.append(LegendItem(label=label(name), renderers=[renderer], index=index))
+    if f"{measure}_error" in table:
+        y, error = table[measure], table[f"{measure}_error"]
         known = np.isfinite(y) & np.isfinite(error)
         _fill(plot, "band", x=epochs[known], y1=(y - error)[known], y2=(y + error)[known])
-    _fill_regimes(plot, recording)
+    last = max(float(epochs[-1]), 1.0)
+    _span(plot, "x", 0, last)
+    _span(plot, "y", low, high + STRIP * (high - low))
+    _fill_regimes(plot, recording, high, STRIP * (high - low), last)
     plot.select_one({"name": "cursor"}).location = frame.epoch
-    _span(plot, "x", 0, max(float(epochs[-1]), 1.0))
     plot.add_layout(
         Legend(items=entries, border_line_color=None, orientation="horizontal"), "above"
     )
     return plot
 
 
-def _fill_regimes(plot: Plot, recording: Recording) -> None:
-    """Bands of colour behind the history, each with its regime's name."""
+def _fill_regimes(
+    plot: Plot, recording: Recording, bottom: float, height: float, last: float
+) -> None:
+    """Bands of colour behind the history; above it a strip with the names that fit."""
     spans: list[list[Any]] = []
     for frame in recording:
         regime = frame.labels.get("regime", "")
@@ -183,9 +224,23 @@ def _fill_regimes(plot: Plot, recording: Recording) -> None:
             spans.append([frame.epoch, frame.epoch, regime])
     lefts, rights, regimes = zip(*spans, strict=True)
     colors = [COLORS.get(regime, "white") for regime in regimes]
-    _fill(plot, "regimes", left=lefts, right=rights, color=colors)
-    names = ["" if regime == "UNTRAINED" else regime for regime in regimes]
-    _fill(plot, "regime_names", x=lefts, y=[1.03] * len(names), text=names)
+    bottoms = [bottom + 0.2 * height] * len(spans)
+    _fill(plot, "regimes", left=lefts, right=rights, bottom=bottoms, color=colors)
+    short = [
+        (left, right, "MF–EF" if name == "TRANSITION" else name) for left, right, name in spans
+    ]
+    names = [
+        (left, name)
+        for left, right, name in short
+        if (right - left) * _WIDTH / last > 8.5 * (len(name) + 1)
+    ]
+    _fill(
+        plot,
+        "regime_names",
+        x=[left for left, _ in names],
+        y=[bottom + 0.6 * height] * len(names),
+        text=[name for _, name in names],
+    )
 
 
 def _regime(recording: Recording, frame: Frame) -> Plot:
@@ -250,14 +305,22 @@ def _layers(recording: Recording, frame: Frame) -> Plot:
         )
     plot = declarations.layers()
     depth = list(range(1, len(names) + 1))
-    for name in ("low_rank_measure", "effective_rank"):
-        _fill(plot, name, x=depth, y=frame.arrays[f"layer_{name}"])
+    measure = _low_rank(frame.arrays, "layer_")
+    for name, source in (("low_rank_measure", measure), ("effective_rank", "effective_rank")):
+        _fill(plot, name, x=depth, y=frame.arrays[f"layer_{source}"])
+    plot.left[0].axis_label = label(measure)
     plot.xaxis.ticker.ticks = depth
     plot.xaxis.major_label_overrides = dict(zip(depth, names, strict=True))
-    plot.xaxis.major_label_orientation = 0.6 if len(names) > 5 else "horizontal"
+    step, length = _WIDTH / len(names), 7 * max(map(len, names))
+    # No flatter than the room to the left of the first layer allows.
+    angle = max(math.acos(min(1.0, (plot.min_border_left + step / 2) / length)), 0.5)
+    plot.xaxis.major_label_orientation = angle if length > step else "horizontal"
     _span(plot, "x", 0.5, len(names) + 0.5)
-    _span(plot, "right", *_decades(frame.arrays["layer_effective_rank"], (1, 10)))
-    _legend(plot, ("D_LR", "low_rank_measure"), ("effective rank", "effective_rank"))
+    low, high = _within([0, 1], frame.arrays[f"layer_{measure}"])
+    _span(plot, "y", low, high + 0.04 * (high - low))
+    _right_span(plot, *_decades(frame.arrays["layer_effective_rank"], (1, 10)))
+    entries = ((label(measure), "low_rank_measure"), ("effective rank", "effective_rank"))
+    _legend(plot, *entries)
     return plot
 
 

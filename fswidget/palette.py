@@ -78,12 +78,31 @@ THEMES: dict[str, dict[str, Any]] = {
 COLORS: dict[str, str] = THEMES["light"]["roles"]
 #: Units whose scalars lie between 0 and 1 and share the left axis of the history.
 SHARES = ("fraction", "R²", "D_LR", "1 − CKA")
+#: What a scalar's name begins with, and what it is called on screen.
+_LABELS = {
+    "low_rank_measure_debiased": "D_LR (debiased)",
+    "low_rank_measure": "D_LR (plain)",
+    "used_features": "k95",
+    "nc1": "NC1",
+    "test_r2": "test R²",
+    "train_r2": "train R²",
+}
 #: A scale for the targets of a regression, light to dark in print as on screen.
 VALUE_COLORS: tuple[str, ...] = Viridis256
 #: Share of the utilization that the used features hold (our choice).
 LEVEL = 0.95
 #: Relative eigenvalues below this are rounding noise of float32 and stay out of the spectrum.
 FLOOR = 1e-8
+#: Height of the strip of regimes above the history's curves, as a share of theirs.
+STRIP = 0.1
+
+
+def label(name: str) -> str:
+    """What a scalar is called on screen."""
+    for start, short in _LABELS.items():
+        if name.startswith(start):
+            return short + name[len(start) :].replace("_", " ")
+    return name.replace("_", " ")
 
 
 def style() -> dict[str, Any]:
@@ -91,10 +110,12 @@ def style() -> dict[str, Any]:
     return {
         "themes": THEMES,
         "scalars": dict(SCALARS),
+        "labels": {name: label(name) for name in SCALARS},
         "shares": [name for name, (unit, _) in SCALARS.items() if unit in SHARES],
         "class_colors": CLASS_COLORS,
         "class_markers": CLASS_MARKERS,
         "value_colors": VALUE_COLORS[::8],
         "level": LEVEL,
         "floor": FLOOR,
+        "strip": STRIP,
     }

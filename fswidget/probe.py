@@ -25,6 +25,13 @@ from fswidget.samples import Array, Inputs, Samples, thumbnails
 from fswidget.spectrum import Spectrum, align
 
 TASKS = ("cross_entropy", "squared_error")
+#: What is measured on every layer watched; the arrays of a frame are named ``layer_…``.
+LAYER_MEASURES = (
+    "low_rank_measure",
+    "low_rank_measure_debiased",
+    "effective_rank",
+    "used_features",
+)
 _NUM_BLOCKS = 8
 # Sums of all jackknife blocks may take so much; beyond it there are no error bars (our choice).
 _MAX_BYTES = 1_000_000_000
@@ -388,7 +395,7 @@ class Probe:
             spectra.append(self._spectrum(self._moments(features, rows, self._probe)))
         return {
             f"layer_{name}": np.array([getattr(spectrum, name) for spectrum in spectra])
-            for name in ("low_rank_measure", "effective_rank", "used_features")
+            for name in LAYER_MEASURES
         }
 
     def _eigenfunctions(self, spectrum: Spectrum, features: Tensor) -> NDArray[np.float64]:

@@ -30,9 +30,19 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "test_accuracy": ("fraction", "accuracy on held-out samples"),
         "train_r2": ("R²", "coefficient of determination on the probe"),
         "test_r2": ("R²", "coefficient of determination on held-out samples"),
-        "low_rank_measure": ("D_LR", "low-rank measure, 0 rich to 1 lazy"),
-        "low_rank_measure_error": ("D_LR", "jackknife standard error of the low-rank measure"),
-        "low_rank_measure_debiased": ("D_LR", "low-rank measure, debiased for the finite probe"),
+        "low_rank_measure": (
+            "D_LR",
+            "low-rank measure, 0 rich to 1 lazy: the paper's plain estimate",
+        ),
+        "low_rank_measure_error": ("D_LR", "jackknife standard error of the plain D_LR"),
+        "low_rank_measure_debiased": (
+            "D_LR",
+            "low-rank measure, 0 rich to 1 lazy, without the bias of a finite probe",
+        ),
+        "low_rank_measure_debiased_error": (
+            "D_LR",
+            "jackknife standard error of the debiased D_LR",
+        ),
         "used_features": ("features", "k95: features that hold 95% of what the last layer uses"),
         "used_features_error": ("features", "jackknife standard error of k95"),
         "used_features_held_out": ("features", "k95 on held-out samples"),
@@ -74,7 +84,8 @@ class Frame:
         ``eigenvalues`` (K,), ``quality`` (K,), ``utilization`` (K,) and, where known,
         ``quality_error`` and ``utilization_error`` (K,), ``projections`` (n_shown, m),
         ``predictions`` (n_shown,), ``held_out_projections`` (n_held_out, m), and per layer
-        ``layer_low_rank_measure``, ``layer_effective_rank``, ``layer_used_features`` (L,).
+        ``layer_low_rank_measure``, ``layer_low_rank_measure_debiased``, ``layer_effective_rank``,
+        ``layer_used_features`` (L,).
         K is the number of eigenvalues above the numerical floor, or fewer with a top-k solver.
     """
 

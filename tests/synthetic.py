@@ -39,6 +39,7 @@ def make_frame(
     if num_layers:
         depth = np.arange(num_layers)
         arrays["layer_low_rank_measure"] = 0.9 - 0.1 * depth / (1 + epoch)
+        arrays["layer_low_rank_measure_debiased"] = 0.95 - 0.1 * depth / (1 + epoch)
         arrays["layer_effective_rank"] = 8.0 - depth
         arrays["layer_used_features"] = 9.0 - depth
     return Frame(
@@ -50,6 +51,8 @@ def make_frame(
             "test_accuracy": 0.9 - math.exp(-1 - epoch),
             "low_rank_measure": 0.8 / (1 + epoch),
             "low_rank_measure_error": 0.01,
+            "low_rank_measure_debiased": 0.85 / (1 + epoch),
+            "low_rank_measure_debiased_error": 0.02,
             "used_features": float(np.argmax(utilization >= 0.95) + 1),
             "effective_rank": 5.0,
             "nc1": math.nan if epoch == 0 else 1.0 / epoch,

@@ -114,6 +114,15 @@ export abstract class FigurePanel extends Panel {
     return this.text.name;
   }
 
+  constructor(host: Host, text: PanelText) {
+    super(host, text);
+    if (typeof ResizeObserver === "undefined") return;
+    // What fits beside an axis depends on the figure's width.
+    const observer = new ResizeObserver(() => host.redraw());
+    observer.observe(this.body);
+    this.cleanup.add(() => observer.disconnect());
+  }
+
   protected abstract fill(plot: Plot, scene: Scene): void;
 
   /** Called once a figure is in place. */

@@ -1,5 +1,6 @@
 // One Bokeh figure: embedded once, its named sources and ranges set frame by frame.
 
+import { logTicks } from "./ranges";
 import type { Bokeh, BokehDocument, DataSource, HasProps, PlotView, ViewManager } from "./runtime";
 import type { Colors } from "./scene";
 
@@ -89,6 +90,14 @@ export class Plot {
     if (this.keys.get(`range:${name}`) === key) return;
     this.keys.set(`range:${name}`, key);
     this.set(`range:${name}`, { start, end });
+  }
+
+  /** Set the range of the logarithmic axis on the right, likewise, and its ticks. */
+  rightRange(range: readonly [number, number]): void {
+    const key = String(range);
+    if (this.keys.get("right_ticks") !== key) this.set("right_ticks", { ticks: logTicks(range) });
+    this.keys.set("right_ticks", key);
+    this.range("right", range);
   }
 
   /** Colours of everything that is not data. `roles` maps a model's name to a role and the

@@ -58,6 +58,20 @@ export class Range {
   }
 }
 
+/** Ticks of a logarithmic axis: powers of ten, and numbers between them where those are few. */
+export function logTicks([low, high]: readonly [number, number]): number[] {
+  const decades = Math.log10(high / low);
+  const every = Math.ceil(decades / 5);
+  const ticks: number[] = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+    for (const digit of decades < 2 ? [1, 2, 5] : [1]) {
+      const tick = digit * 10 ** power;
+      if (power % every === 0 && tick >= low && tick <= high) ticks.push(tick);
+    }
+  }
+  return ticks;
+}
+
 const LINEAR = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
 
 /** The next number outwards that is a step times a power of ten. */

@@ -1,7 +1,7 @@
 // The regime: where k95 stands between minimal and extended features, and the evidence in words.
 
 import { attribute, format, h, hide, setText } from "./dom";
-import { minimal, type Scene } from "./scene";
+import { DEBIASED, lowRankOf, minimal, PLAIN, type Scene } from "./scene";
 
 const TITLES: Record<string, [title: string, meaning: string]> = {
   MF: ["Minimal features", "about as many features as outputs are in use"],
@@ -10,6 +10,13 @@ const TITLES: Record<string, [title: string, meaning: string]> = {
   LAZY: ["Lazy", "the outputs learned while the features hardly moved"],
   CONSTANT: ["Constant", "the features or the outputs are the same for every sample"],
   UNTRAINED: ["Untrained", "nothing has been learned yet"],
+};
+
+/** What a low-rank measure's name says about how it was estimated. */
+const ESTIMATES: Record<string, string> = {
+  [DEBIASED]:
+    "the bias of a finite probe is removed; the paper's plain estimate is among History's curves",
+  [PLAIN]: "the paper's plain estimate, which a small probe makes too small",
 };
 
 export class RegimeView {
@@ -79,7 +86,10 @@ export class RegimeView {
     const regime = labels.regime ?? "";
     const [title, meaning] = TITLES[regime] ?? [regime || "–", ""];
     attribute(this.root, "data-regime", regime);
-    setText(this.label, title === "–" || regime === title ? title : `${title} (${short(regime)})`);
+    setText(
+      this.label,
+      title === "–" || regime === title ? title : `${title} (${shortRegime(regime)})`,
+    );
     setText(this.title, run.info.title);
     setText(this.meaning, meaning);
     const sure = scalars.regime_confidence;
@@ -92,15 +102,22 @@ export class RegimeView {
     setText(this.evidence, labels.evidence ?? "");
     const outputs = minimal(run) === run.info.numOutputs ? "C" : "d + 1";
     const before = ghostFrame?.scalars.used_features;
+    const { label, name } = lowRankOf(frame);
     this.drawGauge(run.info.numFeatures, minimal(run), outputs, scalars, before);
     this.drawNumbers([
-      ["D_LR", withError(scalars, "low_rank_measure"), "low-rank measure: 0 rich, 1 lazy"],
-      ["k95", withError(scalars, "used_features"), "features that hold 95% of the utilization"],
-      [outputs, format(minimal(run)), "features that the output needs at least"],
-      ["moved", format(scalars.kernel_drift), "how far the kernel moved from the start, 1 − CKA"],
+      [label, ...withError(scalars, name), `low-rank measure: 0 rich, 1 lazy; ${ESTIMATES[name]}`],
+      ["k95", ...withError(scalars, "used_features"), "features that hold 95% of the utilization"],
+      [outputs, format(minimal(run)), "", "features that the output needs at least"],
+      [
+        "moved",
+        format(scalars.kernel_drift),
+        "",
+        "how far the kernel moved from the start, 1 − CKA",
+      ],
       [
         "eff. rank",
         format(scalars.effective_rank),
+        "",
         "exponential of the entropy of the eigenvalues",
       ],
     ]);
@@ -157,28 +174,33 @@ export class RegimeView {
     if (before !== undefined) this.ghost.style.left = `${place(before)}%`;
   }
 
-  private drawNumbers(rows: [name: string, value: string, meaning: string][]): void {
+  private drawNumbers(rows: [name: string, value: string, error: string, meaning: string][]): void {
     if (this.numbers.children.length !== rows.length) {
       this.numbers.replaceChildren(
-        ...rows.map(([, , meaning]) =>
-          h("div", { role: "listitem", title: meaning }, h("span"), h("b")),
+        ...rows.map(([, , , meaning]) =>
+          h("div", { role: "listitem", title: meaning }, h("span"), h("p", {}, h("b"), h("small"))),
         ),
       );
     }
-    rows.forEach(([name, value], at) => {
-      const [term, detail] = (this.numbers.children[at] as HTMLElement).children;
-      if (term) setText(term, name);
-      if (detail) setText(detail, value);
+    rows.forEach(([name, value, error], at) => {
+      const { children } = this.numbers;
+      for (const [tag, text] of [
+        ["span", name],
+        ["b", value],
+        ["small", error && ` ± ${error}`],
+      ] as const) {
+        const part = children[at]?.querySelector(tag);
+        if (part) setText(part, text);
+      }
     });
   }
 }
 
-function short(regime: string): string {
+export function shortRegime(regime: string): string {
   return regime === "TRANSITION" ? "MF–EF" : regime;
 }
 
-function withError(scalars: Record<string, number>, name: string): string {
-  const error = scalars[`${name}_error`];
-  const value = format(scalars[name]);
-  return error === undefined || !(error > 0) ? value : `${value} ± ${format(error, 1)}`;
+function withError(scalars: Record<string, number>, name: string): [value: string, error: string] {
+  const error = scalars[`${name}_error`] ?? 0;
+  return [format(scalars[name]), error > 0 ? format(error, 1) : ""];
 }

@@ -2,8 +2,10 @@
 
 import { attribute, button, type Cleanup, h, hide, setText } from "./dom";
 import { json, listen, type Model, type RunEntry, text } from "./model";
-import type { Ghost } from "./scene";
-import type { Store } from "./store";
+import type { Run, Store } from "./store";
+
+/** Changes of settings that are named before the rest is only counted. */
+const NAMED = 3;
 
 export class Runs {
   readonly root: HTMLElement;
@@ -45,18 +47,34 @@ export class Runs {
     cleanup.add(
       listen(model, { "change:run": () => this.restarted(), "change:_runs": () => this.show() }),
     );
+    this.restore();
     this.show();
   }
 
   /** The ghost as the draw needs it: only once the run on show is another one. */
-  ghost(shown: string): Ghost | null {
+  ghost(shown: string): Run | null {
     const run = this.store.runs.get(this.chosen);
-    if (!run?.frames.length || this.chosen === shown) return null;
-    return { run, label: this.label() };
+    return run?.frames.length && this.chosen !== shown ? run : null;
   }
 
   reset(): void {
     this.pin("");
+  }
+
+  /** After a reload of the page: the ghost is the run before, unless another one, or none, was chosen.
+   * It is fetched once the run on show has been asked for. */
+  private restore(): void {
+    const entries = this.entries();
+    const at = entries.findIndex(({ run }) => run === this.current);
+    const before = entries.slice(0, Math.max(at, 0)).findLast(({ frames }) => frames > 1)?.run;
+    const kept = recall(this.current);
+    this.pinned = entries.some(({ run }) => run === kept);
+    this.chosen = this.pinned || kept === "" ? (kept as string) : (before ?? "");
+    if (this.chosen) void this.store.ready.then(() => this.store.fetch(this.chosen));
+  }
+
+  private entries(): RunEntry[] {
+    return json<RunEntry[]>(this.model, "_runs", []);
   }
 
   private restarted(): void {
@@ -67,6 +85,7 @@ export class Runs {
     const held = this.store.runs.get(this.previous)?.frames.length;
     // A run that never got anywhere is nothing to compare with: the ghost before it stays.
     if (!this.pinned && held && held > 1) this.chosen = this.previous;
+    if (this.pinned) remember(run, this.chosen);
     this.show();
     this.changed();
   }
@@ -74,27 +93,27 @@ export class Runs {
   private pin(run: string): void {
     this.chosen = run;
     this.pinned = run !== "";
+    remember(this.current, run);
     if (run) this.store.fetch(run);
     this.show();
     this.changed();
   }
 
-  private label(): string {
-    const entries = json<RunEntry[]>(this.model, "_runs", []);
-    const chosen = entries.findIndex(({ run }) => run === this.chosen);
+  private label(shorten = (changes: string) => changes): string {
+    const entries = this.entries();
     const now = entries.find(({ run }) => run === this.current);
-    if (!this.pinned && now?.changed) return `the run before “${now.changed}”`;
-    return entries[chosen]?.label || "another run";
+    if (!this.pinned && now?.changed) return `the run before “${shorten(now.changed)}”`;
+    return entries.find(({ run }) => run === this.chosen)?.label || "another run";
   }
 
   private show(): void {
-    const entries = json<RunEntry[]>(this.model, "_runs", []);
+    const entries = this.entries();
     hide(this.root, entries.length < 2);
     this.list.replaceChildren(
       ...entries.toReversed().map(({ run, label, changed, frames }) => {
         const current = run === this.current;
         const pinned = run === this.chosen;
-        const name = [label || run, changed && `(${changed})`, `${frames} frames`];
+        const name = [label || run, changed && `(${brief(changed)})`, `${frames} frames`];
         const pin = button(pinned ? "Unpin" : "Compare", "Keep as the ghost to compare with", {
           "data-pin": run,
           "aria-pressed": String(pinned),
@@ -102,13 +121,38 @@ export class Runs {
         return h(
           "li",
           { "data-run": run, "aria-current": current ? "true" : null },
-          h("span", {}, name.filter(Boolean).join(" ")),
+          h("span", { title: changed }, name.filter(Boolean).join(" ")),
           current ? h("em", {}, "now") : pin,
         );
       }),
     );
-    hide(this.banner, this.chosen === "" || this.chosen === this.current);
-    setText(this.said, `Ghost: ${this.label()}`);
+    setText(this.said, `Ghost: ${this.label(brief)}`);
+    attribute(this.said, "title", this.label());
     attribute(this.banner, "data-ghost", this.chosen || null);
+  }
+}
+
+/** The first of many changes; after an experiment was loaded there may be a dozen. */
+export function brief(changed: string): string {
+  const changes = changed.split(", ");
+  const more = changes.length - NAMED;
+  return more > 0 ? `${changes.slice(0, NAMED).join(", ")} and ${more} more` : changed;
+}
+
+/** Keep the choice of a ghost for the page's next load, where the browser lets us. */
+function remember(run: string, chosen: string): void {
+  try {
+    sessionStorage.setItem(`fswidget.ghost.${run}`, chosen);
+  } catch {
+    // A page in a sandbox keeps nothing.
+  }
+}
+
+/** The choice that was kept: "" for none, null where nothing was chosen. */
+function recall(run: string): string | null {
+  try {
+    return sessionStorage.getItem(`fswidget.ghost.${run}`);
+  } catch {
+    return null;
   }
 }

@@ -17,17 +17,12 @@ export interface Choices {
   selected: number[];
 }
 
-export interface Ghost {
-  run: Run;
-  /** What changed between it and the run on show, in words. */
-  label: string;
-}
-
 export interface Scene {
   run: Run;
   index: number;
   frame: Frame;
-  ghost: Ghost | null;
+  /** Another run to compare with, and its frame of the same time. */
+  ghost: Run | null;
   ghostFrame: Frame | null;
   choices: Choices;
   theme: Theme;
@@ -47,13 +42,31 @@ export interface Colors {
 export interface Style {
   themes: Record<Theme, Colors>;
   scalars: Record<string, [unit: string, meaning: string]>;
+  /** What scalars are called on screen. */
+  labels: Record<string, string>;
   /** Scalars between 0 and 1, which share the left axis. */
   shares: string[];
+  /** Height of the strip of regimes above the history's curves, as a share of theirs. */
+  strip: number;
   class_colors: string[];
   class_markers: string[];
   value_colors: string[];
   level: number;
   floor: number;
+}
+
+export const DEBIASED = "low_rank_measure_debiased";
+export const PLAIN = "low_rank_measure";
+
+/** The better estimate of D_LR that there is: a small probe makes the paper's plain one too small. */
+export function lowRank(has: (name: string) => boolean): { name: string; label: string } {
+  return has(DEBIASED)
+    ? { name: DEBIASED, label: "D_LR debiased" }
+    : { name: PLAIN, label: "D_LR plain" };
+}
+
+export function lowRankOf({ scalars }: Frame): { name: string; label: string } {
+  return lowRank((name) => Number.isFinite(scalars[name]));
 }
 
 /** The newest frame at or before an epoch; the first where there is none. */

@@ -46,6 +46,7 @@ export class Store {
   private tries = 0;
   private readonly asked = new Map<string, number>();
   private closed = false;
+  private last: Run | undefined;
 
   constructor(private readonly model: Model) {
     this.stopListening = listen(model, {
@@ -66,10 +67,9 @@ export class Store {
   /** The run in progress, or the newest that has a frame: what there is to look at. */
   get current(): Run | undefined {
     const run = this.runs.get(text(this.model, "run"));
-    if (run?.frames.length) return run;
-    let newest = run;
-    for (const other of this.runs.values()) if (other.frames.length) newest = other;
-    return newest;
+    if (run?.frames.length) this.last = run;
+    // One that was fetched to compare with does not come on show while the next run begins.
+    return this.last ?? [...this.runs.values()].findLast(({ frames }) => frames.length) ?? run;
   }
 
   subscribe(listener: (change: Change, file?: FileMessage) => void): () => void {

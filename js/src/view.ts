@@ -24,7 +24,15 @@ import { RegimeView } from "./regime";
 import { Runs } from "./runs";
 import { type Bokeh, loadBokeh } from "./runtime";
 import { download, saveMenu } from "./save";
-import { type Choices, frameAt, indexOf, type Scene, type Style } from "./scene";
+import {
+  type Choices,
+  DEBIASED,
+  frameAt,
+  indexOf,
+  lowRankOf,
+  type Scene,
+  type Style,
+} from "./scene";
 import { Scrubber } from "./scrubber";
 import type { Change, FileMessage, Store } from "./store";
 import { surroundingTheme, type Theme, watchTheme } from "./theme";
@@ -61,7 +69,8 @@ export class View {
     relative: true,
     log: true,
     errorBands: true,
-    scalars: ["low_rank_measure", "test_accuracy", "train_accuracy", "loss"],
+    // Of these a run shows what it has: accuracies of classes, R² of a regression.
+    scalars: [DEBIASED, "test_accuracy", "train_accuracy", "test_r2", "train_r2", "loss"],
     selected: [],
   };
   private theme: Theme = "light";
@@ -259,6 +268,7 @@ export class View {
     if (scene && this.grid.hidden) for (const panel of this.panels) panel.inSight = true;
     hide(this.grid, !scene);
     hide(this.bar, !scene);
+    hide(this.runs.banner, !scene?.ghost);
     if (!scene) {
       const idle = flag(model, "_can_train") && state === "idle";
       const waiting =
@@ -306,7 +316,7 @@ export class View {
       index,
       frame,
       ghost,
-      ghostFrame: ghost ? frameAt(ghost.run, frame.epoch) : null,
+      ghostFrame: ghost ? frameAt(ghost, frame.epoch) : null,
       choices: this.choices,
       theme: this.theme,
       colors: this.figures.style.themes[this.theme],
@@ -346,8 +356,9 @@ export class View {
   }
 }
 
-function describe({ epoch, labels, scalars }: Frame): string {
-  const measure = scalars.low_rank_measure;
-  const value = measure === undefined ? "" : `, D_LR ${measure.toFixed(2)}`;
+function describe(frame: Frame): string {
+  const { epoch, labels, scalars } = frame;
+  const { label, name } = lowRankOf(frame);
+  const value = scalars[name] === undefined ? "" : `, ${label} ${scalars[name].toFixed(2)}`;
   return `Epoch ${Number(epoch.toFixed(1))}: regime ${labels.regime ?? "unknown"}${value}`;
 }

@@ -144,9 +144,16 @@ export function runMessage(run: string, info: Partial<RunHeader> = {}) {
   return { content: { type: "run", run, info: header }, body };
 }
 
-export function frameHeader(seq: number, previous = seq - 1, labels: Record<string, string> = {}) {
+export function frameHeader(
+  seq: number,
+  previous = seq - 1,
+  labels: Record<string, string> = {},
+  more: Record<string, number> = {},
+  arrays: Record<string, number[]> = {},
+) {
+  const scalars = { epoch: seq, step: 10 * seq, low_rank_measure: 0.5, used_features: 2, ...more };
   const { layout, body } = encode({
-    scalars: { values: [seq, 10 * seq, 0.5, 2], dtype: "float64" },
+    scalars: { values: Object.values(scalars), dtype: "float64" },
     eigenvalues: { values: [8, 4, 2, 1] },
     quality: { values: [0.2, 0.4, 0.6, 0.8] },
     utilization: { values: [0.25, 0.5, 0.75, 1] },
@@ -157,11 +164,12 @@ export function frameHeader(seq: number, previous = seq - 1, labels: Record<stri
     },
     "projections:scale": { values: [0.01, 0.02, 1] },
     predictions: { values: [0, 1, 1, 0] },
+    ...Object.fromEntries(Object.entries(arrays).map(([name, values]) => [name, { values }])),
   });
   const header: FrameHeader = {
     seq,
     previous,
-    scalars: ["epoch", "step", "low_rank_measure", "used_features"],
+    scalars: Object.keys(scalars),
     labels: { regime: "MF", evidence: "because", ...labels },
     layout,
   };
@@ -195,7 +203,9 @@ export function traits(extra: Record<string, unknown> = {}): Record<string, unkn
       style: {
         themes: { light: themes, dark: themes },
         scalars: { low_rank_measure: ["D_LR", "0 rich to 1 lazy"] },
-        shares: ["low_rank_measure"],
+        labels: { low_rank_measure: "D_LR (plain)", low_rank_measure_debiased: "D_LR (debiased)" },
+        shares: ["low_rank_measure", "low_rank_measure_debiased"],
+        strip: 0.1,
         class_colors: ["#a00000", "#00a000"],
         class_markers: ["circle", "square"],
         value_colors: ["#000000", "#ffffff"],
@@ -216,6 +226,7 @@ export function traits(extra: Record<string, unknown> = {}): Record<string, unkn
     num_frames: 0,
     progress: {},
     shown: -1,
+    epoch: null,
     captions: true,
     theme: "light",
     ...extra,
@@ -265,7 +276,11 @@ export function fakeBokeh(size = 7): FakePlot[] {
         const scale = { compute: (value: number) => value, invert: (value: number) => value };
         const view = {
           model: { document, left: [axis()], below: [axis()], right: [], center: [] },
-          frame: { bbox: { left: 0, right: 9, top: 0, bottom: 9 }, x_scale: scale, y_scale: scale },
+          frame: {
+            bbox: { left: 0, right: 400, top: 0, bottom: 300 },
+            x_scale: scale,
+            y_scale: scale,
+          },
           pause: () => {},
           unpause: () => {},
           repaint: () => {

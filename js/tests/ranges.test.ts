@@ -1,7 +1,7 @@
 // @vitest-environment node
 
 import { expect, test } from "vitest";
-import { Range } from "../src/ranges";
+import { logTicks, Range } from "../src/ranges";
 
 test("a range grows in round steps, and only a reset lets it shrink", () => {
   const range = new Range(false, [-2, 2]).include(2.3);
@@ -35,4 +35,13 @@ test("a value on a round number does not push the range on", () => {
 test("without any value there is still an axis", () => {
   expect(new Range(true).bounds).toEqual([0.1, 10]);
   expect(new Range().include(Number.NaN).bounds).toEqual([0, 1]);
+});
+
+test("ticks of a log axis are powers of ten, and more where those are few", () => {
+  const rounded = (low: number, high: number) =>
+    logTicks([low, high]).map((tick) => Number(tick.toPrecision(6)));
+  expect(rounded(0.94, 13)).toEqual([1, 2, 5, 10]);
+  expect(rounded(0.0094, 0.6)).toEqual([0.01, 0.02, 0.05, 0.1, 0.2, 0.5]);
+  expect(rounded(0.0094, 1.4)).toEqual([0.01, 0.1, 1]);
+  expect(rounded(0.9e-8, 1.1)).toEqual([1e-8, 1e-6, 1e-4, 0.01, 1]);
 });

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import widget from "../src/index";
+import { brief } from "../src/runs";
 import {
   FakeModel,
   type FakePlot,
@@ -19,6 +20,7 @@ beforeEach(() => {
 });
 afterEach(() => {
   vi.useRealTimers();
+  sessionStorage.clear();
   document.body.replaceChildren();
 });
 
@@ -104,6 +106,29 @@ test("the scrubber goes back while frames arrive, and one click returns to live"
   expect(root.dataset).toMatchObject({ drawn: "5", live: "true" });
 });
 
+test("the epoch on show can be set and read, for links between viewers of other runs", async () => {
+  const { begin, push, model, query, root } = show({ epoch: 1 });
+  begin("a");
+  push("a", 0, 1, 2, 3);
+  await pass();
+  expect(root.dataset.drawn).toBe("1"); // asked for before there were frames
+  model.set("epoch", 2.5);
+  await pass();
+  expect(root.dataset.drawn).toBe("2");
+  expect(model.get("epoch")).toBe(2.5); // not rounded: two linked viewers would pull each other
+  query<HTMLButtonElement>("[aria-label=Forward]").click();
+  await pass();
+  expect(model.get("epoch")).toBe(3);
+  query<HTMLButtonElement>(".fsw-live").click();
+  await pass();
+  expect(model.get("epoch")).toBeNull();
+  model.set("epoch", 0);
+  await pass();
+  model.set("epoch", null);
+  await pass();
+  expect(root.dataset).toMatchObject({ drawn: "3", live: "true" });
+});
+
 test("play goes on frame by frame and stops at the end", async () => {
   const { begin, push, root, query } = show();
   begin("a");
@@ -137,6 +162,47 @@ test("a restart leaves the run before as a ghost, until dismissed", async () => 
   await pass();
   expect(query("[data-testid=ghost]").hidden).toBe(true);
   expect(plot("spectrum").data("ghost").y).toHaveLength(0);
+});
+
+test("after a reload the ghost is there again, unless it was dismissed", async () => {
+  const entry = (run: string, frames: number) => ({ run, label: run, changed: `${run}!`, frames });
+  const _runs = JSON.stringify([entry("x", 5), entry("y", 5), entry("z", 1), entry("a", 0)]);
+  const load = async () => {
+    const page = show({ _runs, run: "a" });
+    page.begin("a");
+    page.push("a", 0, 1);
+    await pass();
+    // Not the run that was over before it began.
+    const asked = page.model.sent.filter(({ type, run }) => type === "sync" && run !== "a");
+    const ghost = page.query("[data-testid=ghost]");
+    for (const { run } of asked) {
+      page.model.message(runMessage(run as string).content, runMessage(run as string).body);
+      page.push(run as string, 0, 1, 2, 3, 4);
+    }
+    await pass();
+    return { ...page, ghost, asked: asked.map(({ run }) => run) };
+  };
+  const first = await load();
+  expect(first.asked).toEqual(["y"]);
+  expect(first.ghost.hidden).toBe(false);
+  expect(first.ghost.textContent).toContain("a!");
+  expect(first.root.dataset.run).toBe("a");
+  first.query<HTMLButtonElement>("[data-testid=runs] [data-run=x] button").click();
+  first.remove();
+  const second = await load();
+  expect(second.asked).toEqual(["x"]);
+  second.query<HTMLButtonElement>("[data-testid=ghost] button").click();
+  second.remove();
+  const third = await load();
+  expect(third.asked).toEqual([]);
+  expect(third.ghost.hidden).toBe(true);
+});
+
+test("of many changes the ghost names three", () => {
+  expect(brief("a 1 → 2, b off → on, c x → y")).toBe("a 1 → 2, b off → on, c x → y");
+  expect(brief("a 1 → 2, b off → on, c x → y, d 1 → 2, e 0 → 1")).toBe(
+    "a 1 → 2, b off → on, c x → y and 2 more",
+  );
 });
 
 test("any run of the session can be pinned, and is fetched when it is not here", async () => {
@@ -277,4 +343,81 @@ test("fifty views come and go and leave no listener, timer or element behind", a
   expect(model.listeners).toBe(0);
   expect(el.childElementCount).toBe(0);
   expect(vi.getTimerCount()).toBe(0);
+});
+
+const DEBIASED = {
+  low_rank_measure_error: 0.03,
+  low_rank_measure_debiased: 0.86,
+  low_rank_measure_debiased_error: 0.01,
+};
+
+test("the better estimate of D_LR is shown and named, and the band follows it", async () => {
+  const { begin, model, query } = show();
+  begin("a", { layers: ["one", "two"] });
+  const layers = {
+    layer_low_rank_measure: [0.7, 0.5],
+    layer_low_rank_measure_debiased: [0.8, 0.6],
+  };
+  for (const seq of [0, 1]) {
+    const { header, body } = frameHeader(seq, seq - 1, {}, DEBIASED, layers);
+    model.message({ type: "frames", run: "a", frames: [header] }, body);
+  }
+  await pass(6);
+  const tile = query(".fsw-numbers").firstElementChild as HTMLElement;
+  expect(tile.textContent).toBe("D_LR debiased0.86 ± 0.01");
+  expect(tile.title).toContain("bias");
+  await vi.advanceTimersByTimeAsync(2500);
+  expect(query("[data-testid=status]").textContent).toContain("D_LR debiased 0.86");
+  const history = plot("history");
+  const band = () => [history.data("band").y1?.[0], history.data("band").y2?.[0]];
+  expect(band()).toEqual([0.86 - 0.01, 0.86 + 0.01]);
+  expect(query("[data-panel=history] .fsw-legend").textContent).toContain("D_LR (debiased) 0.86");
+  expect(plot("layers").data("low_rank_measure").y).toEqual(Float32Array.of(0.8, 0.6));
+  expect(query("[data-panel=layers] .fsw-legend").textContent).toContain("D_LR debiased");
+  const box = (name: string) =>
+    query<HTMLInputElement>(`[data-panel=history] input[value=${name}]`);
+  for (const name of ["low_rank_measure", "low_rank_measure_debiased"]) {
+    box(name).click();
+    await pass();
+  }
+  // Now the plain one alone is chosen.
+  expect(box("low_rank_measure").checked).toBe(true);
+  expect(box("low_rank_measure_debiased").checked).toBe(false);
+  expect(band()).toEqual([0.5 - 0.03, 0.5 + 0.03]);
+});
+
+test("an older recording shows the plain D_LR, under one name, and lets go of it", async () => {
+  const { begin, push, query } = show();
+  begin("a", { layers: ["one"] });
+  push("a", 0, 1);
+  await pass(6);
+  expect(query(".fsw-numbers").firstElementChild?.textContent).toBe("D_LR plain0.5");
+  const legend = () =>
+    [...query("[data-panel=history] .fsw-legend").children]
+      .filter((key) => !(key as HTMLElement).hidden)
+      .map((key) => key.textContent);
+  expect(legend()).toEqual(["D_LR (plain) 0.5"]);
+  expect(query("[data-panel=layers] .fsw-legend").textContent).toContain("D_LR plain");
+  query<HTMLInputElement>("[data-panel=history] input[value=low_rank_measure]").click();
+  await pass();
+  expect(legend()).toEqual([]);
+});
+
+test("a regime's name stands in its own stretch of the strip, or not at all", async () => {
+  const { begin, model } = show();
+  begin("a");
+  const seen = ["UNTRAINED", "LAZY", "EF", "EF", "MF", "MF", "MF", "MF", "MF", "MF"];
+  seen.forEach((regime, seq) => {
+    const { header, body } = frameHeader(seq, seq - 1, { regime });
+    model.message({ type: "frames", run: "a", frames: [header] }, body);
+  });
+  await pass(6);
+  const history = plot("history");
+  // Of 400 pixels 40 are an epoch, too little for a name.
+  expect(history.data("regime_names")).toMatchObject({ x: [2, 4], text: ["EF", "MF"] });
+  expect(history.data("regimes").left).toEqual([0, 1, 2, 4]);
+  const { start, end } = history.find("range:y") as { start: number; end: number };
+  const bottoms = history.data("regimes").bottom as number[];
+  expect(Math.min(...bottoms)).toBeGreaterThan(1);
+  expect([start, end > 1.05]).toEqual([0, true]);
 });

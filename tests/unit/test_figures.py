@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 from bokeh.document import Document
 from bokeh.embed import json_item
-from bokeh.models import ColumnDataSource, DataRange1d, Plot
+from bokeh.models import ColumnDataSource, DataRange1d, Legend, Plot
 
 from fswidget import figures
-from fswidget.palette import CLASS_COLORS, CLASS_MARKERS, THEMES
+from fswidget.palette import CLASS_COLORS, CLASS_MARKERS, THEMES, style
 from fswidget.recording import Frame, Recording, RunInfo
 from tests.synthetic import make_recording
 
@@ -43,6 +46,14 @@ def test_live_figures_restore_with_every_name_once() -> None:
         names = [model.name for model in document.models if model.name]
         assert len(names) == len(set(names))
         assert not list(document.select({"type": DataRange1d}))
+
+
+def test_scalars_have_the_fields_names() -> None:
+    labels = style()["labels"]
+    assert labels["low_rank_measure"] == "D_LR (plain)"
+    assert labels["low_rank_measure_debiased"] == "D_LR (debiased)"
+    assert labels["used_features_held_out"] == "k95 held out"
+    assert labels["test_accuracy"] == "test accuracy"
 
 
 def test_front_end_needs_no_code_from_the_figures() -> None:
@@ -114,15 +125,68 @@ def test_projections_keep_the_order_of_the_samples(recording: Recording) -> None
 
 def test_history_shows_every_frame_and_regime(recording: Recording) -> None:
     plot = figures.figure(recording, "history")
-    accuracy, *_ = column(plot, "left", "ys")
-    np.testing.assert_allclose(accuracy, recording.table()["low_rank_measure"])
+    low_rank, *_ = column(plot, "left", "ys")
+    np.testing.assert_allclose(low_rank, recording.table()["low_rank_measure_debiased"])
     np.testing.assert_array_equal(column(plot, "regimes", "left"), [0, 1])
     np.testing.assert_array_equal(column(plot, "regimes", "right"), [1, 5])
+
+
+def without_debiased(recording: Recording) -> Recording:
+    """As recorded before frames carried it."""
+
+    def lean(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if "debiased" not in name}
+
+    older = Recording(recording.info)
+    for frame in recording:
+        scalars, arrays = lean(frame.scalars), lean(frame.arrays)
+        older.append(dataclasses.replace(frame, scalars=scalars, arrays=arrays))
+    return older
+
+
+@pytest.mark.parametrize(
+    ("edit", "measure", "called", "error"),
+    [
+        (lambda recording: recording, "low_rank_measure_debiased", "D_LR (debiased)", 0.02),
+        (without_debiased, "low_rank_measure", "D_LR (plain)", 0.01),
+    ],
+    ids=["debiased", "older"],
+)
+def test_the_better_estimate_of_d_lr_is_shown_and_named(
+    recording: Recording, edit: Any, measure: str, called: str, error: float
+) -> None:
+    shown = edit(recording)
+    history = figures.figure(shown, "history")
+    (legend,) = history.select({"type": Legend})
+    names = [item.label.value for item in legend.items]
+    assert names == [called, "test accuracy", "train accuracy", "loss"]
+    np.testing.assert_allclose(column(history, "left", "ys")[0], shown.table()[measure])
+    width = column(history, "band", "y2") - column(history, "band", "y1")
+    np.testing.assert_allclose(width, 2 * error)
+    layers = figures.figure(shown, "layers")
+    expected = shown[-1].arrays[f"layer_{measure}"]
+    np.testing.assert_array_equal(column(layers, "low_rank_measure", "y"), expected)
+    assert layers.left[0].axis_label == called
+
+
+def test_names_of_regimes_stand_above_the_curves_and_apart() -> None:
+    recording = make_recording(0)
+    for epoch, regime in enumerate(["LAZY", "EF", *["MF"] * 18], start=1):
+        frame = dataclasses.replace(recording[0], epoch=epoch, labels={"regime": regime})
+        recording.append(frame)
+    plot = figures.figure(recording, "history")
+    # Only one stretch is long enough for its name.
+    assert list(column(plot, "regime_names", "text")) == ["MF"]
+    assert column(plot, "regime_names", "x") == [3]
+    curves = np.concatenate(column(plot, "left", "ys"))
+    top = plot.select_one({"name": "range:y"}).end
+    assert np.nanmax(curves) < column(plot, "regimes", "bottom").min() < top
 
 
 def test_layers_carry_their_names(recording: Recording) -> None:
     plot = figures.figure(recording, "layers")
     assert list(plot.xaxis.major_label_overrides.values()) == ["layer 0", "layer 1", "layer 2"]
+    assert plot.select_one({"name": "right_ticks"}).ticks == [1, 2, 5, 10]
 
 
 def test_layers_without_layers() -> None:

@@ -67,8 +67,13 @@ def test_frame_agrees_with_analyze() -> None:
     np.testing.assert_allclose(frame.eigenvalues, expected.eigenvalues, rtol=1e-4)
     np.testing.assert_allclose(frame.utilization, expected.utilization, atol=1e-4)
     np.testing.assert_allclose(frame.quality, expected.quality, atol=1e-4)
-    for name in ("low_rank_measure", "used_features", "effective_rank", "nc1", "top_share"):
+    estimates = ("low_rank_measure", "low_rank_measure_debiased")
+    for name in (*estimates, "used_features", "effective_rank", "nc1", "top_share"):
         assert frame.scalars[name] == pytest.approx(getattr(expected, name), rel=1e-4), name
+    for name in estimates:
+        error = frame.scalars[f"{name}_error"]
+        assert error == pytest.approx(expected.errors[name], rel=0.5), name
+        assert error > 0
     accuracy = float((outputs.argmax(1) == targets).float().mean())
     assert frame.scalars["train_accuracy"] == pytest.approx(accuracy)
     assert frame.scalars["loss"] == 0.5
@@ -258,13 +263,15 @@ def test_layers_in_the_order_of_the_forward_pass() -> None:
     probe = Probe(network(), *data(), layers=["4", "0"])
     assert probe.recording.info.layers == ("0", "4")
     frame = probe.snapshot()
-    for name in ("low_rank_measure", "effective_rank", "used_features"):
+    for name in ("effective_rank", "used_features"):
         assert frame.arrays[f"layer_{name}"].shape == (2,)
     with torch.no_grad():
         model = network().eval()
         features, outputs = model[0](data()[0]), model(data()[0])
-    expected = fs.analyze(features, outputs, data()[1]).low_rank_measure
-    assert frame.arrays["layer_low_rank_measure"][0] == pytest.approx(expected, abs=1e-5)
+    expected = fs.analyze(features, outputs, data()[1])
+    for name in ("low_rank_measure", "low_rank_measure_debiased"):
+        first, _ = frame.arrays[f"layer_{name}"]
+        assert first == pytest.approx(getattr(expected, name), abs=1e-5)
 
 
 class _TwoInputs(nn.Module):

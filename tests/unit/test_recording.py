@@ -83,7 +83,7 @@ def test_file_opens_with_numpy_alone(tmp_path) -> None:
     path = make_recording(2).save(tmp_path / "run.npz")
     with np.load(path, allow_pickle=False) as archive:
         assert json.loads(bytes(archive["meta"]))["format"] == "fswidget recording"
-        assert archive["scalars"].shape == (3, 12)
+        assert archive["scalars"].shape == (3, 14)
         assert archive["frames.eigenvalues.shape"].tolist() == [[16], [16], [16]]
 
 

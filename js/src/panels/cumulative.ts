@@ -59,7 +59,7 @@ export class CumulativePanel extends FigurePanel {
       const before = curve(ghostFrame, name);
       this.x = Math.max(this.x, now.x.length, before.x.length);
       plot.data(name, seq, () => now);
-      plot.data(`ghost_${name}`, `${ghost?.run.id}/${ghostFrame?.seq}`, () => before);
+      plot.data(`ghost_${name}`, `${ghost?.id}/${ghostFrame?.seq}`, () => before);
       plot.data(`${name}_band`, `${seq}/${choices.errorBands}`, () => {
         const error = frame.arrays[`${name}_error`];
         if (!error || !choices.errorBands) return { x: [], y1: [], y2: [] };

@@ -2,13 +2,16 @@ import { h, hide, setText } from "../dom";
 import { FigurePanel, type Host, legendItem } from "../panel";
 import type { Plot } from "../plot";
 import { Range } from "../ranges";
-import type { Scene } from "../scene";
+import { shortRegime } from "../regime";
+import { DEBIASED, lowRank, PLAIN, type Scene } from "../scene";
 import type { Run } from "../store";
 import type { Frame } from "../wire";
 
+/** Width of a letter of a regime's name, in pixels. */
+const LETTER = 8.5;
+
 export class HistoryPanel extends FigurePanel {
   protected readonly roles = {
-    "band:glyph": ["now", "fill_color"],
     "regime_names:glyph": ["text", "text_color"],
     cursor: ["mark", "line_color"],
   } satisfies FigurePanel["roles"];
@@ -19,6 +22,8 @@ export class HistoryPanel extends FigurePanel {
   private readonly ghostKey = legendItem("ghost", "dotdash", "before");
   private offered = "";
   private run: Run | null = null;
+  /** What stays chosen when a box is ticked: the curves on show, and those of other kinds of run. */
+  private kept: string[] = [];
 
   constructor(host: Host) {
     super(host, {
@@ -32,9 +37,10 @@ export class HistoryPanel extends FigurePanel {
     const chooser = h("details", { class: "fsw-details" }, h("summary", {}, "Curves"), this.menu);
     this.tools.append(chooser);
     this.cleanup.on<MouseEvent>(this.body, "click", (event) => this.pick(event));
-    this.cleanup.on(this.menu, "change", () => {
-      const boxes = [...this.menu.querySelectorAll("input")];
-      host.choose({ scalars: boxes.filter((box) => box.checked).map((box) => box.value) });
+    this.cleanup.on(this.menu, "change", (event) => {
+      const { value, checked } = event.target as HTMLInputElement;
+      const rest = this.kept.filter((name) => name !== value);
+      host.choose({ scalars: checked ? [...rest, value] : rest });
     });
   }
 
@@ -49,13 +55,15 @@ export class HistoryPanel extends FigurePanel {
     const { run, frame, ghost, choices, colors, epochs } = scene;
     const { frames } = run;
     this.run = run;
-    this.offer(frames.at(-1) as Frame, choices.scalars);
+    const names = available(frames, choices.scalars);
+    this.kept = [...new Set([...names, ...choices.scalars.filter((name) => name !== DEBIASED)])];
+    this.offer(frames.at(-1) as Frame, names);
     const style = (at: number) => colors.lines[at % colors.lines.length] as [string, string];
     const isShare = (name: string) => this.host.style.shares.includes(name);
     const last = frames.at(-1) as Frame;
-    this.x.include(0, last.epoch, epochs, ghost?.run.frames.at(-1)?.epoch ?? 0);
+    this.x.include(0, last.epoch, epochs, ghost?.frames.at(-1)?.epoch ?? 0);
     const curves = (of: Run | null, share: boolean, faint: boolean) => {
-      const chosen = choices.scalars
+      const chosen = names
         .map((name, at) => ({ name, at }))
         .filter(({ name }) => isShare(name) === share);
       const ys = chosen.map(({ name }) =>
@@ -72,38 +80,47 @@ export class HistoryPanel extends FigurePanel {
         alpha: chosen.map(() => (faint ? 0.8 : 1)),
       };
     };
-    const chosen = `${choices.scalars.join()}/${scene.theme}`;
+    const chosen = `${names.join()}/${scene.theme}`;
     const key = `${run.id}/${last.seq}/${frames.length}/${chosen}`;
-    const before = `${ghost?.run.id}/${ghost?.run.frames.length}/${chosen}`;
+    const before = `${ghost?.id}/${ghost?.frames.length}/${chosen}`;
     plot.data("left", key, () => curves(run, true, false));
     plot.data("right", key, () => curves(run, false, false));
-    plot.data("ghost_left", before, () => curves(ghost?.run ?? null, true, true));
-    plot.data("ghost_right", before, () => curves(ghost?.run ?? null, false, true));
-    plot.data("band", key, () => band(frames, choices.scalars.includes("low_rank_measure")));
+    plot.data("ghost_left", before, () => curves(ghost ?? null, true, true));
+    plot.data("ghost_right", before, () => curves(ghost ?? null, false, true));
+    const measure = [DEBIASED, PLAIN].find((name) => names.includes(name));
+    plot.data("band", key, () => band(frames, measure));
+    if (measure) plot.set("band:area", { fill_color: style(names.indexOf(measure))[0] });
     plot.range("x", [0, this.x.bounds[1]]);
+    // Above the curves, of either axis, a strip is left for the regimes.
     const [low, high] = this.left.bounds;
-    plot.range("y", [low, high + 0.04 * (high - low)]);
-    plot.range("right", this.right.padded);
-    plot.data("regimes", `${key}/${this.x.bounds[1]}`, () => {
+    const { strip } = this.host.style;
+    const top = high + strip * (high - low);
+    plot.range("y", [low, top]);
+    const [least, most] = this.right.padded;
+    plot.rightRange([least, most * (most / least) ** strip]);
+    const { bbox } = plot.view.frame;
+    const pixels = (bbox.right - bbox.left) / this.x.bounds[1];
+    const place = `${key}/${pixels}/${low}/${high}`;
+    plot.data("regimes", place, () => {
       const spans = regimes(frames);
-      const { bbox } = plot.view.frame;
-      const pixels = (bbox.right - bbox.left) / this.x.bounds[1];
       const named = spans.filter(
-        ({ left, right, regime }) => (right - left) * pixels > 9 * regime.length,
+        ({ left, right, regime }) =>
+          (right - left) * pixels > LETTER * (shortRegime(regime).length + 1),
       );
-      plot.data("regime_names", `${key}/${this.x.bounds[1]}`, () => ({
+      plot.data("regime_names", place, () => ({
         x: named.map(({ left }) => left),
-        y: named.map(() => high + 0.03 * (high - low)),
-        text: named.map(({ regime }) => (regime === "TRANSITION" ? "MF–EF" : regime)),
+        y: named.map(() => high + 0.6 * (top - high)),
+        text: named.map(({ regime }) => shortRegime(regime)),
       }));
       return {
-        left: spans.map((span) => span.left),
-        right: spans.map((span) => span.right),
+        left: spans.map(({ left }) => left),
+        right: spans.map(({ right }) => right),
+        bottom: spans.map(() => high + 0.2 * (top - high)),
         color: spans.map(({ regime }) => colors.roles[regime] ?? "transparent"),
       };
     });
     plot.data("dots", `${key}/${frame.seq}`, () => {
-      const shown = choices.scalars
+      const shown = names
         .map((name, at) => ({ at, y: frame.scalars[name], share: isShare(name) }))
         .filter(({ share, y }) => share && y !== undefined && !Number.isNaN(y));
       return {
@@ -113,7 +130,7 @@ export class HistoryPanel extends FigurePanel {
       };
     });
     plot.set("cursor", { location: frame.epoch });
-    this.drawLegend(choices.scalars, colors.lines, frame);
+    this.drawLegend(names, colors.lines, frame);
     hide(this.ghostKey, !ghost);
   }
 
@@ -135,8 +152,12 @@ export class HistoryPanel extends FigurePanel {
     }
     names.forEach((name, at) => {
       const label = this.legend.children[at]?.lastElementChild;
-      if (label) setText(label, `${pretty(name)} ${short(frame.scalars[name])}`);
+      if (label) setText(label, `${this.pretty(name)} ${short(frame.scalars[name])}`);
     });
+  }
+
+  private pretty(name: string): string {
+    return this.host.style.labels[name] ?? name.replaceAll("_", " ");
   }
 
   private offer(frame: Frame, chosen: string[]): void {
@@ -153,7 +174,7 @@ export class HistoryPanel extends FigurePanel {
     this.menu.replaceChildren(
       ...boxes.map((box) => {
         const title = this.host.style.scalars[box.value]?.[1] ?? box.value;
-        return h("label", { title }, box, pretty(box.value));
+        return h("label", { title }, box, this.pretty(box.value));
       }),
     );
     again?.focus();
@@ -174,15 +195,11 @@ export class HistoryPanel extends FigurePanel {
   }
 }
 
-const NAMES: Record<string, string> = {
-  low_rank_measure: "D_LR",
-  used_features: "k95",
-  nc1: "NC1",
-};
-
-export function pretty(name: string): string {
-  const [, measure, rest = ""] = /^(low_rank_measure|used_features|nc1)?(.*)$/.exec(name) ?? [];
-  return `${NAMES[measure ?? ""] ?? ""}${rest.replaceAll("_", " ")}`;
+/** The chosen scalars that a run has; where it has no debiased D_LR, the plain one stands in. */
+function available(frames: Frame[], chosen: string[]): string[] {
+  const has = (name: string) => frames.some(({ scalars }) => Number.isFinite(scalars[name]));
+  const names = chosen.map((name) => (name === DEBIASED ? lowRank(has).name : name));
+  return [...new Set(names)].filter(has);
 }
 
 function short(value: number | undefined): string {
@@ -195,14 +212,12 @@ function positive(value: number | undefined, share: boolean): number {
   return share || value > 0 ? value : Number.NaN;
 }
 
-function band(frames: Frame[], wanted: boolean) {
-  const known = wanted
-    ? frames.filter(({ scalars }) => Number.isFinite(scalars.low_rank_measure_error))
-    : [];
+/** One standard error around a scalar, where it is known. */
+function band(frames: Frame[], name = "") {
+  const known = frames.filter(({ scalars }) => Number.isFinite(scalars[`${name}_error`]));
   const edge = (sign: number) =>
     known.map(
-      ({ scalars }) =>
-        (scalars.low_rank_measure as number) + sign * (scalars.low_rank_measure_error as number),
+      ({ scalars }) => (scalars[name] as number) + sign * (scalars[`${name}_error`] as number),
     );
   return { x: known.map(({ epoch }) => epoch), y1: edge(-1), y2: edge(1) };
 }

@@ -1,7 +1,12 @@
+import { h, setText } from "../dom";
 import { FigurePanel, type Host, legendItem } from "../panel";
 import type { Plot } from "../plot";
 import { Range } from "../ranges";
-import { ranks, type Scene } from "../scene";
+import { lowRank, ranks, type Scene } from "../scene";
+
+/** Size of a letter and of a line of the axis, in pixels. */
+const LETTER = 7;
+const LINE = 13;
 
 export class LayersPanel extends FigurePanel {
   protected readonly roles = {
@@ -10,7 +15,9 @@ export class LayersPanel extends FigurePanel {
     "effective_rank:glyph": ["quality", "line_color"],
     "effective_rank:points": ["quality", "fill_color"],
   } satisfies FigurePanel["roles"];
+  private readonly left = new Range(false, [0, 1]);
   private readonly right = new Range(true, [1, 10], true);
+  private readonly measure = legendItem("now", "solid", "");
   private names = "";
 
   constructor(host: Host) {
@@ -21,40 +28,52 @@ export class LayersPanel extends FigurePanel {
         "The same measures on what every layer computes, from the input side to the last layer: " +
         "where along the depth the features become low-rank.",
     });
-    this.legend.append(
-      legendItem("now", "solid", "D_LR (left)"),
-      legendItem("quality", "dashed", "effective rank (right)"),
-    );
+    this.measure.append(h("span"));
+    this.legend.append(this.measure, legendItem("quality", "dashed", "effective rank (right)"));
   }
 
   override resetRanges(): void {
     super.resetRanges();
+    this.left.reset();
     this.right.reset();
   }
 
   protected fill(plot: Plot, { run, frame }: Scene): void {
-    for (const name of ["low_rank_measure", "effective_rank"]) {
-      const y = frame.arrays[`layer_${name}`] ?? new Float32Array(0);
-      if (name === "effective_rank") this.right.includeAll(y);
+    const array = (name: string) => frame.arrays[`layer_${name}`] ?? new Float32Array(0);
+    const { name: measure, label } = lowRank((name) => array(name).some(Number.isFinite));
+    for (const [name, y, range] of [
+      ["low_rank_measure", array(measure), this.left],
+      ["effective_rank", array("effective_rank"), this.right],
+    ] as const) {
+      range.includeAll(y);
       plot.data(name, `${run.id}/${frame.seq}`, () => ({ x: ranks(y.length), y }));
     }
+    plot.set("left_axis", { axis_label: label });
+    setText(this.measure.lastElementChild as Element, `${label} (left)`);
     const { layers } = run.info;
     plot.range("x", [0.5, layers.length + 0.5]);
-    plot.range("right", this.right.padded);
-    const names = layers.join("\n");
-    if (this.names === names) return;
-    this.names = names;
+    const [low, high] = this.left.bounds;
+    plot.range("y", [low, high + 0.04 * (high - low)]);
+    plot.rightRange(this.right.padded);
+    const { left, right } = plot.view.frame.bbox;
+    const key = `${left}/${right}/${layers.join()}`;
+    if (this.names === key) return;
+    this.names = key;
     const [axis] = plot.model.below as {
       ticker: { setv(a: object): void };
       setv(a: object): void;
     }[];
-    axis?.ticker.setv({ ticks: layers.map((_, at) => at + 1) });
-    const { left, right } = plot.view.frame.bbox;
-    const letters = Math.max(...layers.map((name) => shorten(name).length));
-    const crowded = letters * layers.length * 8 > right - left;
+    const step = (right - left) / layers.length;
+    const length = LETTER * Math.max(...layers.map((name) => shorten(name).length));
+    // As flat as the room to the left of the first layer allows, and no flatter than lines need.
+    const room = Math.min(1, (left + step / 2) / length);
+    const angle = Math.max(Math.acos(room), Math.asin(Math.min(1, LINE / step)), 0.5);
+    const every = Math.ceil(LINE / (step * Math.sin(angle)));
+    const shown = layers.map((_, at) => at + 1).filter((_, at) => at % every === 0);
+    axis?.ticker.setv({ ticks: shown });
     axis?.setv({
       major_label_overrides: new Map(layers.map((name, at) => [at + 1, shorten(name)])),
-      major_label_orientation: crowded ? 0.5 : "horizontal",
+      major_label_orientation: length > step ? angle : "horizontal",
     });
   }
 }

@@ -105,7 +105,7 @@ export class SpectrumPanel extends FigurePanel {
     plot.data("first", `${run.id}/${index > 0}/${mode}`, () =>
       index > 0 ? start : { x: [], y: [] },
     );
-    plot.data("ghost", `${ghost?.run.id}/${ghostFrame?.seq}/${mode}`, () => before);
+    plot.data("ghost", `${ghost?.id}/${ghostFrame?.seq}/${mode}`, () => before);
     plot.data("trail", `${seq}/${scene.theme}`, () => {
       const chosen = trail(run.frames, index);
       const curves = chosen.map((of) => {
