@@ -324,8 +324,8 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
 
     def _clear(self) -> None:
         self._clearing = False
-        self._tell(state="idle", message="", error_text="", run="", num_frames=0, shown=-1)
-        self._tell(_packed=b"", progress={})
+        self._tell(state="idle", message="", error_text="", run="", num_frames=0)
+        self._tell(_packed=b"", progress={}, shown=-1, epoch=None)
 
     def _progress(self) -> dict[str, Any]:
         if self._training is None:

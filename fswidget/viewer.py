@@ -97,6 +97,9 @@ class Viewer(anywidget.AnyWidget):
     shown = traitlets.Int(-1, help="number of the frame on show; −1 follows the newest").tag(
         sync=True
     )
+    epoch = traitlets.Float(
+        None, allow_none=True, help="epoch on show, or up to which; None follows the newest"
+    ).tag(sync=True)
     captions = traitlets.Bool(True).tag(sync=True)
     theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
 
@@ -182,7 +185,7 @@ class Viewer(anywidget.AnyWidget):
 
     def _open(self, run: str, recording: Recording) -> None:
         self._recordings[run] = recording
-        self._tell(run=run, shown=-1, num_frames=recording.appended)
+        self._tell(run=run, shown=-1, epoch=None, num_frames=recording.appended)
         self._stream.open(run, recording)
 
     def _post(self, message: dict[str, Any], buffers: list[bytes]) -> None:
@@ -243,7 +246,8 @@ def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> H
     *recordings : Recording
         Two or more.
     link : bool
-        Whether the viewers go through their frames together.
+        Whether the viewers go through the epochs together: where one has no frame of an epoch, it
+        shows the last one before.
     theme : {"auto", "light", "dark"}
 
     Returns
@@ -261,7 +265,7 @@ def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> H
     viewers = [Viewer(recording, theme=theme, captions=False) for recording in recordings]
     if link:
         for viewer in viewers[1:]:
-            jslink((viewers[0], "shown"), (viewer, "shown"))
+            jslink((viewers[0], "epoch"), (viewer, "epoch"))
     for viewer in viewers:
         viewer.layout = Layout(flex="1 1 520px", min_width="0")
     # No GridBox: in a reopened notebook ipywidgets' mark for "no kernel" would take its first cell.

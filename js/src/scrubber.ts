@@ -2,8 +2,9 @@
 
 import { attribute, button, type Cleanup, disable, h, setText } from "./dom";
 import { assign, listen, type Model, number } from "./model";
-import { indexOf, type Scene } from "./scene";
+import { frameAt, indexOf, type Scene } from "./scene";
 import type { Run } from "./store";
+import type { Frame } from "./wire";
 
 const SPEEDS = [1, 2, 5, 10, 30];
 /** Other viewers follow in the browser at once; the kernel hears of it this often. */
@@ -38,6 +39,7 @@ export class Scrubber {
   private readonly where = h("output", { class: "fsw-where" });
   private timer: ReturnType<typeof setInterval> | undefined;
   private saving: ReturnType<typeof setTimeout> | undefined;
+  private met = false;
 
   constructor(
     private readonly model: Model,
@@ -89,6 +91,7 @@ export class Scrubber {
         "change:shown": () => {
           if (number(this.model, "shown", -1) < 0) this.stop();
         },
+        "change:epoch": () => this.followEpoch(),
       }),
     );
     cleanup.add(() => {
@@ -109,14 +112,14 @@ export class Scrubber {
 
   goTo(seq: number): void {
     this.model.set("shown", seq);
-    if (this.saving !== undefined) return;
-    this.saving = setTimeout(() => {
-      this.saving = undefined;
-      this.model.save_changes();
-    }, SAVE_MS);
+    this.save();
   }
 
   draw({ run, index, frame }: Scene): void {
+    // An epoch that was asked for before there were frames counts; from then on it follows.
+    if (this.met) this.tellEpoch(run, frame);
+    else if (this.wanted !== null) this.followEpoch();
+    this.met = true;
     attribute(this.slider, "max", run.frames.length - 1);
     if (this.slider.valueAsNumber !== index) this.slider.value = String(index);
     const text = `epoch ${Number(frame.epoch.toFixed(2))}`;
@@ -125,6 +128,40 @@ export class Scrubber {
     attribute(this.live, "aria-pressed", String(this.following));
     disable(this.back, index === 0);
     disable(this.forth, index >= run.frames.length - 1);
+  }
+
+  private save(): void {
+    if (this.saving !== undefined) return;
+    this.saving = setTimeout(() => {
+      this.saving = undefined;
+      this.model.save_changes();
+    }, SAVE_MS);
+  }
+
+  // `shown` counts this run's frames; `epoch` says the same so that viewers of other runs can be
+  // linked by it.
+  private get wanted(): number | null {
+    const epoch = this.model.get("epoch");
+    return typeof epoch === "number" ? epoch : null;
+  }
+
+  private tellEpoch(run: Run, frame: Frame): void {
+    const { wanted } = this;
+    const epoch = this.following ? null : frame.epoch;
+    if (wanted === epoch) return;
+    if (wanted !== null && epoch !== null && frameAt(run, wanted) === frame) return;
+    this.model.set("epoch", epoch);
+    this.save();
+  }
+
+  private followEpoch(): void {
+    const { wanted } = this;
+    const run = this.run();
+    if (!run) return;
+    const here = this.following ? null : run.frames[this.place()];
+    // Of several frames of one epoch the one on show stays.
+    if (wanted === (here?.epoch ?? null)) return;
+    this.goTo(wanted === null ? -1 : (frameAt(run, wanted)?.seq ?? -1));
   }
 
   private place(): number {

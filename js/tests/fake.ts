@@ -283,6 +283,9 @@ export function fakeBokeh(size = 7): FakePlot[] {
           },
           pause: () => {},
           unpause: () => {},
+          paint: () => {
+            plot.paints += 1;
+          },
           repaint: () => {
             plot.paints += 1;
           },
