@@ -71,6 +71,8 @@ def blank(
     plot.axis.axis_label_text_font_size = "13px"
     plot.axis.major_label_text_font_size = "12px"
     plot.axis.minor_tick_line_color = None
+    # On the canvas above, which new data does not repaint: writing labels is dear.
+    plot.axis.level = "overlay"
     return plot
 
 
@@ -271,6 +273,7 @@ def _right_axis(plot: Plot, label: str) -> None:
         axis_label_text_font_size="13px",
         major_label_text_font_size="12px",
         minor_tick_line_color=None,
+        level="overlay",
     )
     plot.add_layout(axis, "right")
 

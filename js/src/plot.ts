@@ -12,6 +12,7 @@ export class Plot {
   private readonly keys = new Map<string, string>();
   private readonly models = new Map<string, HasProps>();
   private paused = false;
+  private settled = false;
   private disposed = false;
 
   private constructor(
@@ -61,7 +62,12 @@ export class Plot {
     if (!this.paused || this.disposed) return;
     this.paused = false;
     this.view.unpause(true);
-    this.view.repaint();
+    // No range here follows the data, so labels change with `range` only; measuring them for every
+    // frame would be a fifth of the work.
+    if (this.view._range_manager) this.view._range_manager.invalidate_dataranges = false;
+    if (this.settled) this.view.paint();
+    else this.view.repaint();
+    this.settled = true;
   }
 
   /** Replace a source's data, unless `key` says that it is the same as last time. */
@@ -89,6 +95,7 @@ export class Plot {
     const key = `${start}/${end}`;
     if (this.keys.get(`range:${name}`) === key) return;
     this.keys.set(`range:${name}`, key);
+    this.settled = false;
     this.set(`range:${name}`, { start, end });
   }
 
@@ -103,6 +110,7 @@ export class Plot {
   /** Colours of everything that is not data. `roles` maps a model's name to a role and the
    * properties that take its colour. */
   restyle({ roles: colors }: Colors, roles: Roles = {}): void {
+    this.settled = false;
     const list = (name: string) => (this.model[name] as HasProps[] | undefined) ?? [];
     for (const axis of [...list("below"), ...list("left"), ...list("right")]) {
       axis.setv({

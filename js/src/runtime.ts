@@ -31,7 +31,10 @@ export interface PlotView {
   export(type: "png" | "svg" | "auto", hidpi?: boolean): { to_blob(): Promise<Blob> };
   pause(): void;
   unpause(noRender: boolean): void;
+  paint(): void;
+  /** The same, after measuring whether all labels still fit. */
   repaint(): void;
+  _range_manager?: { invalidate_dataranges: boolean };
 }
 export interface BokehDocument {
   roots(): HasProps[];

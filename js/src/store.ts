@@ -15,6 +15,8 @@ import {
 
 /** A frame that is announced but does not come within this time is asked for again. */
 const PATIENCE_MS = 1000;
+/** A single message is confirmed after this time, of several every second one. */
+const CONFIRM_MS = 200;
 /** Without any answer it stops asking: there is no kernel behind a saved notebook. */
 const MAX_TRIES = 30;
 
@@ -42,6 +44,7 @@ export class Store {
   private readonly listeners = new Set<(change: Change, file?: FileMessage) => void>();
   private readonly stopListening: () => void;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private confirming: ReturnType<typeof setTimeout> | undefined;
   private heard = 0;
   private tries = 0;
   private readonly asked = new Map<string, number>();
@@ -101,6 +104,7 @@ export class Store {
     this.closed = true;
     for (const { info } of this.runs.values()) info.pictures?.close();
     clearTimeout(this.timer);
+    clearTimeout(this.confirming);
     this.stopListening();
     this.listeners.clear();
     this.runs.clear();
@@ -162,10 +166,25 @@ export class Store {
       insert(run.frames, decodeFrame(header, body));
       run.next = header.seq + 1;
     }
-    this.send({ type: "ack", client: this.client, run: run.id, next: run.next });
+    this.acknowledge(run);
     if (gap) this.syncSoon(run.id);
     this.emit("frames");
     this.watch();
+  }
+
+  /** Confirm every second message, or a single one after a while: each confirmation makes the
+   * kernel busy for a moment, which JupyterLab shows in its toolbar, status bar and favicon. */
+  private acknowledge(run: Run): void {
+    const confirm = () => {
+      this.confirming = undefined;
+      this.send({ type: "ack", client: this.client, run: run.id, next: run.next });
+    };
+    if (this.confirming === undefined) {
+      this.confirming = setTimeout(confirm, CONFIRM_MS);
+    } else {
+      clearTimeout(this.confirming);
+      confirm();
+    }
   }
 
   /** Ask again, but not while the answer to the last request may be on its way. */

@@ -74,8 +74,12 @@ export class View {
     selected: [],
   };
   private theme: Theme = "light";
-  private asked = 0;
+  private fitted = "";
+  private stale = false;
+  private busy = false;
+  private presented = 0;
   private scene: Scene | null = null;
+  private drawing: ReturnType<typeof setTimeout> | undefined;
   private painting: ReturnType<typeof setTimeout> | undefined;
   private announced = 0;
   private announcing: ReturnType<typeof setTimeout> | undefined;
@@ -110,7 +114,8 @@ export class View {
   }
 
   dispose(): void {
-    cancelAnimationFrame(this.asked);
+    cancelAnimationFrame(this.presented);
+    clearTimeout(this.drawing);
     clearTimeout(this.painting);
     clearTimeout(this.announcing);
     this.cleanup.run();
@@ -166,12 +171,12 @@ export class View {
       cleanup,
     );
     const reset = () => {
-      for (const panel of panels) panel.resetRanges();
+      this.fitAxes();
       this.runs.reset();
     };
     const axes = button("Fit axes", "Let the axes shrink to what is shown now");
     cleanup.on(axes, "click", () => {
-      for (const panel of panels) panel.resetRanges();
+      this.fitAxes();
       this.redraw();
     });
     const settings = trainable ? controls(model, cleanup) : null;
@@ -250,14 +255,23 @@ export class View {
   }
 
   private redraw(): void {
-    if (this.asked || this.cleanup.done.signal.aborted) return;
-    this.asked = requestAnimationFrame(() => {
-      this.asked = 0;
+    this.stale = true;
+    if (this.busy || this.cleanup.done.signal.aborted) return;
+    this.busy = true;
+    // Soon, not in the next animation frame: a browser that is busy presenting the last picture can
+    // have this one drawn meanwhile. The frame's end opens the gate again, so one draw for each.
+    this.drawing = setTimeout(() => {
+      this.presented = requestAnimationFrame(() => {
+        this.busy = false;
+        if (this.stale) this.redraw();
+      });
+      this.painting ??= setTimeout(() => this.paint());
       this.draw();
     });
   }
 
   private draw(): void {
+    this.stale = false;
     const { model, root } = this;
     const scene = this.compose();
     this.scene = scene;
@@ -277,6 +291,11 @@ export class View {
       return;
     }
     const { run, frame } = scene;
+    if (this.fitted !== run.id) {
+      // Another run has axes of its own, within which its ghost lies.
+      this.fitted = run.id;
+      this.fitAxes();
+    }
     const layered = run.info.layers.length > 0;
     hide(this.layers.root, !layered);
     this.history.root.classList.toggle("fsw-wide", !layered);
@@ -287,7 +306,6 @@ export class View {
     this.scrubber.draw(scene);
     attribute(root, "data-live", String(this.scrubber.following));
     this.announce(describe(frame));
-    this.painting ??= setTimeout(() => this.paint());
   }
 
   /** The second half of a draw, a task later: see `Plot.paint`. */
@@ -300,6 +318,10 @@ export class View {
     attribute(this.root, "data-frames", run.frames.length);
     const waits = (panel: Panel) => panel.inSight && !panel.root.hidden && panel.loading;
     if (!this.panels.some(waits)) attribute(this.root, "data-drawn", frame.seq);
+  }
+
+  private fitAxes(): void {
+    for (const panel of this.panels) panel.resetRanges();
   }
 
   private compose(): Scene | null {
