@@ -134,17 +134,19 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 @contextlib.contextmanager
-def _as_for_probing(model: nn.Module) -> Iterator[None]:
-    """Eval mode, and everything random or counted put back afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
-    try:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode; modes and random states come back."""
+    modes = [(module, module.training) for module in model.modules()]
+    # MPS has no generator whose state could be kept.
+    devices = {p.device for p in model.parameters() if p.device.type in ("cuda", "xpu")}
+    kind = next((device.type for device in devices), "cuda")
+    with borrowed(sorted(device.index or 0 for device in devices), kind):
         model.eval()
-        with borrowed(devices):
+        try:
             yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+        finally:
+            for module, training in modes:
+                module.training = training
 
 
 def find_head(model: nn.Module, *example_inputs: Any, **example_options: Any) -> Head:
@@ -189,7 +191,7 @@ def find_head(model: nn.Module, *example_inputs: Any, **example_options: Any) ->
         if _is_linear(module):
             hooks.append(module.register_forward_hook(hook(name)))
     try:
-        with _as_for_probing(model), torch.enable_grad():
+        with evaluating(model), torch.enable_grad():
             output = main_output(model(*example_inputs, **example_options))
             found = _trace(output, calls)
     finally:

@@ -10,8 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fswidget.features import Head, capture
-from fswidget.randomness import borrowed
+from fswidget.features import Head, capture, evaluating
 from fswidget.samples import Samples
 
 
@@ -75,23 +74,14 @@ class Team:
 @contextmanager
 def undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Eval mode without gradients or autocast; modes and random states come back."""
-    modes = [(module, module.training) for module in model.modules()]
     with ExitStack() as stack:
-        # MPS has no generator whose state could be kept.
-        others = [device.index or 0] if device.type in ("cuda", "xpu") else []
-        kind = device.type if others else "cuda"
-        stack.enter_context(borrowed(others, kind))
+        stack.enter_context(evaluating(model))
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.autocast(device.type, enabled=False))
-        if any(getattr(module, "_compiled_call_impl", None) for module, _ in modes):
+        if any(getattr(module, "_compiled_call_impl", None) for module in model.modules()):
             # Compiled in place: run as written, or eval mode and our hooks would recompile it.
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
+        yield
 
 
 def precision(model: nn.Module) -> torch.dtype:
