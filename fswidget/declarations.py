@@ -12,6 +12,7 @@ from typing import Any
 
 from bokeh.core.properties import value
 from bokeh.models import (
+    BasicTickFormatter,
     BoxSelectTool,
     ColumnDataSource,
     FixedTicker,
@@ -71,6 +72,10 @@ def blank(
     plot.axis.axis_label_text_font_size = "13px"
     plot.axis.major_label_text_font_size = "12px"
     plot.axis.minor_tick_line_color = None
+    if log_x:
+        # Bokeh's own ticker changes to even steps where there are less than two decades.
+        plot.xaxis.ticker = FixedTicker(ticks=[], name="ticks:x")
+        plot.xaxis.formatter = BasicTickFormatter(use_scientific=False)
     # On the canvas above, which new data does not repaint: writing labels is dear.
     plot.axis.level = "overlay"
     return plot
@@ -266,7 +271,7 @@ def _right_axis(plot: Plot, label: str) -> None:
         y_range_name="right",
         axis_label=label,
         name="right_axis",
-        ticker=FixedTicker(ticks=[], name="right_ticks"),
+        ticker=FixedTicker(ticks=[], name="ticks:right"),
         axis_label_text_font=FONT,
         axis_label_text_font_style="normal",
         major_label_text_font=FONT,
@@ -301,7 +306,6 @@ def layers() -> Plot:
             **side,
         )
     _right_axis(plot, "effective rank (log)")
-    plot.left[0].name = "left_axis"
-    plot.xaxis.ticker = FixedTicker(ticks=[])
+    plot.xaxis.ticker = FixedTicker(ticks=[], name="ticks:x")
     plot.min_border_right = 64
     return plot

@@ -38,15 +38,15 @@ def _span(plot: Plot, name: str, start: float, end: float) -> None:
     found.start, found.end = float(start), float(end)
 
 
-def _right_span(plot: Plot, start: float, end: float) -> None:
-    """The range of the logarithmic axis: powers of ten, numbers between where those are few."""
-    _span(plot, "right", start, end)
+def _log_span(plot: Plot, name: str, start: float, end: float) -> None:
+    """A logarithmic range; its ticks are powers of ten, and more where those are few."""
+    _span(plot, name, start, end)
     decades = math.log10(end / start)
     powers = np.arange(math.floor(math.log10(start)), math.log10(end) + 1e-9)
     digits = [1, 2, 5] if decades < 2 else [1]
     ticks = np.outer(10.0 ** powers[powers % math.ceil(decades / 5) == 0], digits).ravel()
     kept = ticks[(ticks >= start * 0.999) & (ticks <= end * 1.001)]
-    plot.select_one({"name": "right_ticks"}).ticks = kept.tolist()
+    plot.select_one({"name": f"ticks:{name}"}).ticks = kept.tolist()
 
 
 def _legend(plot: Plot, *entries: tuple[str, str], location: str = "top_right") -> None:
@@ -100,7 +100,7 @@ def _spectrum(recording: Recording, frame: Frame) -> Plot:
         _fill(plot, name, x=k, y=values[kept])
         low = min(low, values[kept].min())
     plot.select_one({"name": "outputs"}).location = _minimal(recording.info)
-    _span(plot, "x", 0.9, 1.2 * max(len(recording[0].eigenvalues), len(frame.eigenvalues)))
+    _log_span(plot, "x", 0.9, 1.2 * max(len(recording[0].eigenvalues), len(frame.eigenvalues)))
     _span(plot, "y", low / 2, 1.6)
     _legend(plot, ("this epoch", "now"), ("first frame", "first"))
     return plot
@@ -117,7 +117,7 @@ def _cumulative(recording: Recording, frame: Frame) -> Plot:
             _fill(plot, f"{name}_band", x=k, y1=y - error, y2=y + error)
     plot.select_one({"name": "used"}).location = frame.scalars.get("used_features", math.nan)
     plot.select_one({"name": "outputs"}).location = _minimal(recording.info)
-    _span(plot, "x", 0.9, 1.2 * len(frame.utilization))
+    _log_span(plot, "x", 0.9, 1.2 * len(frame.utilization))
     entries = (("utilization", "utilization"), ("quality", "quality"))
     _legend(plot, *entries, location="bottom_right")
     return plot
@@ -181,7 +181,7 @@ def _history(recording: Recording, frame: Frame) -> Plot:
             values = [np.where(y > 0, y, math.nan) for y in values]
             joined = np.concatenate([*values, [math.nan]])
             least, most = _decades(joined, (0.1, 1.0))
-            _right_span(plot, least, most * (most / least) ** STRIP)
+            _log_span(plot, "right", least, most * (most / least) ** STRIP)
         else:
             low, high = _within([low, high], *values)
         _fill(
@@ -318,7 +318,7 @@ def _layers(recording: Recording, frame: Frame) -> Plot:
     _span(plot, "x", 0.5, len(names) + 0.5)
     low, high = _within([0, 1], frame.arrays[f"layer_{measure}"])
     _span(plot, "y", low, high + 0.04 * (high - low))
-    _right_span(plot, *_decades(frame.arrays["layer_effective_rank"], (1, 10)))
+    _log_span(plot, "right", *_decades(frame.arrays["layer_effective_rank"], (1, 10)))
     entries = ((label(measure), "low_rank_measure"), ("effective rank", "effective_rank"))
     _legend(plot, *entries)
     return plot

@@ -82,12 +82,14 @@ export class Plot {
     this.keys.clear();
   }
 
-  set(name: string, attributes: Record<string, unknown>): void {
-    const model = this.find(name);
-    const changed = Object.entries(attributes).filter(
-      ([key, value]) => !Object.is(model[key], value),
-    );
-    if (changed.length > 0) model.setv(Object.fromEntries(changed));
+  set(name: string, attributes: Columns): void {
+    change(this.find(name), attributes);
+  }
+
+  /** Change the first axis of a side, whose labels may then need other room. */
+  axis(side: "below" | "left", attributes: Columns): void {
+    const [axis] = this.model[side] as HasProps[];
+    if (axis && change(axis, attributes)) this.settled = false;
   }
 
   /** Set a range where it differs from the last one set, so that a user's zoom stays. */
@@ -99,12 +101,12 @@ export class Plot {
     this.set(`range:${name}`, { start, end });
   }
 
-  /** Set the range of the logarithmic axis on the right, likewise, and its ticks. */
-  rightRange(range: readonly [number, number]): void {
-    const key = String(range);
-    if (this.keys.get("right_ticks") !== key) this.set("right_ticks", { ticks: logTicks(range) });
-    this.keys.set("right_ticks", key);
-    this.range("right", range);
+  /** Likewise the range of a logarithmic axis, and its ticks. */
+  logRange(name: string, range: readonly [number, number]): void {
+    const [ticker, key] = [`ticks:${name}`, String(range)];
+    if (this.keys.get(ticker) !== key) this.set(ticker, { ticks: logTicks(range) });
+    this.keys.set(ticker, key);
+    this.range(name, range);
   }
 
   /** Colours of everything that is not data. `roles` maps a model's name to a role and the
@@ -144,4 +146,13 @@ export class Plot {
     const at = documents.indexOf(this.document);
     if (at >= 0) documents.splice(at, 1);
   }
+}
+
+/** Set the attributes that differ, and say whether there were any. */
+function change(model: HasProps, attributes: Columns): boolean {
+  const changed = Object.entries(attributes).filter(
+    ([key, value]) => !Object.is(model[key], value),
+  );
+  if (changed.length > 0) model.setv(Object.fromEntries(changed));
+  return changed.length > 0;
 }

@@ -113,7 +113,8 @@ export class Runs {
       ...entries.toReversed().map(({ run, label, changed, frames }) => {
         const current = run === this.current;
         const pinned = run === this.chosen;
-        const name = [label || run, changed && `(${brief(changed)})`, `${frames} frames`];
+        const count = current ? "" : `${frames} frame${frames === 1 ? "" : "s"}`;
+        const name = [label || run, changed && `(${brief(changed)})`, count];
         const pin = button(pinned ? "Unpin" : "Compare", "Keep as the ghost to compare with", {
           "data-pin": run,
           "aria-pressed": String(pinned),

@@ -38,6 +38,8 @@ export interface FileMessage {
 
 export class Store {
   readonly runs = new Map<string, Run>();
+  /** What there is to look at: the run in progress, and until its first frame the one before. */
+  current: Run | undefined;
   readonly client = Math.random().toString(36).slice(2, 10);
   /** Resolves when a packed recording, if there is one, has been read. */
   readonly ready: Promise<void>;
@@ -49,7 +51,6 @@ export class Store {
   private tries = 0;
   private readonly asked = new Map<string, number>();
   private closed = false;
-  private last: Run | undefined;
 
   constructor(private readonly model: Model) {
     this.stopListening = listen(model, {
@@ -57,6 +58,8 @@ export class Store {
         this.receive(content as Message, (buffers as Buffer[] | undefined) ?? []),
       "change:num_frames": () => this.watch(),
       "change:run": () => {
+        if (text(model, "run") === "") this.current = undefined;
+        this.look();
         this.emit("run");
         this.watch();
       },
@@ -65,14 +68,6 @@ export class Store {
     this.ready = this.readPacked().then(() => {
       if (!this.closed && text(model, "run")) this.sync(text(model, "run"));
     });
-  }
-
-  /** The run in progress, or the newest that has a frame: what there is to look at. */
-  get current(): Run | undefined {
-    const run = this.runs.get(text(this.model, "run"));
-    if (run?.frames.length) this.last = run;
-    // One that was fetched to compare with does not come on show while the next run begins.
-    return this.last ?? [...this.runs.values()].findLast(({ frames }) => frames.length) ?? run;
   }
 
   subscribe(listener: (change: Change, file?: FileMessage) => void): () => void {
@@ -110,6 +105,11 @@ export class Store {
     this.runs.clear();
   }
 
+  private look(): void {
+    const run = this.runs.get(text(this.model, "run"));
+    if (run?.frames.length) this.current = run;
+  }
+
   private emit(change: Change, file?: FileMessage): void {
     for (const listener of [...this.listeners]) listener(change, file);
   }
@@ -129,6 +129,8 @@ export class Store {
     if (this.runs.get(run)?.frames.length) return;
     // What is saved may be thinned, so a kernel that is there is asked for all of it: next stays 0.
     this.runs.set(run, { id: run, info, frames, next: 0 });
+    this.current ??= this.runs.get(run);
+    this.look();
     this.emit("frames");
   }
 
@@ -168,6 +170,7 @@ export class Store {
     }
     this.acknowledge(run);
     if (gap) this.syncSoon(run.id);
+    this.look();
     this.emit("frames");
     this.watch();
   }

@@ -75,6 +75,8 @@ export class View {
   };
   private theme: Theme = "light";
   private fitted = "";
+  /** The progress of the run before, which is told less often than frames are. */
+  private former: unknown;
   private stale = false;
   private busy = false;
   private presented = 0;
@@ -224,7 +226,10 @@ export class View {
     cleanup.add(
       listen(model, {
         "change:shown": redraw,
-        "change:run": redraw,
+        "change:run": () => {
+          this.former = model.get("progress");
+          this.redraw();
+        },
         "change:state": redraw,
         "change:progress": redraw,
         "change:theme": () => this.restyle(),
@@ -332,7 +337,7 @@ export class View {
     const frame = run.frames[index] as Frame;
     const ghost = this.runs.ghost(run.id);
     const progress = (this.model.get("progress") ?? {}) as Progress;
-    const here = run.id === text(this.model, "run");
+    const here = run.id === text(this.model, "run") && progress !== this.former;
     return {
       run,
       index,

@@ -237,6 +237,58 @@ test("axes grow with the frames, keep a zoom, and shrink only when asked", async
   expect(range.end).toBe(fitted);
 });
 
+test("another run has axes of its own, with room for its ghost", async () => {
+  const { begin, push } = show();
+  begin("a");
+  push("a", 0, 1, 2, 3, 4);
+  await pass(6);
+  const range = plot("history").find("range:x");
+  const before = range.end;
+  begin("b");
+  push("b", 0, 1);
+  await pass(6);
+  expect(range.end).toBe(before);
+  begin("c");
+  push("c", 0, 1);
+  await pass(6);
+  expect(range.end).toBeLessThan(before as number);
+});
+
+test("the length of the run before says nothing of the next one's", async () => {
+  const { begin, push, model } = show({ progress: { epochs: 300 } });
+  begin("a");
+  push("a", 0, 1);
+  await pass(6);
+  const range = plot("history").find("range:x");
+  expect(range.end).toBe(300);
+  begin("b");
+  push("b", 0, 1);
+  await pass(6);
+  expect(range.end).toBeLessThan(10);
+  model.set("progress", { epochs: 20 });
+  await pass();
+  expect(range.end).toBe(20);
+});
+
+test("a reset clears the view, and what was on show does not come back", async () => {
+  const { begin, push, model, query } = show();
+  begin("a");
+  push("a", 0, 1);
+  await pass();
+  const grid = query(".fsw-grid");
+  expect(grid.hidden).toBe(false);
+  model.set("run", "");
+  await pass();
+  expect(grid.hidden).toBe(true);
+  expect(query("[data-testid=ghost]").hidden).toBe(true);
+  begin("b");
+  await pass();
+  expect(grid.hidden).toBe(true);
+  push("b", 0);
+  await pass();
+  expect(grid.hidden).toBe(false);
+});
+
 test("keys do not reach the notebook's shortcuts", () => {
   const { query, el } = show();
   const heard = vi.fn();

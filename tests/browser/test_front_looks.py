@@ -1,53 +1,104 @@
-"""Pictures for a person to look at: each experiment that is one click away."""
+"""Pictures for a person to look at: each experiment that is one click away, and each width."""
 
 from __future__ import annotations
 
-import json
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 from playwright.sync_api import Browser
 
-from .front import staged
-from .jupyter import JupyterServer
+from fswidget.config import Config
+from fswidget.experiments import recipes
 
-CELL = """
+from .front import Stage, staged
+from .jupyter import JupyterServer
+from .test_quickstart import cut_off
+from .widget import Widget
+
+ROOT = os.environ.get("FSWIDGET_DATA", "data")
+CELL = f"""
 import fswidget as fs
-explorer = fs.Explorer(root={root!r}, device="cpu")
+explorer = fs.Explorer(root={ROOT!r}, device="cpu")
 explorer
 """
 #: What needs no data on disk.
 EMBEDDED = ("digits", "modular", "teacher", "diabetes")
+HEIGHT = 2600
 
 
+@pytest.fixture(scope="module")
+def stage(browser: Browser, lab: JupyterServer) -> Iterator[Stage]:
+    """An explorer in a page taller than it: what is out of sight is not drawn."""
+    with staged(browser, lab, "looks", [CELL], height=HEIGHT) as stage:
+        stage.widget().wait_for("state", "idle")
+        yield stage
+
+
+def keep(widget: Widget, path: Path) -> None:
+    """A picture of the whole widget; it must not reach beyond its sides."""
+    panels = widget.root.locator(".fsw-panel:visible")
+    for name in panels.evaluate_all("all => all.map(panel => panel.dataset.panel)"):
+        # A picture waits for two animation frames, in which a panel takes its new size.
+        widget.picture(name)
+    widget.root.scroll_into_view_if_needed()
+    widget.page.mouse.move(0, 0)
+    widget.root.screenshot(path=path, animations="disabled")
+    assert cut_off(widget) == [], path.name
+
+
+def small(config: Config) -> dict[str, Any]:
+    """What makes an experiment short, and leaves enough of it to look at."""
+    size = {} if config.source.kind == "tokens" else {"train_size": min(config.train_size, 500)}
+    size |= {"test_size": 200, "probe_size": None}
+    samples, _ = config.source.sizes(config.replace(**size))
+    steps = config.epochs * math.ceil(samples / config.batch_size)
+    steps = min(steps, 500 if config.model == "mlp" else 40)
+    return {**size, "max_steps": steps, "frame_every": steps // 8}
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 1100, 800, 620])
+def test_every_width_is_used(stage: Stage, width: int, dark: bool, artifacts: Path) -> None:
+    widget = stage.widget()
+    if widget.says("state") == "idle":
+        # With many layers of long names, and a ghost.
+        stage.kernel.evaluate("explorer.configure(loss='mse', epochs=8, depth=7, layers='all')")
+        widget.press("Start")
+        widget.wait_for("state", "finished")
+        widget.control("batchnorm").check()
+        run = widget.says("run")
+        widget.wait_for("run", lambda value: value != run)
+        widget.wait_for("state", "finished")
+    stage.notebook.theme(dark)
+    widget.wait_for("theme", "dark" if dark else "light")
+    stage.page.set_viewport_size({"width": width, "height": HEIGHT if width > 1000 else 4400})
+    keep(widget, artifacts / f"width-{width}-{'dark' if dark else 'light'}.png")
+
+
+@pytest.mark.parametrize("name", list(recipes))
 def test_each_experiment_is_one_click_away(
-    browser: Browser, lab: JupyterServer, artifacts: Path
+    stage: Stage, name: str, artifacts: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Those that need data are there too where FSWIDGET_DATA names it."""
-    root = os.environ.get("FSWIDGET_DATA", "data")
-    with staged(browser, lab, "looks", [CELL.format(root=root)], height=2400) as stage:
-        widget = stage.widget()
-        widget.wait_for("state", "idle")
-        presets = json.loads(stage.kernel.evaluate("explorer._presets"))
-        seen = 0
-        for preset in presets:
-            config = f"next(iter(fs.recipes[{preset['name']!r}].configs))"
-            dataset = stage.kernel.evaluate(f"{config}.dataset")
-            if "FSWIDGET_DATA" not in os.environ and dataset not in EMBEDDED:
-                continue
-            run = widget.says("run")
-            widget.root.get_by_label("Experiment").select_option(preset["name"])
-            widget.press("Load")
-            widget.wait_for("run", lambda value, old=run: value not in ("", old), 120)
-            widget.wait_drawn(2, 120)
-            assert stage.kernel.evaluate("explorer.recording.config['dataset']") == dataset
-            widget.press("Stop")
-            widget.wait_for("state", "finished")
-            widget.root.scroll_into_view_if_needed()
-            widget.root.screenshot(
-                path=artifacts / f"experiment-{preset['name']}.png", animations="disabled"
-            )
-            overflow = widget.root.evaluate("root => root.scrollWidth - root.clientWidth")
-            assert overflow <= 1
-            seen += 1
-        assert seen >= 2
+    stage.notebook.theme(False)
+    stage.page.set_viewport_size({"width": 1400, "height": HEIGHT})
+    config = recipes[name].configs[0]
+    if config.dataset not in EMBEDDED:
+        request.getfixturevalue("data_root")
+    widget = stage.widget()
+    run = widget.says("run")
+    widget.root.get_by_label("Experiment").select_option(name)
+    widget.press("Load")
+    loaded = widget.wait_for("run", lambda value: value not in ("", run), 120)
+    expected = config.replace(root=ROOT, device="cpu").to_dict()
+    assert stage.kernel.evaluate("explorer.config.to_dict()") == expected
+    # The same in seconds.
+    stage.kernel.evaluate(f"explorer.configure(**{small(config)!r})")
+    widget.wait_for("run", lambda value: value != loaded, 120)
+    widget.wait_for("state", "finished", 120)
+    last = stage.kernel.evaluate("explorer.recording.appended - 1")
+    widget.wait_drawn(last)
+    keep(widget, artifacts / f"experiment-{name}.png")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from .front import Stage, axe, staged
 from .jupyter import JupyterServer
@@ -192,6 +192,37 @@ def test_a_ghost_stays_until_it_is_dismissed(stage: Stage, widget: Widget) -> No
     widget.root.get_by_text("Runs", exact=True).click()
     widget.press("Resume")
     widget.press("Stop")
+    widget.wait_for("state", "finished")
+
+
+def test_the_ghost_is_there_after_a_reload_unless_dismissed(stage: Stage) -> None:
+    def reload() -> Locator:
+        stage.notebook.save()
+        stage.notebook.open()
+        widget = stage.widget()
+        widget.wait_for("state", "finished")
+        widget.wait_drawn(2)
+        return widget.root.get_by_test_id("ghost")
+
+    stage.kernel.evaluate("explorer.configure(epochs=3, depth=1)")
+    stage.kernel.wait("explorer.state == 'finished'")
+    before, now = (run["run"] for run in json.loads(stage.kernel.evaluate("explorer._runs"))[-2:])
+    ghost = reload()
+    expect(ghost).to_be_visible()
+    expect(ghost).to_have_attribute("data-ghost", before)
+    expect(ghost).to_contain_text("depth 2 → 1")
+    assert stage.widget().says("run") == now
+    ghost.get_by_role("button", name="Dismiss").click()
+    expect(reload()).to_be_hidden()
+
+
+def test_a_reset_clears_the_view(stage: Stage) -> None:
+    widget = stage.widget()
+    widget.press("Reset")
+    expect(widget.root.locator("[data-panel='spectrum']")).to_be_hidden()
+    expect(widget.root).to_contain_text("Press Start.")
+    widget.press("Start")
+    widget.wait_drawn(2)
     widget.wait_for("state", "finished")
 
 

@@ -106,6 +106,7 @@ def test_spectrum_shows_the_chosen_epoch_relative_to_its_top(recording: Recordin
     np.testing.assert_allclose(column(plot, "first", "y"), first, rtol=1e-6)
     assert plot.select_one({"name": "outputs"}).location == 4
     assert "epoch 2" in plot.title.text
+    assert plot.select_one({"name": "ticks:x"}).ticks == [1, 2, 5, 10]
 
 
 def test_cumulative_has_bands_of_one_standard_error(recording: Recording) -> None:
@@ -186,7 +187,7 @@ def test_names_of_regimes_stand_above_the_curves_and_apart() -> None:
 def test_layers_carry_their_names(recording: Recording) -> None:
     plot = figures.figure(recording, "layers")
     assert list(plot.xaxis.major_label_overrides.values()) == ["layer 0", "layer 1", "layer 2"]
-    assert plot.select_one({"name": "right_ticks"}).ticks == [1, 2, 5, 10]
+    assert plot.select_one({"name": "ticks:right"}).ticks == [1, 2, 5, 10]
 
 
 def test_layers_without_layers() -> None:

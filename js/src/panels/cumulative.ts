@@ -74,7 +74,7 @@ export class CumulativePanel extends FigurePanel {
     const used = frame.scalars.used_features;
     plot.set("used", { location: used ?? Number.NaN });
     plot.set("outputs", { location: minimal(run) });
-    plot.range("x", [0.9, this.x * 1.15]);
+    plot.logRange("x", [0.9, this.x * 1.15]);
     setText(this.used, used === undefined ? "" : `k95 = ${Math.round(used)}`);
     hide(this.ghostKey, !ghostFrame);
   }

@@ -97,7 +97,7 @@ export class HistoryPanel extends FigurePanel {
     const top = high + strip * (high - low);
     plot.range("y", [low, top]);
     const [least, most] = this.right.padded;
-    plot.rightRange([least, most * (most / least) ** strip]);
+    plot.logRange("right", [least, most * (most / least) ** strip]);
     const { bbox } = plot.view.frame;
     const pixels = (bbox.right - bbox.left) / this.x.bounds[1];
     const place = `${key}/${pixels}/${low}/${high}`;
@@ -161,7 +161,11 @@ export class HistoryPanel extends FigurePanel {
   }
 
   private offer(frame: Frame, chosen: string[]): void {
-    const names = Object.keys(frame.scalars).filter((name) => !name.endsWith("_error"));
+    const known = Object.keys(this.host.style.scalars);
+    const place = (name: string) => known.indexOf(name) + 1 || known.length + 1;
+    const names = Object.keys(frame.scalars)
+      .filter((name) => !name.endsWith("_error"))
+      .sort((a, b) => place(a) - place(b));
     const offered = `${names.join()}/${chosen.join()}`;
     if (this.offered === offered) return;
     this.offered = offered;

@@ -48,21 +48,17 @@ export class LayersPanel extends FigurePanel {
       range.includeAll(y);
       plot.data(name, `${run.id}/${frame.seq}`, () => ({ x: ranks(y.length), y }));
     }
-    plot.set("left_axis", { axis_label: label });
+    plot.axis("left", { axis_label: label });
     setText(this.measure.lastElementChild as Element, `${label} (left)`);
     const { layers } = run.info;
     plot.range("x", [0.5, layers.length + 0.5]);
     const [low, high] = this.left.bounds;
     plot.range("y", [low, high + 0.04 * (high - low)]);
-    plot.rightRange(this.right.padded);
+    plot.logRange("right", this.right.padded);
     const { left, right } = plot.view.frame.bbox;
     const key = `${left}/${right}/${layers.join()}`;
     if (this.names === key) return;
     this.names = key;
-    const [axis] = plot.model.below as {
-      ticker: { setv(a: object): void };
-      setv(a: object): void;
-    }[];
     const step = (right - left) / layers.length;
     const length = LETTER * Math.max(...layers.map((name) => shorten(name).length));
     // As flat as the room to the left of the first layer allows, and no flatter than lines need.
@@ -70,8 +66,8 @@ export class LayersPanel extends FigurePanel {
     const angle = Math.max(Math.acos(room), Math.asin(Math.min(1, LINE / step)), 0.5);
     const every = Math.ceil(LINE / (step * Math.sin(angle)));
     const shown = layers.map((_, at) => at + 1).filter((_, at) => at % every === 0);
-    axis?.ticker.setv({ ticks: shown });
-    axis?.setv({
+    plot.set("ticks:x", { ticks: shown });
+    plot.axis("below", {
       major_label_overrides: new Map(layers.map((name, at) => [at + 1, shorten(name)])),
       major_label_orientation: length > step ? angle : "horizontal",
     });

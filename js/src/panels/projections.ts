@@ -1,5 +1,5 @@
 import { classColor, classMarker, isRegression, mapping, markers } from "../classes";
-import { attribute, button, h, hide, setOptions, setText } from "../dom";
+import { attribute, button, format, h, hide, setOptions, setText } from "../dom";
 import { HoverCard, type Points } from "../hover";
 import { FigurePanel, type Host } from "../panel";
 import type { Plot } from "../plot";
@@ -120,8 +120,8 @@ export class ProjectionsPanel extends FigurePanel {
     const axesKey = `${k}/${l}`;
     if (this.axesKey !== axesKey) {
       this.resetRanges();
-      this.label(plot, "below", k);
-      this.label(plot, "left", l);
+      plot.axis("below", { axis_label: `eigenfunction e${subscript(k + 1)}` });
+      plot.axis("left", { axis_label: `eigenfunction e${subscript(l + 1)}` });
     }
     this.axesKey = axesKey;
     const key = `${run.id}/${frame.seq}/${axesKey}`;
@@ -156,15 +156,20 @@ export class ProjectionsPanel extends FigurePanel {
     return known;
   }
 
-  private label(plot: Plot, side: "below" | "left", k: number): void {
-    const axis = (plot.model[side] as { setv(a: object): void }[])[0];
-    axis?.setv({ axis_label: `eigenfunction e${subscript(k + 1)}` });
-  }
-
   private drawLegend(info: RunInfo): void {
     const { style } = this.host;
     if (isRegression(info)) {
-      this.legend.replaceChildren(h("span", { class: "fsw-key" }, "colour: target, low to high"));
+      const { palette, low, high } = mapping(style, info);
+      const scale = `background: linear-gradient(90deg, ${palette.join()})`;
+      this.legend.replaceChildren(
+        h(
+          "span",
+          { class: "fsw-key" },
+          `target ${format(low)}`,
+          h("span", { class: "fsw-scale", style: scale, "aria-hidden": "true" }),
+          format(high),
+        ),
+      );
       return;
     }
     const names = info.classNames.slice(0, NAMED).map((name, label) => {

@@ -134,12 +134,11 @@ export class SpectrumPanel extends FigurePanel {
       };
     });
     plot.set("outputs", { location: minimal(run) });
-    plot.range("x", log ? [0.9, this.x * 1.15] : [0, this.x + 1]);
+    if (log) plot.logRange("x", [0.9, this.x * 1.15]);
+    else plot.range("x", [0, this.x + 1]);
     const [bottom, top] = this.y.bounds;
     plot.range("y", log ? [bottom / 1.25, top * 1.6] : [0, top * 1.04]);
-    const axis = (plot.model.left as { setv(a: object): void; axis_label: string }[])[0];
-    const label = relative ? "relative eigenvalue ρₖ/ρ₁" : "eigenvalue ρₖ";
-    if (axis && axis.axis_label !== label) axis.setv({ axis_label: label });
+    plot.axis("left", { axis_label: relative ? "relative eigenvalue ρₖ/ρ₁" : "eigenvalue ρₖ" });
     hide(this.ghostKey, !ghostFrame);
     const outputs = minimal(run) === run.info.numOutputs ? "C" : "d + 1";
     (this.outputsKey.lastChild as Text).data = `${outputs} = ${minimal(run)}`;
