@@ -100,7 +100,9 @@ export abstract class Panel {
 /** A panel around one Bokeh figure. */
 export abstract class FigurePanel extends Panel {
   protected current: Plot | null = null;
+  /** The declaration that is to be shown, and the one that is. */
   private wanted: string | null = null;
+  private embedded: string | null = null;
   private styled = "";
   private disposed = false;
   protected abstract readonly roles: Roles;
@@ -135,7 +137,7 @@ export abstract class FigurePanel extends Panel {
       void this.embed(name);
     }
     const plot = this.current;
-    if (!plot) return;
+    if (!plot || this.loading) return;
     plot.update(() => {
       if (this.styled !== scene.theme) {
         this.styled = scene.theme;
@@ -150,7 +152,7 @@ export abstract class FigurePanel extends Panel {
   }
 
   override get loading(): boolean {
-    return this.current === null;
+    return this.current === null || this.embedded !== this.wanted;
   }
 
   override resetRanges(): void {
@@ -173,6 +175,7 @@ export abstract class FigurePanel extends Panel {
         return;
       }
       this.current = plot;
+      this.embedded = name;
       this.styled = "";
       this.ready(plot);
       this.host.redraw();

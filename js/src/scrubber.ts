@@ -1,7 +1,7 @@
 // Going through time: a slider over the frames, play, speed, single steps, and back to live.
 
 import { attribute, button, type Cleanup, disable, h, setText } from "./dom";
-import { assign, listen, type Model, number } from "./model";
+import { assign, listen, type Model, number, text } from "./model";
 import { frameAt, indexOf, type Scene } from "./scene";
 import type { Run } from "./store";
 import type { Frame } from "./wire";
@@ -40,6 +40,8 @@ export class Scrubber {
   private timer: ReturnType<typeof setInterval> | undefined;
   private saving: ReturnType<typeof setTimeout> | undefined;
   private met = false;
+  /** What was chosen here and is not told yet, and in which run. */
+  private chosen: { run: string; seq: number } | null = null;
 
   constructor(
     private readonly model: Model,
@@ -76,6 +78,7 @@ export class Scrubber {
     });
     cleanup.on(this.live, "click", () => {
       this.stop();
+      this.chosen = null;
       assign(this.model, "shown", -1);
     });
     cleanup.on<KeyboardEvent>(this.root, "keydown", (event) => {
@@ -89,7 +92,8 @@ export class Scrubber {
       listen(model, {
         "change:run": () => this.stop(),
         "change:shown": () => {
-          if (number(this.model, "shown", -1) < 0) this.stop();
+          this.hold();
+          if (this.following) this.stop();
         },
         "change:epoch": () => this.followEpoch(),
       }),
@@ -111,8 +115,19 @@ export class Scrubber {
   }
 
   goTo(seq: number): void {
+    this.chosen = { run: text(this.model, "run"), seq };
+    this.move(seq);
+  }
+
+  private move(seq: number): void {
     this.model.set("shown", seq);
     this.save();
+  }
+
+  /** The kernel echoes what it was told before: that must not undo what was chosen since. */
+  private hold(): void {
+    if (this.chosen?.run !== text(this.model, "run")) this.chosen = null;
+    if (this.chosen) this.model.set("shown", this.chosen.seq);
   }
 
   draw({ run, index, frame }: Scene): void {
@@ -134,6 +149,7 @@ export class Scrubber {
     if (this.saving !== undefined) return;
     this.saving = setTimeout(() => {
       this.saving = undefined;
+      this.chosen = null;
       this.model.save_changes();
     }, SAVE_MS);
   }
@@ -157,11 +173,11 @@ export class Scrubber {
   private followEpoch(): void {
     const { wanted } = this;
     const run = this.run();
-    if (!run) return;
+    if (!run || this.chosen) return;
     const here = this.following ? null : run.frames[this.place()];
     // Of several frames of one epoch the one on show stays.
     if (wanted === (here?.epoch ?? null)) return;
-    this.goTo(wanted === null ? -1 : (frameAt(run, wanted)?.seq ?? -1));
+    this.move(wanted === null ? -1 : (frameAt(run, wanted)?.seq ?? -1));
   }
 
   private place(): number {

@@ -129,6 +129,30 @@ test("the epoch on show can be set and read, for links between viewers of other 
   expect(root.dataset).toMatchObject({ drawn: "3", live: "true" });
 });
 
+test("an echo of what was told before does not undo what was chosen since", async () => {
+  const { begin, push, model, root, query } = show();
+  begin("a");
+  push("a", 0, 1, 2);
+  await pass();
+  const scrubber = query<HTMLInputElement>("[data-testid=scrubber]");
+  scrubber.value = "1";
+  scrubber.dispatchEvent(new Event("input"));
+  model.set("shown", -1);
+  await pass();
+  expect(model.get("shown")).toBe(1);
+  expect(root.dataset.drawn).toBe("1");
+  await vi.advanceTimersByTimeAsync(300);
+  // Told by now: whoever sets it next has the say, and a new run is shown live at once.
+  model.set("shown", 2);
+  await pass();
+  expect(root.dataset.drawn).toBe("2");
+  scrubber.value = "0";
+  scrubber.dispatchEvent(new Event("input"));
+  begin("b");
+  model.set("shown", -1);
+  expect(model.get("shown")).toBe(-1);
+});
+
 test("play goes on frame by frame and stops at the end", async () => {
   const { begin, push, root, query } = show();
   begin("a");
@@ -287,6 +311,24 @@ test("a reset clears the view, and what was on show does not come back", async (
   push("b", 0);
   await pass();
   expect(grid.hidden).toBe(false);
+});
+
+test("a figure that gives way to another is left as it is", async () => {
+  const { begin, push, query, root } = show();
+  begin("a");
+  push("a", 0, 1);
+  await pass(6);
+  const log = plot("spectrum");
+  const ticks = log.find("ticks:x").ticks;
+  const select = query<HTMLSelectElement>("[data-panel=spectrum] [aria-label=Axes]");
+  select.value = "linear";
+  select.dispatchEvent(new Event("change"));
+  push("a", 2);
+  await pass(6);
+  expect(root.dataset.drawn).toBe("2");
+  expect(plot("spectrum_linear").find("range:x").start).toBe(0);
+  expect(plot("spectrum_linear").models.has("ticks:x")).toBe(false);
+  expect([log.find("range:x").start, log.find("ticks:x").ticks]).toEqual([0.9, ticks]);
 });
 
 test("keys do not reach the notebook's shortcuts", () => {
