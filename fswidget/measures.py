@@ -133,6 +133,7 @@ class ClassMeans:
     """What NC1 and debiasing need of the class means μ_c about the global mean."""
 
     share: Tensor  # (K,) of the samples, for the K classes present
+    means: Tensor  # (p, K) μ_c
     gram: Tensor  # (K, K) μ_cᵀ μ_c'
     covariance: Tensor  # (K, K) μ_cᵀ Cov(Φ) μ_c'
 
@@ -145,12 +146,23 @@ class ClassMeans:
         offset = averages.offset(columns.features)
         image = averages.about[columns.features, columns.features] @ means
         image -= torch.outer(offset, offset @ means)
-        return cls(share[present], means.T @ means, means.T @ image)
+        return cls(share[present], means, means.T @ means, means.T @ image)
 
     @property
     def within(self) -> Tensor:
         """μ_cᵀ Σ_W μ_c'."""
         return self.covariance - (self.gram * self.share) @ self.gram
+
+    def share_within(self, averages: Averages, directions: Tensor) -> float:
+        """Share of Φ's variance in the span of `directions`, shape (r, p), that is within classes."""
+        features = averages.columns.features
+        values, vectors = torch.linalg.eigh(directions @ directions.T)
+        keep = _counts(values, 1e-5)
+        axes = (vectors[:, keep] / values[keep].sqrt()).T @ directions
+        image = axes @ averages.about[features, features]
+        square = float((image * axes).sum() - (axes @ averages.offset(features)).square().sum())
+        between = float(((axes @ self.means).square() @ self.share).sum())
+        return min(max(1 - between / square, 0.0), 1.0) if square > 0 else 1.0
 
     def is_balanced(self, n: float) -> bool:
         """Whether the counts differ by at most one sample, as drawn class by class."""
@@ -212,7 +224,8 @@ def low_rank_measure(
     square = averages.square_about_mean(averages.columns.square, features)
     image = averages.about @ square
     if classes is not None and n > len(classes.share) + 1:
-        norm, within = _norm_drawn_by_class(n, norm, total, float(image @ square), classes)
+        norm = _norm_drawn_by_class(n, norm, total, float(image @ square), classes)
+        within = classes.share_within(averages, learned.cross_centred)
     else:
         norm, within = unbiased_product(n, norm, averages, square, square), 1.0
     residual = max(total - explained, 0.0)
@@ -237,9 +250,8 @@ def unbiased_product(n: float, product: float, averages: Averages, u: Tensor, v:
 
 def _norm_drawn_by_class(
     n: float, norm: float, total: float, fourth: float, classes: ClassMeans
-) -> tuple[float, float]:
-    """‖Cov Φ‖² without the bias that sampling within the classes gives it, and the share of the
-    variance that lies within them.
+) -> float:
+    """‖Cov Φ‖² without the bias that sampling within the classes gives it.
 
     Given its class, a sample adds E‖φ‖⁴ − ‖E[φφᵀ | class]‖² to the bias; the latter is taken with
     one covariance Σ_W for all classes.
@@ -254,8 +266,7 @@ def _norm_drawn_by_class(
     with_total = (norm - product) * grow * n / (n - 1) - within**2 / n
     own = float((share * (size - within * count / n).clamp(min=0) ** 2).sum())
     known = own + 2 * (with_total - within_norm) + within_norm
-    corrected = norm - (fourth - known) / n + 2 * with_total / n + (within / n) ** 2
-    return corrected, min(within / total, 1.0)
+    return norm - (fourth - known) / n + 2 * with_total / n + (within / n) ** 2
 
 
 def _leverage_of_large(

@@ -415,10 +415,12 @@ def assign_blocks(targets: Any, num_blocks: int = 8) -> NDArray[np.int64]:
     numbers = _block_numbers(0, len(values), num_blocks)
     if values.ndim > 1 or not np.issubdtype(values.dtype, np.integer):
         return numbers
-    if not is_balanced(np.unique(values, return_counts=True)[1]):
+    counts = np.unique(values, return_counts=True)[1]
+    if not is_balanced(counts):
         return numbers
+    # Class after class from the table's beginning: without a block, classes stay equally many.
     blocks = np.empty_like(numbers)
-    blocks[np.argsort(values, kind="stable")] = numbers
+    blocks[np.argsort(values, kind="stable")] = np.concatenate([numbers[:n] for n in counts])
     return blocks
 
 
