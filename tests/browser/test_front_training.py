@@ -204,6 +204,8 @@ def test_the_ghost_is_there_after_a_reload_unless_dismissed(stage: Stage) -> Non
         widget.wait_drawn(2)
         return widget.root.get_by_test_id("ghost")
 
+    ghost = stage.widget().root.get_by_test_id("ghost")
+    ghost.get_by_role("button", name="Dismiss").click()  # the one that was pinned
     stage.kernel.evaluate("explorer.configure(epochs=3, depth=1)")
     stage.kernel.wait("explorer.state == 'finished'")
     before, now = (run["run"] for run in json.loads(stage.kernel.evaluate("explorer._runs"))[-2:])
