@@ -4,6 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
+# A test, its kernel and its browser share few cores: threads that wait for each other slow all
+# three down. Before torch is imported, and for the processes that tests start too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]

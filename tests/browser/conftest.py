@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
 from .jupyter import CHROMIUM_ARGS, JupyterServer, Notebook
+
+# Long enough for a slow and busy machine; a condition that holds is not waited for.
+expect.set_options(timeout=60_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,7 +58,7 @@ def new_page(
     def make(width: int = 1400, height: int = 1000, **options: object) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(120_000)
 
         def on_error(error: Error) -> None:
             # A widget's module is a blob; what never passes through it is Jupyter's own affair.

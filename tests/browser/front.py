@@ -74,7 +74,7 @@ def staged(
         viewport={"width": width, "height": height}, accept_downloads=True, **options
     )
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(120_000)
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(f"uncaught: {error.message}"))
     page.on(

@@ -43,7 +43,7 @@ SETTINGS = {
 }
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout: float = 60) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, timeout: float = 120) -> Any:
     """Ask until the answer is true, and return it."""
     end = time.monotonic() + timeout
     while True:
@@ -189,7 +189,7 @@ class Kernel:
         self.client = BlockingKernelClient(connection_file=str(connection))
         self.client.load_connection_file()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=120)
 
     def __enter__(self) -> Kernel:
         return self
@@ -197,7 +197,7 @@ class Kernel:
     def __exit__(self, *_: object) -> None:
         self.client.stop_channels()
 
-    def evaluate(self, expression: str, timeout: float = 60) -> Any:
+    def evaluate(self, expression: str, timeout: float = 120) -> Any:
         """The value of a Python expression that is JSON."""
         answer = self.client.execute_interactive(
             "",
@@ -211,7 +211,7 @@ class Kernel:
         # The kernel answers with the representation of a string that holds JSON.
         return json.loads(eval(answer["data"]["text/plain"], {"__builtins__": {}}))
 
-    def wait(self, expression: str, timeout: float = 60) -> Any:
+    def wait(self, expression: str, timeout: float = 120) -> Any:
         """Ask until the expression is true."""
         return wait_until(lambda: self.evaluate(expression), f"{expression} in the kernel", timeout)
 
@@ -234,7 +234,7 @@ class Notebook:
             f"{self.server.url}{root}/{self.name}?token={self.server.token}",
             wait_until="domcontentloaded",
         )
-        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=120_000)
         self.page.wait_for_function(
             """name => {
                 const panel = window.jupyterapp?.shell.currentWidget;
@@ -243,7 +243,7 @@ class Notebook:
                     && kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
             }""",
             arg=self.name,
-            timeout=60_000,
+            timeout=120_000,
         )
 
     def command(self, name: str, **arguments: Any) -> Any:

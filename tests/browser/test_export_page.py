@@ -175,7 +175,7 @@ def test_fragments_share_a_page_and_go_through_time_apart(
 def test_iframe_runs_in_its_sandbox(offline: Page, recording: Recording, tmp_path: Path) -> None:
     offline.goto(recording.to_html(tmp_path / "frame", iframe=True).as_uri())
     root = offline.frame_locator("iframe").locator(".fswidget")
-    expect(root).to_have_attribute("data-drawn", "6", timeout=60_000)
+    expect(root).to_have_attribute("data-drawn", "6", timeout=120_000)
     root.get_by_test_id("scrubber").fill("3")
     expect(root).to_have_attribute("data-drawn", "3")
 

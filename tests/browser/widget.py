@@ -23,13 +23,13 @@ class Widget:
         """The value of a ``data-`` attribute of the root."""
         return self.root.get_attribute(f"data-{name}") or ""
 
-    def wait_for(self, name: str, accept: Callable[[str], bool] | str, timeout: float = 60) -> str:
+    def wait_for(self, name: str, accept: Callable[[str], bool] | str, timeout: float = 120) -> str:
         """Wait until a ``data-`` attribute has the value, or one that is accepted."""
         ok = accept if callable(accept) else (lambda value: value == accept)
         wait_until(lambda: ok(self.says(name)), f"data-{name} of the widget", timeout)
         return self.says(name)
 
-    def wait_drawn(self, at_least: int, timeout: float = 60) -> None:
+    def wait_drawn(self, at_least: int, timeout: float = 120) -> None:
         """Wait until a frame of the current run, or a later one, is painted."""
         self.wait_for("drawn", lambda drawn: drawn != "" and int(drawn) >= at_least, timeout)
 
