@@ -79,6 +79,22 @@ export class Cleanup {
   }
 }
 
+/** Let a folded menu open to where it can be seen: away from a scrolled edge, within the widget. */
+export function opensInSight(details: HTMLDetailsElement, cleanup: Cleanup): void {
+  cleanup.on(details, "toggle", () => {
+    const menu = details.lastElementChild;
+    const root = details.closest(".fswidget");
+    if (!details.open || !menu || !root) return;
+    for (const side of ["data-flipped", "data-rightward"]) details.removeAttribute(side);
+    const beyond = menu.getBoundingClientRect().left < root.getBoundingClientRect().left;
+    attribute(details, "data-rightward", beyond);
+    const { left, top, bottom, width } = menu.getBoundingClientRect();
+    const page = details.getRootNode() as Document;
+    const covered = (y: number) => !menu.contains(page.elementFromPoint(left + width / 2, y));
+    attribute(details, "data-flipped", covered(top + 4) || covered(bottom - 4));
+  });
+}
+
 export function button(label: string, title = label, attributes: Attributes = {}) {
   return h("button", { type: "button", title, ...attributes }, label);
 }

@@ -1,6 +1,6 @@
 // The runs of this session, and the one that stays behind as a ghost to compare with.
 
-import { attribute, button, type Cleanup, h, hide, setText } from "./dom";
+import { attribute, button, type Cleanup, h, hide, opensInSight, setText } from "./dom";
 import { json, listen, type Model, type RunEntry, text } from "./model";
 import type { Run, Store } from "./store";
 
@@ -8,7 +8,7 @@ import type { Run, Store } from "./store";
 const NAMED = 3;
 
 export class Runs {
-  readonly root: HTMLElement;
+  readonly root: HTMLDetailsElement;
   readonly banner: HTMLElement;
   private readonly list = h("ul", { "data-testid": "runs" });
   private readonly said = h("span");
@@ -39,6 +39,7 @@ export class Runs {
       h("summary", {}, "Runs"),
       this.list,
     );
+    opensInSight(this.root, cleanup);
     cleanup.on(dismiss, "click", () => this.pin(""));
     cleanup.on<MouseEvent>(this.list, "click", (event) => {
       const run = (event.target as HTMLElement).closest<HTMLElement>("button")?.dataset.pin;
@@ -101,9 +102,11 @@ export class Runs {
 
   private label(shorten = (changes: string) => changes): string {
     const entries = this.entries();
-    const now = entries.find(({ run }) => run === this.current);
-    if (!this.pinned && now?.changed) return `the run before “${shorten(now.changed)}”`;
-    return entries.find(({ run }) => run === this.chosen)?.label || "another run";
+    const at = entries.findIndex(({ run }) => run === this.chosen);
+    const next = entries[at + 1];
+    // Only of its direct predecessor a run knows what changed.
+    const changed = next?.run === this.current && !this.pinned ? next.changed : "";
+    return changed ? `the run before “${shorten(changed)}”` : entries[at]?.label || "another run";
   }
 
   private show(): void {

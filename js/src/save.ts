@@ -1,6 +1,6 @@
 // Files to keep: the recording and the page come from the kernel, pictures and numbers from here.
 
-import { button, type Cleanup, h } from "./dom";
+import { button, type Cleanup, h, opensInSight } from "./dom";
 import type { Panel } from "./panel";
 import type { Scene } from "./scene";
 import type { Frame } from "./wire";
@@ -85,6 +85,7 @@ export function saveMenu({ scene, panels, command, hasKernel, fail }: Source, cl
     const now = scene();
     if (now) download(name, new Blob([write(now)], { type: "text/csv" }));
   };
+  opensInSight(root, cleanup);
   cleanup.on(root, "toggle", () => {
     kernel.hidden = !hasKernel();
     const drawn = panels.filter(({ plot }) => plot);

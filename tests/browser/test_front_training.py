@@ -195,6 +195,27 @@ def test_a_ghost_stays_until_it_is_dismissed(stage: Stage, widget: Widget) -> No
     widget.wait_for("state", "finished")
 
 
+def test_menus_open_where_they_can_be_seen(stage: Stage, widget: Widget) -> None:
+    """All of them, wherever their button is scrolled to."""
+    stage.page.set_viewport_size({"width": 800, "height": 800})
+    for name in ("Runs", "Save", "Curves"):
+        button = widget.root.get_by_text(name, exact=True)
+        for block in ("start", "end"):
+            button.evaluate("(button, block) => button.scrollIntoView({ block })", block)
+            button.click()
+            menu = button.locator("xpath=following-sibling::*")
+            stage.page.wait_for_function(
+                """menu => {
+                    const { left, right, top, bottom } = menu.getBoundingClientRect();
+                    return [[left + 4, top + 4], [right - 4, bottom - 4]].every(
+                        ([x, y]) => menu.contains(document.elementFromPoint(x, y)));
+                }""",
+                arg=menu.element_handle(),
+            )
+            button.click()
+    stage.page.set_viewport_size({"width": 1400, "height": 1800})
+
+
 def test_the_ghost_is_there_after_a_reload_unless_dismissed(stage: Stage) -> None:
     def reload() -> Locator:
         stage.notebook.save()

@@ -1,4 +1,4 @@
-import { h, hide, setText } from "../dom";
+import { h, hide, opensInSight, setText } from "../dom";
 import { FigurePanel, type Host, legendItem } from "../panel";
 import type { Plot } from "../plot";
 import { Range } from "../ranges";
@@ -36,6 +36,7 @@ export class HistoryPanel extends FigurePanel {
     });
     const chooser = h("details", { class: "fsw-details" }, h("summary", {}, "Curves"), this.menu);
     this.tools.append(chooser);
+    opensInSight(chooser, this.cleanup);
     this.cleanup.on<MouseEvent>(this.body, "click", (event) => this.pick(event));
     this.cleanup.on(this.menu, "change", (event) => {
       const { value, checked } = event.target as HTMLInputElement;
