@@ -50,19 +50,26 @@ def _log_span(plot: Plot, name: str, start: float, end: float) -> None:
 
 
 def _legend(plot: Plot, *entries: tuple[str, str], location: str = "top_right") -> None:
-    items = [
-        LegendItem(label=label, renderers=[plot.select_one({"name": f"{name}:glyph"})])
-        for label, name in entries
-    ]
     plot.add_layout(
         Legend(
-            items=items,
+            items=[_entry(plot, *entry) for entry in entries],
             location=location,
             background_fill_alpha=0.8,
             border_line_color=None,
             label_text_font_size="12px",
         )
     )
+
+
+def _entry(plot: Plot, label: str, name: str) -> LegendItem:
+    return LegendItem(label=label, renderers=[plot.select_one({"name": f"{name}:glyph"})])
+
+
+def _legend_above(plot: Plot, items: list[LegendItem]) -> None:
+    """For figures whose curves leave no corner free."""
+    legend = Legend(items=items, border_line_color=None, orientation="horizontal", spacing=16)
+    legend.label_text_font_size = "12px"
+    plot.add_layout(legend, "above")
 
 
 def _minimal(info: RunInfo) -> int:
@@ -205,9 +212,7 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     _span(plot, "y", low, high + STRIP * (high - low))
     _fill_regimes(plot, recording, high, STRIP * (high - low), last)
     plot.select_one({"name": "cursor"}).location = frame.epoch
-    plot.add_layout(
-        Legend(items=entries, border_line_color=None, orientation="horizontal"), "above"
-    )
+    _legend_above(plot, entries)
     return plot
 
 
@@ -320,7 +325,7 @@ def _layers(recording: Recording, frame: Frame) -> Plot:
     _span(plot, "y", low, high + 0.04 * (high - low))
     _log_span(plot, "right", *_decades(frame.arrays["layer_effective_rank"], (1, 10)))
     entries = ((label(measure), "low_rank_measure"), ("effective rank", "effective_rank"))
-    _legend(plot, *entries)
+    _legend_above(plot, [_entry(plot, *entry) for entry in entries])
     return plot
 
 
