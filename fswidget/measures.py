@@ -154,7 +154,7 @@ class ClassMeans:
         return self.covariance - (self.gram * self.share) @ self.gram
 
     def share_within(self, averages: Averages, directions: Tensor) -> float:
-        """Share of Φ's variance in the span of `directions`, shape (r, p), that is within classes."""
+        """Share of Φ's variance within classes in the span of `directions`, shape (r, p)."""
         features = averages.columns.features
         values, vectors = torch.linalg.eigh(directions @ directions.T)
         keep = _counts(values, 1e-5)

@@ -16,7 +16,6 @@ from fswidget.experiments import recipes
 
 from .front import Stage, staged
 from .jupyter import JupyterServer
-from .test_quickstart import cut_off
 from .widget import Widget
 
 ROOT = os.environ.get("FSWIDGET_DATA", "data")
@@ -36,6 +35,22 @@ def stage(browser: Browser, lab: JupyterServer) -> Iterator[Stage]:
     with staged(browser, lab, "looks", [CELL], height=HEIGHT) as stage:
         stage.widget().wait_for("state", "idle")
         yield stage
+
+
+def cut_off(widget: Widget) -> list[str]:
+    """The parts that reach beyond the widget's sides."""
+    found: list[str] = widget.root.evaluate(
+        """root => {
+            const { left, right } = root.getBoundingClientRect();
+            return [...root.querySelectorAll("button, input, select, progress, section, canvas")]
+                .filter(part => part.checkVisibility())
+                .map(part => [part, part.getBoundingClientRect()])
+                .filter(([, { width }]) => width > 2)
+                .filter(([, box]) => box.left < left - 1 || box.right > right + 1)
+                .map(([part]) => part.outerHTML.slice(0, 120));
+        }"""
+    )
+    return found
 
 
 def keep(widget: Widget, path: Path) -> None:
@@ -60,8 +75,9 @@ def small(config: Config) -> dict[str, Any]:
     return {**size, "max_steps": steps, "frame_every": steps // 8}
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 1100, 800, 620])
+@pytest.mark.parametrize(
+    ("width", "dark"), [(1400, False), (1400, True), (1100, True), (800, False), (620, True)]
+)
 def test_every_width_is_used(stage: Stage, width: int, dark: bool, artifacts: Path) -> None:
     widget = stage.widget()
     if widget.says("state") == "idle":
