@@ -42,6 +42,8 @@ export class Scrubber {
   private met = false;
   /** What was chosen here and is not told yet, and in which run. */
   private chosen: { run: string; seq: number } | null = null;
+  /** What the kernel was told last, and echoes. */
+  private told: { shown: number; epoch: number | null } = { shown: -1, epoch: null };
 
   constructor(
     private readonly model: Model,
@@ -80,6 +82,7 @@ export class Scrubber {
       this.stop();
       this.chosen = null;
       assign(this.model, "shown", -1);
+      this.told.shown = -1;
     });
     cleanup.on<KeyboardEvent>(this.root, "keydown", (event) => {
       if (event.key === "," || event.key === ".") this.step(event.key === "," ? -1 : 1);
@@ -124,10 +127,13 @@ export class Scrubber {
     this.save();
   }
 
-  /** The kernel echoes what it was told before: that must not undo what was chosen since. */
+  /** The kernel's echo of what it was told before must not undo what was chosen since; what comes
+   * from elsewhere counts. */
   private hold(): void {
     if (this.chosen?.run !== text(this.model, "run")) this.chosen = null;
-    if (this.chosen) this.model.set("shown", this.chosen.seq);
+    if (!this.chosen || number(this.model, "shown", -1) === this.chosen.seq) return;
+    if (number(this.model, "shown", -1) !== this.told.shown) this.chosen = null;
+    else this.model.set("shown", this.chosen.seq);
   }
 
   draw({ run, index, frame }: Scene): void {
@@ -150,6 +156,7 @@ export class Scrubber {
     this.saving = setTimeout(() => {
       this.saving = undefined;
       this.chosen = null;
+      this.told = { shown: number(this.model, "shown", -1), epoch: this.wanted };
       this.model.save_changes();
     }, SAVE_MS);
   }
@@ -173,10 +180,11 @@ export class Scrubber {
   private followEpoch(): void {
     const { wanted } = this;
     const run = this.run();
-    if (!run || this.chosen) return;
+    if (!run || (this.chosen && wanted === this.told.epoch)) return;
     const here = this.following ? null : run.frames[this.place()];
     // Of several frames of one epoch the one on show stays.
     if (wanted === (here?.epoch ?? null)) return;
+    this.chosen = null;
     this.move(wanted === null ? -1 : (frameAt(run, wanted)?.seq ?? -1));
   }
 

@@ -94,6 +94,9 @@ export class View {
     const { cleanup } = this;
     this.figures = json(model, "_figures", { figures: {}, style: {} as Style });
     const host = this.host();
+    // Evaluating BokehJS takes a while: begin before there is something to draw. A panel reports it
+    // if that fails.
+    host.bokeh().catch(() => {});
     this.scrubber = new Scrubber(model, () => this.store.current, cleanup);
     this.runs = new Runs(model, store, () => this.redraw(), cleanup);
     this.history = new HistoryPanel(host);

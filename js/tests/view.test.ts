@@ -122,8 +122,11 @@ test("the epoch on show can be set and read, for links between viewers of other 
   query<HTMLButtonElement>(".fsw-live").click();
   await pass();
   expect(model.get("epoch")).toBeNull();
-  model.set("epoch", 0);
+  query<HTMLButtonElement>("[aria-label=Back]").click();
   await pass();
+  model.set("epoch", 0); // from a linked viewer, at once
+  await pass();
+  expect(root.dataset.drawn).toBe("0");
   model.set("epoch", null);
   await pass();
   expect(root.dataset).toMatchObject({ drawn: "3", live: "true" });
