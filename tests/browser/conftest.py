@@ -77,7 +77,7 @@ def new_page(
     yield make
     failed = getattr(request.node, "failed", False)
     for index, page in enumerate(pages):
-        if failed:
+        if failed and not page.is_closed():
             page.screenshot(path=artifacts / f"failed-{request.node.name}-{index}.png")
         page.context.close()
 

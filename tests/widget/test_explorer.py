@@ -309,6 +309,15 @@ def test_an_exception_is_a_state_with_its_traceback(
     assert explorer.error_text == ""
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Interrupts raise, also where the tests were started in the background, which ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_waiting_stops_cleanly(make: Callable[..., Explorer]) -> None:
     explorer = make(**ENDLESS)
     explorer.start()
