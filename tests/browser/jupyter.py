@@ -301,6 +301,18 @@ class Notebook:
         """Save the notebook to its file."""
         self.command("docmanager:save")
 
+    def save_with_widgets(self) -> None:
+        """Save until the file holds the widgets' state, which comes a moment after the menu's item
+        was ticked."""
+        name = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.path")
+
+        def saved() -> bool:
+            self.save()
+            return "widgets" in json.loads((self.server.work / name).read_text())["metadata"]
+
+        self.keep_widget_state()
+        wait_until(saved, "the notebook to hold the widgets' state")
+
     def theme(self, dark: bool) -> None:
         """Choose JupyterLab's light or dark theme and wait until it is on."""
         name = "JupyterLab Dark" if dark else "JupyterLab Light"

@@ -26,8 +26,7 @@ def test_a_saved_notebook_shows_the_run_without_a_kernel(
         names = ("spectrum", "cumulative", "projections", "history", "extremes", "layers")
         before = {name: widget.picture(name) for name in names}
         # What a person ticks once: Settings, Save Widget State Automatically.
-        stage.notebook.keep_widget_state()
-        stage.notebook.save()
+        stage.notebook.save_with_widgets()
         stage.notebook.command("kernelmenu:shutdown")
         stage.notebook.open()
         # The kernel that comes with the reopened notebook knows nothing of the widget.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from playwright.sync_api import Page, expect
 from fswidget.recording import Recording
 from tests.synthetic import make_recording
 
-from .jupyter import JupyterServer, Notebook, wait_until
+from .jupyter import JupyterServer, Notebook
 from .widget import Widget
 
 pytestmark = pytest.mark.timeout(600)
@@ -62,14 +61,7 @@ def test_replay_after_reopening_with_nothing_run(
     notebook.run_all()
     for index, last in enumerate((6, 3)):
         Widget(notebook.page, index).wait_drawn(last)
-    notebook.keep_widget_state()
-    file = server.work / "saved.ipynb"
-
-    def saved() -> bool:
-        notebook.save()
-        return "widgets" in json.loads(file.read_text())["metadata"]
-
-    wait_until(saved, "the notebook to hold the widgets' state")
+    notebook.save_with_widgets()
     notebook.page.context.close()
     end_all_kernels(server)
     (server.work / "run.npz").unlink()
