@@ -13,7 +13,7 @@ BENCHMARKS := $(patsubst benchmarks/%.py,benchmarks.%,$(wildcard benchmarks/[a-z
 JS := js/package.json $(wildcard js/src/* js/src/*/*)
 export PYTHON
 
-.PHONY: demo test bench reproduce check setup clean
+.PHONY: demo test test-browser test-rest bench reproduce check setup clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo $(BUNDLE)
@@ -21,7 +21,18 @@ demo: $(VENV)/.demo $(BUNDLE)
 
 test: setup check
 	cd js && npm test
+ifdef PYTEST_ARGS
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+else
+	$(MAKE) --no-print-directory -j2 test-browser test-rest
+endif
+
+# Two processes: a browser waits more than it works.
+test-browser:
+	$(BIN)/python -m pytest -q -m browser
+
+test-rest:
+	$(BIN)/python -m pytest -q -m "not browser"
 
 check: setup
 	$(BIN)/ruff check .
