@@ -277,7 +277,7 @@ def analyze(
 
     Notes
     -----
-    What debiasing costs in variance: at n = p the standard deviation of D_LR was 0.9 to 1.6 times
+    What debiasing costs in variance: at n = p the standard deviation of D_LR was 0.8 to 1.5 times
     the plain estimate's on the spectra of ``benchmarks/measures_accuracy.py``, and the root mean
     square error a fraction of it wherever the plain estimate is biased.
     """

@@ -52,6 +52,15 @@ def test_debiased_low_rank_measure_is_right_at_n_equal_p(draw, task, plain_is_wr
     assert (abs(np.mean(plain)) > 0.02) == plain_is_wrong
 
 
+def test_sampling_by_class_leaves_less_bias_than_one_error_bar():
+    rng = np.random.default_rng(5)
+    found = []
+    for _ in range(60):
+        data, truth = collapsed(rng, 640, 32, 5, 0.5)
+        found.append(fs.analyze(*data, errors=False).low_rank_measure_debiased - truth)
+    assert abs(np.mean(found)) < 0.7 * np.std(found)
+
+
 def test_standard_errors_cover_the_truth():
     rng = np.random.default_rng(3)
     p, classes, noise, hits = 12, 4, 1.0, []
@@ -82,6 +91,11 @@ def test_blocks_share_out_every_class_of_a_balanced_probe():
     blocks = assign_blocks(labels)
     for label in range(10):
         np.testing.assert_array_equal(np.bincount(blocks[labels == label], minlength=8), 10)
+    # Also where a class does not divide evenly: without a block, classes stay equally many.
+    labels = np.random.default_rng(0).permutation(np.arange(1000) % 10)
+    blocks = assign_blocks(labels)
+    for block in range(8):
+        assert len(set(np.bincount(labels[blocks != block]))) == 1
     # Sorted or cyclic classes of unequal number do not line up with the blocks either.
     labels = np.sort(np.random.default_rng(0).integers(0, 8, 801))
     assert np.bincount(assign_blocks(labels), minlength=8).max() == 101
