@@ -1,14 +1,12 @@
 // Going through time: a slider over the frames, play, speed, single steps, and back to live.
 
 import { attribute, button, type Cleanup, disable, h, setText } from "./dom";
-import { assign, listen, type Model, number, text } from "./model";
+import { assign, listen, type Model, number } from "./model";
 import { frameAt, indexOf, type Scene } from "./scene";
 import type { Run } from "./store";
 import type { Frame } from "./wire";
 
 const SPEEDS = [1, 2, 5, 10, 30];
-/** Other viewers follow in the browser at once; the kernel hears of it this often. */
-const SAVE_MS = 250;
 
 export class Scrubber {
   readonly root: HTMLElement;
@@ -38,12 +36,7 @@ export class Scrubber {
   );
   private readonly where = h("output", { class: "fsw-where" });
   private timer: ReturnType<typeof setInterval> | undefined;
-  private saving: ReturnType<typeof setTimeout> | undefined;
   private met = false;
-  /** What was chosen here and is not told yet, and in which run. */
-  private chosen: { run: string; seq: number } | null = null;
-  /** What the kernel was told last, and echoes. */
-  private told: { shown: number; epoch: number | null } = { shown: -1, epoch: null };
 
   constructor(
     private readonly model: Model,
@@ -80,9 +73,7 @@ export class Scrubber {
     });
     cleanup.on(this.live, "click", () => {
       this.stop();
-      this.chosen = null;
-      assign(this.model, "shown", -1);
-      this.told.shown = -1;
+      this.look(-1);
     });
     cleanup.on<KeyboardEvent>(this.root, "keydown", (event) => {
       if (event.key === "," || event.key === ".") this.step(event.key === "," ? -1 : 1);
@@ -95,16 +86,13 @@ export class Scrubber {
       listen(model, {
         "change:run": () => this.stop(),
         "change:shown": () => {
-          this.hold();
           if (this.following) this.stop();
+          this.tellEpoch();
         },
         "change:epoch": () => this.followEpoch(),
       }),
     );
-    cleanup.add(() => {
-      this.stop();
-      clearTimeout(this.saving);
-    });
+    cleanup.add(() => this.stop());
   }
 
   get following(): boolean {
@@ -114,33 +102,22 @@ export class Scrubber {
   /** Look at the frame in this place; the newest one that was reached by hand stays put. */
   go(index: number): void {
     const frame = this.run()?.frames[index];
-    if (frame) this.goTo(frame.seq);
+    if (frame) this.look(frame.seq);
   }
 
-  goTo(seq: number): void {
-    this.chosen = { run: text(this.model, "run"), seq };
-    this.move(seq);
-  }
-
-  private move(seq: number): void {
-    this.model.set("shown", seq);
-    this.save();
-  }
-
-  /** The kernel's echo of what it was told before must not undo what was chosen since; what comes
-   * from elsewhere counts. */
-  private hold(): void {
-    if (this.chosen?.run !== text(this.model, "run")) this.chosen = null;
-    if (!this.chosen || number(this.model, "shown", -1) === this.chosen.seq) return;
-    if (number(this.model, "shown", -1) !== this.told.shown) this.chosen = null;
-    else this.model.set("shown", this.chosen.seq);
+  /** Look at the frame with this number, or with −1 at the newest, whatever it is. It is told at
+   * once: only from what was told does a host know which of the kernel's echoes are late. */
+  look(seq: number): void {
+    assign(this.model, "shown", seq);
   }
 
   draw({ run, index, frame }: Scene): void {
-    // An epoch that was asked for before there were frames counts; from then on it follows.
-    if (this.met) this.tellEpoch(run, frame);
-    else if (this.wanted !== null) this.followEpoch();
-    this.met = true;
+    if (!this.met) {
+      // What was asked for before there were frames.
+      this.met = true;
+      if (this.wanted === null) this.tellEpoch();
+      else this.followEpoch();
+    }
     attribute(this.slider, "max", run.frames.length - 1);
     if (this.slider.valueAsNumber !== index) this.slider.value = String(index);
     const text = `epoch ${Number(frame.epoch.toFixed(2))}`;
@@ -151,16 +128,6 @@ export class Scrubber {
     disable(this.forth, index >= run.frames.length - 1);
   }
 
-  private save(): void {
-    if (this.saving !== undefined) return;
-    this.saving = setTimeout(() => {
-      this.saving = undefined;
-      this.chosen = null;
-      this.told = { shown: number(this.model, "shown", -1), epoch: this.wanted };
-      this.model.save_changes();
-    }, SAVE_MS);
-  }
-
   // `shown` counts this run's frames; `epoch` says the same so that viewers of other runs can be
   // linked by it.
   private get wanted(): number | null {
@@ -168,24 +135,32 @@ export class Scrubber {
     return typeof epoch === "number" ? epoch : null;
   }
 
-  private tellEpoch(run: Run, frame: Frame): void {
-    const { wanted } = this;
-    const epoch = this.following ? null : frame.epoch;
-    if (wanted === epoch) return;
-    if (wanted !== null && epoch !== null && frameAt(run, wanted) === frame) return;
-    this.model.set("epoch", epoch);
-    this.save();
+  private tellEpoch(): void {
+    const here = this.here();
+    if (here === undefined || this.means(here)) return;
+    assign(this.model, "epoch", here?.epoch ?? null);
   }
 
   private followEpoch(): void {
     const { wanted } = this;
     const run = this.run();
-    if (!run || (this.chosen && wanted === this.told.epoch)) return;
-    const here = this.following ? null : run.frames[this.place()];
+    const here = this.here();
+    if (!run || here === undefined || this.means(here)) return;
+    this.look(wanted === null ? -1 : (frameAt(run, wanted)?.seq ?? -1));
+  }
+
+  /** The frame on show; null for the newest, whatever it is; undefined where there is none yet. */
+  private here(): Frame | null | undefined {
+    return this.following ? null : this.run()?.frames[this.place()];
+  }
+
+  /** Whether `epoch` says this frame already: exactly, or as the last one before it. */
+  private means(frame: Frame | null): boolean {
+    const { wanted } = this;
+    const run = this.run();
+    if (wanted === null || !frame || !run) return wanted === null && frame === null;
     // Of several frames of one epoch the one on show stays.
-    if (wanted === (here?.epoch ?? null)) return;
-    this.chosen = null;
-    this.move(wanted === null ? -1 : (frameAt(run, wanted)?.seq ?? -1));
+    return frame.epoch === wanted || frameAt(run, wanted) === frame;
   }
 
   private place(): number {

@@ -138,7 +138,7 @@ export class View {
         this.choices = { ...this.choices, ...choices };
         this.redraw();
       },
-      goTo: (seq) => this.scrubber.goTo(seq),
+      goTo: (seq) => this.scrubber.look(seq),
       redraw: () => this.redraw(),
       announce: (words) => this.announce(words),
       fail: (error) => this.fail(error),

@@ -8,6 +8,8 @@ import type { ArrayLayout, FrameHeader, RunHeader } from "../src/wire";
 export class FakeModel implements Model {
   readonly sent: Record<string, unknown>[] = [];
   saves = 0;
+  /** What was set and not told since. A host lets a late echo overwrite it. */
+  readonly untold = new Set<string>();
   private readonly handlers = new Map<string, Set<Handler>>();
 
   constructor(
@@ -22,6 +24,7 @@ export class FakeModel implements Model {
   set(name: string, value: unknown): void {
     if (Object.is(this.state[name], value)) return;
     this.state[name] = value;
+    this.untold.add(name);
     // Backbone hands over the model and the value, marimo the value alone.
     if (this.host === "jupyter") this.emit(`change:${name}`, this, value, {});
     else this.emit(`change:${name}`, value);
@@ -29,6 +32,7 @@ export class FakeModel implements Model {
 
   save_changes(): void {
     this.saves += 1;
+    this.untold.clear();
   }
 
   on(event: string, handler: Handler): void {

@@ -132,28 +132,24 @@ test("the epoch on show can be set and read, for links between viewers of other 
   expect(root.dataset).toMatchObject({ drawn: "3", live: "true" });
 });
 
-test("an echo of what was told before does not undo what was chosen since", async () => {
-  const { begin, push, model, root, query } = show();
+test("a choice of time is told at once, frame and epoch, so that no late echo undoes it", async () => {
+  const { begin, push, model, query } = show();
   begin("a");
   push("a", 0, 1, 2);
   await pass();
+  model.untold.clear();
+  const told = () => [model.get("shown"), model.get("epoch"), model.untold.size];
   const scrubber = query<HTMLInputElement>("[data-testid=scrubber]");
   scrubber.value = "1";
   scrubber.dispatchEvent(new Event("input"));
-  model.set("shown", -1);
+  expect(told()).toEqual([1, 1, 0]);
   await pass();
-  expect(model.get("shown")).toBe(1);
-  expect(root.dataset.drawn).toBe("1");
-  await vi.advanceTimersByTimeAsync(300);
-  // Told by now: whoever sets it next has the say, and a new run is shown live at once.
-  model.set("shown", 2);
+  query<HTMLButtonElement>("[aria-label=Forward]").click();
+  expect(told()).toEqual([2, 2, 0]);
+  query<HTMLButtonElement>(".fsw-live").click();
+  expect(told()).toEqual([-1, null, 0]);
   await pass();
-  expect(root.dataset.drawn).toBe("2");
-  scrubber.value = "0";
-  scrubber.dispatchEvent(new Event("input"));
-  begin("b");
-  model.set("shown", -1);
-  expect(model.get("shown")).toBe(-1);
+  expect(told()).toEqual([-1, null, 0]);
 });
 
 test("play goes on frame by frame and stops at the end", async () => {
