@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+ARTIFACTS = ROOT / "artifacts"
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +23,8 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def artifacts() -> Path:
     """Where screenshots and the like are left for a person to look at."""
-    path = ROOT / "artifacts"
-    path.mkdir(exist_ok=True)
-    return path
+    ARTIFACTS.mkdir(exist_ok=True)
+    return ARTIFACTS
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.conftest import ARTIFACTS
 
 from .jupyter import CHROMIUM_ARGS, JupyterServer, Notebook
+from .pages import describe, open_page
 
 # Long enough for a slow and busy machine; a condition that holds is not waited for.
 expect.set_options(timeout=60_000)
@@ -49,36 +52,16 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def new_page(
-    browser: Browser, complaints: list[str], request: pytest.FixtureRequest, artifacts: Path
-) -> Iterator[Callable[..., Page]]:
-    """Make pages, each with storage of its own; a failed test leaves a picture of each."""
+def new_page(browser: Browser, complaints: list[str]) -> Iterator[Callable[..., Page]]:
+    """Make pages, each with storage of its own."""
     pages: list[Page] = []
 
-    def make(width: int = 1400, height: int = 1000, **options: object) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        page = context.new_page()
-        page.set_default_timeout(120_000)
-
-        def on_error(error: Error) -> None:
-            # A widget's module is a blob; what never passes through it is Jupyter's own affair.
-            if "blob:" in (error.stack or "blob:"):
-                complaints.append(f"uncaught: {error.message}\n{error.stack}")
-
-        def on_console(message: ConsoleMessage) -> None:
-            if message.type == "error" and "fswidget" in message.text:
-                complaints.append(f"console: {message.text}")
-
-        page.on("pageerror", on_error)
-        page.on("console", on_console)
-        pages.append(page)
-        return page
+    def make(**options: object) -> Page:
+        pages.append(open_page(browser, complaints, **options))
+        return pages[-1]
 
     yield make
-    failed = getattr(request.node, "failed", False)
-    for index, page in enumerate(pages):
-        if failed and not page.is_closed():
-            page.screenshot(path=artifacts / f"failed-{request.node.name}-{index}.png")
+    for page in pages:
         page.context.close()
 
 
@@ -104,8 +87,11 @@ def open_notebook(lab: JupyterServer, page: Page) -> Iterator[Callable[..., Note
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    """Tell the fixtures whether the test failed."""
-    report = yield
-    if report.when == "call":
-        item.failed = report.failed
-    return report
+    """Have a failed test leave a picture of every open page, and say what the page said."""
+    browser = getattr(item, "funcargs", {}).get("browser")
+    if call.excinfo is not None and browser:
+        pages = [page for context in browser.contexts for page in context.pages]
+        for index, page in enumerate(pages):
+            page.screenshot(path=ARTIFACTS / f"failed-{item.name}-{index}.png")
+            item.add_report_section(call.when, f"page {index}", describe(page))
+    return (yield)

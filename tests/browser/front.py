@@ -10,6 +10,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page
 
 from .jupyter import JupyterServer, Kernel, Notebook
+from .pages import open_page
 from .widget import Widget
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,21 +71,8 @@ def staged(
     **options: object,
 ) -> Iterator[Stage]:
     """Open a notebook with these cells and run them."""
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, accept_downloads=True, **options
-    )
-    page = context.new_page()
-    page.set_default_timeout(120_000)
     complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(f"uncaught: {error.message}"))
-    page.on(
-        "console",
-        lambda message: (
-            complaints.append(message.text)
-            if message.type == "error" and "fswidget" in message.text
-            else None
-        ),
-    )
+    page = open_page(browser, complaints, width, height, **options)
     try:
         notebook = Notebook(page, lab, lab.write(f"{name}.ipynb", cells))
         notebook.sidebar(shown=False)
@@ -92,13 +80,8 @@ def staged(
         with lab.kernel(f"{name}.ipynb") as kernel:
             yield Stage(notebook, kernel, complaints)
             assert complaints == []
-    except BaseException:
-        artifacts = ROOT / "artifacts"
-        artifacts.mkdir(exist_ok=True)
-        page.screenshot(path=artifacts / f"failed-{name}.png")
-        raise
     finally:
-        context.close()
+        page.context.close()
         lab.end(f"{name}.ipynb")
 
 

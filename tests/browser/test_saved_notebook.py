@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from fswidget.recording import Recording
 from tests.synthetic import make_recording
 
 from .jupyter import JupyterServer, Notebook
+from .pages import describe
 from .widget import Widget
 
 pytestmark = pytest.mark.timeout(600)
@@ -46,6 +48,18 @@ def end_all_kernels(server: JupyterServer) -> None:
         urllib.request.urlopen(request, timeout=30).close()
 
 
+def reopened(page: Page, server: JupyterServer, name: str) -> Notebook:
+    """Open a saved notebook, and load its page anew, as a person would, where no widget came: once,
+    on a busy machine, none did. What the page showed instead is in the warning."""
+    notebook = Notebook(page, server, name)
+    try:
+        page.locator(".fswidget").first.wait_for(timeout=60_000)
+    except TimeoutError:
+        warnings.warn(f"no widgets in the reopened notebook:\n{describe(page)}", stacklevel=2)
+        notebook.open()
+    return notebook
+
+
 @pytest.mark.parametrize("application", ["lab", "notebook7"])
 def test_replay_after_reopening_with_nothing_run(
     application: str,
@@ -66,7 +80,7 @@ def test_replay_after_reopening_with_nothing_run(
     end_all_kernels(server)
     (server.work / "run.npz").unlink()
 
-    again = Notebook(new_page(width=1800), server, "saved.ipynb")
+    again = reopened(new_page(width=1800), server, "saved.ipynb")
     first, second = (Widget(again.page, index) for index in (0, 1))
     first.wait_drawn(6)
     second.wait_drawn(3)
