@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from playwright.sync_api import Browser
 
+from tests.benchmarks.frontend.contest import DONE
 from tests.browser.jupyter import JupyterServer, Notebook, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -108,6 +110,7 @@ class Session:
     def drive(self, call: str, timeout: float = 180) -> dict[str, Any]:
         """Begin something in the kernel and wait until it has handed all frames over."""
         self.kernel.evaluate(call)
-        wait_until(lambda: self.kernel.evaluate("contest.done"), call, timeout)
-        result: dict[str, Any] = self.kernel.evaluate("contest.result")
+        done = self.notebook.server.work / DONE
+        wait_until(done.is_file, call, timeout)
+        result: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
         return result
