@@ -35,9 +35,9 @@ class Stream:
     """
 
     #: Messages under way before the stream waits for a confirmation.
-    window = 4
+    window = 8
     #: Frames that waited are sent together in messages of at most about this many bytes.
-    max_bytes = 1_000_000
+    max_bytes = 500_000
     #: Seconds after which one more message goes out unconfirmed: a kernel that is busy with the
     #: user's own loop may not get to read confirmations at all.
     patience = 0.5

@@ -15,8 +15,9 @@ import {
 
 /** A frame that is announced but does not come within this time is asked for again. */
 const PATIENCE_MS = 1000;
-/** A single message is confirmed after this time, of several every second one. */
-const CONFIRM_MS = 200;
+/** So many messages are confirmed at once, fewer after this time. The kernel waits at 8. */
+const CONFIRM_EVERY = 5;
+const CONFIRM_MS = 500;
 /** Without any answer it stops asking: there is no kernel behind a saved notebook. */
 const MAX_TRIES = 30;
 
@@ -47,6 +48,7 @@ export class Store {
   private readonly stopListening: () => void;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private confirming: ReturnType<typeof setTimeout> | undefined;
+  private unconfirmed = 0;
   private heard = 0;
   private tries = 0;
   private readonly asked = new Map<string, number>();
@@ -175,19 +177,22 @@ export class Store {
     this.watch();
   }
 
-  /** Confirm every second message, or a single one after a while: each confirmation makes the
-   * kernel busy for a moment, which JupyterLab shows in its toolbar, status bar and favicon. */
+  /** Confirm several messages at once: each confirmation makes the kernel busy for a moment, which
+   * JupyterLab shows in its toolbar, status bar and favicon. */
   private acknowledge(run: Run): void {
-    const confirm = () => {
-      this.confirming = undefined;
-      this.send({ type: "ack", client: this.client, run: run.id, next: run.next });
-    };
-    if (this.confirming === undefined) {
-      this.confirming = setTimeout(confirm, CONFIRM_MS);
+    this.unconfirmed += 1;
+    if (this.unconfirmed < CONFIRM_EVERY) {
+      this.confirming ??= setTimeout(() => this.confirm(run), CONFIRM_MS);
     } else {
-      clearTimeout(this.confirming);
-      confirm();
+      this.confirm(run);
     }
+  }
+
+  private confirm(run: Run): void {
+    clearTimeout(this.confirming);
+    this.confirming = undefined;
+    this.unconfirmed = 0;
+    this.send({ type: "ack", client: this.client, run: run.id, next: run.next });
   }
 
   /** Ask again, but not while the answer to the last request may be on its way. */

@@ -82,7 +82,6 @@ export class View {
   private presented = 0;
   private scene: Scene | null = null;
   private drawing: ReturnType<typeof setTimeout> | undefined;
-  private painting: ReturnType<typeof setTimeout> | undefined;
   private announced = 0;
   private announcing: ReturnType<typeof setTimeout> | undefined;
 
@@ -121,7 +120,6 @@ export class View {
   dispose(): void {
     cancelAnimationFrame(this.presented);
     clearTimeout(this.drawing);
-    clearTimeout(this.painting);
     clearTimeout(this.announcing);
     this.cleanup.run();
     this.root.remove();
@@ -266,14 +264,14 @@ export class View {
     this.stale = true;
     if (this.busy || this.cleanup.done.signal.aborted) return;
     this.busy = true;
-    // Soon, not in the next animation frame: a browser that is busy presenting the last picture can
-    // have this one drawn meanwhile. The frame's end opens the gate again, so one draw for each.
+    // Change now, paint in the next animation frame: Bokeh takes changes over in promises, and all
+    // that changed comes on screen as one picture.
     this.drawing = setTimeout(() => {
       this.presented = requestAnimationFrame(() => {
+        this.paint();
         this.busy = false;
         if (this.stale) this.redraw();
       });
-      this.painting ??= setTimeout(() => this.paint());
       this.draw();
     });
   }
@@ -316,9 +314,8 @@ export class View {
     this.announce(describe(frame));
   }
 
-  /** The second half of a draw, a task later: see `Plot.paint`. */
+  /** The second half of a draw: see `Plot.paint`. */
   private paint(): void {
-    this.painting = undefined;
     if (!this.scene) return;
     const { run, frame } = this.scene;
     for (const panel of this.panels) panel.paint();

@@ -35,7 +35,12 @@ describe.each(["jupyter", "marimo"] as const)("in %s", (host) => {
     push(model, "a", 0);
     push(model, "a", 1, 2, 3);
     expect(seqs(store.runs.get("a")?.frames)).toEqual([0, 1, 2, 3]);
+    expect(model.sent).toHaveLength(1);
+    vi.advanceTimersByTime(500);
     expect(model.sent.at(-1)).toEqual({ type: "ack", client: store.client, run: "a", next: 4 });
+    for (const seq of [4, 5, 6, 7, 8]) push(model, "a", seq);
+    expect(model.sent).toHaveLength(3); // well before the kernel waits, at 8
+    expect(model.sent.at(-1)).toMatchObject({ type: "ack", next: 9 });
   });
 
   test("a new run is asked for by nobody: its frames come, the old ones stay", async () => {
