@@ -219,14 +219,17 @@ def _history(recording: Recording, frame: Frame) -> Plot:
 def _fill_regimes(
     plot: Plot, recording: Recording, bottom: float, height: float, last: float
 ) -> None:
-    """Bands of colour behind the history; above it a strip with the names that fit."""
+    """Bands of colour behind the history, each frame's reaching halfway to its neighbours; above it
+    a strip with the names that fit."""
+    epochs = np.array([frame.epoch for frame in recording])
+    edges = [epochs[0], *(epochs[:-1] + epochs[1:]) / 2, epochs[-1]]
     spans: list[list[Any]] = []
-    for frame in recording:
+    for frame, left, right in zip(recording, edges[:-1], edges[1:], strict=True):
         regime = frame.labels.get("regime", "")
-        if spans:
-            spans[-1][1] = frame.epoch
-        if not spans or spans[-1][2] != regime:
-            spans.append([frame.epoch, frame.epoch, regime])
+        if spans and spans[-1][2] == regime:
+            spans[-1][1] = right
+        else:
+            spans.append([left, right, regime])
     lefts, rights, regimes = zip(*spans, strict=True)
     colors = [COLORS.get(regime, "white") for regime in regimes]
     bottoms = [bottom + 0.2 * height] * len(spans)

@@ -508,8 +508,8 @@ test("a regime's name stands in its own stretch of the strip, or not at all", as
   await pass(6);
   const history = plot("history");
   // Of 400 pixels 40 are an epoch, too little for a name.
-  expect(history.data("regime_names")).toMatchObject({ x: [2, 4], text: ["EF", "MF"] });
-  expect(history.data("regimes").left).toEqual([0, 1, 2, 4]);
+  expect(history.data("regime_names")).toMatchObject({ x: [1.5, 3.5], text: ["EF", "MF"] });
+  expect(history.data("regimes").left).toEqual([0, 0.5, 1.5, 3.5]);
   const { start, end } = history.find("range:y") as { start: number; end: number };
   const bottoms = history.data("regimes").bottom as number[];
   expect(Math.min(...bottoms)).toBeGreaterThan(1);

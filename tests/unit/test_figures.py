@@ -128,8 +128,8 @@ def test_history_shows_every_frame_and_regime(recording: Recording) -> None:
     plot = figures.figure(recording, "history")
     low_rank, *_ = column(plot, "left", "ys")
     np.testing.assert_allclose(low_rank, recording.table()["low_rank_measure_debiased"])
-    np.testing.assert_array_equal(column(plot, "regimes", "left"), [0, 1])
-    np.testing.assert_array_equal(column(plot, "regimes", "right"), [1, 5])
+    np.testing.assert_array_equal(column(plot, "regimes", "left"), [0, 0.5])
+    np.testing.assert_array_equal(column(plot, "regimes", "right"), [0.5, 5])
 
 
 def without_debiased(recording: Recording) -> Recording:
@@ -178,7 +178,7 @@ def test_names_of_regimes_stand_above_the_curves_and_apart() -> None:
     plot = figures.figure(recording, "history")
     # Only one stretch is long enough for its name.
     assert list(column(plot, "regime_names", "text")) == ["MF"]
-    assert column(plot, "regime_names", "x") == [3]
+    assert column(plot, "regime_names", "x") == [2.5]
     curves = np.concatenate(column(plot, "left", "ys"))
     top = plot.select_one({"name": "range:y"}).end
     assert np.nanmax(curves) < column(plot, "regimes", "bottom").min() < top

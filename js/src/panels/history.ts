@@ -227,14 +227,15 @@ function band(frames: Frame[], name = "") {
   return { x: known.map(({ epoch }) => epoch), y1: edge(-1), y2: edge(1) };
 }
 
-/** Stretches of one regime, each up to where the next begins. */
+/** Stretches of one regime; a frame's reaches halfway to its neighbours. */
 function regimes(frames: Frame[]): { left: number; right: number; regime: string }[] {
   const spans: { left: number; right: number; regime: string }[] = [];
-  for (const { epoch, labels } of frames) {
+  frames.forEach(({ epoch, labels }, at) => {
     const regime = labels.regime ?? "";
+    const right = (epoch + (frames[at + 1]?.epoch ?? epoch)) / 2;
     const open = spans.at(-1);
-    if (open) open.right = epoch;
-    if (open?.regime !== regime) spans.push({ left: epoch, right: epoch, regime });
-  }
+    if (open?.regime === regime) open.right = right;
+    else spans.push({ left: open?.right ?? epoch, right, regime });
+  });
   return spans;
 }

@@ -39,14 +39,16 @@ class Ours:
 
 
 def _bare_viewer(recording: Recording) -> Any:
-    """A widget with all that our own carries and none of what it does in the page."""
-    from fswidget.viewer import Viewer
+    """A widget with all that our own carries, its module too, which a browser never forgets, and
+    none of what it does in the page."""
+    from fswidget.viewer import Viewer, bundle
+
+    module, _, _ = bundle("widget.js").rpartition("export{")
 
     class BareViewer(Viewer):
-        _esm = """export default { render({ el }) {
+        _esm = f"""{module};export default {{ render({{ el }}) {{
             el.textContent = "bare"; setTimeout(() => globalThis.bench?.painted(0));
-        } }"""
-        _css = ""
+        }} }}"""
 
     return BareViewer(recording)
 
