@@ -1,6 +1,6 @@
 """Frames and recordings: what a run leaves behind, readable with numpy alone.
 
-A `Frame` is one immutable snapshot of a network's features. A `Recording` is the frames of one run
+A `Frame` is one snapshot of a network's features. A `Recording` is the frames of one run
 together with its `RunInfo`, all that does not change while the run goes on. Neither imports torch.
 """
 
@@ -91,9 +91,9 @@ class Frame:
 
     epoch: float
     step: int
-    scalars: Mapping[str, float]
-    labels: Mapping[str, str] = field(default_factory=dict)
-    arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    scalars: dict[str, float]
+    labels: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.epoch, Real) or not 0 <= self.epoch < math.inf:
@@ -110,9 +110,10 @@ class Frame:
             if not isinstance(label, str):
                 raise TypeError(f"labels[{name!r}]={label!r}: must be a str")
         arrays = {name: _frozen(f"arrays[{name!r}]", array) for name, array in self.arrays.items()}
-        object.__setattr__(self, "scalars", MappingProxyType(scalars))
-        object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
-        object.__setattr__(self, "arrays", MappingProxyType(arrays))
+        # Copies too, and dicts, which json.dumps takes.
+        object.__setattr__(self, "scalars", scalars)
+        object.__setattr__(self, "labels", dict(self.labels))
+        object.__setattr__(self, "arrays", arrays)
 
     @property
     def eigenvalues(self) -> NDArray[np.float32]:
@@ -140,9 +141,8 @@ class Frame:
         return sum(array.nbytes for array in self.arrays.values()) + 8 * len(self.scalars)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Read-only mappings do not pickle; sweeps send frames between processes.
-        parts = (dict(self.scalars), dict(self.labels), dict(self.arrays))
-        return Frame, (self.epoch, self.step, *parts)
+        # Arrays come out of a pickle writable; made anew they are read-only again.
+        return Frame, (self.epoch, self.step, self.scalars, self.labels, self.arrays)
 
     def __repr__(self) -> str:
         regime = self.labels.get("regime", "?")

@@ -50,7 +50,7 @@ def _members(recording: Recording) -> dict[str, NDArray[Any]]:
         "byte_budget": recording.byte_budget,
         "scalars": scalar_names,
         "arrays": array_names,
-        "labels": [dict(frame.labels) for frame in frames],
+        "labels": [frame.labels for frame in frames],
     }
     members: dict[str, NDArray[Any]] = {
         "meta": np.frombuffer(json.dumps(meta, allow_nan=False).encode(), np.uint8),

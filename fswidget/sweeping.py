@@ -337,7 +337,7 @@ def _train(settings: dict[str, Any]) -> Run:
     except Exception as error:
         return _failed(settings, error, time.perf_counter() - start)
     seconds = time.perf_counter() - start
-    return Run(settings, dict(last.scalars), dict(last.labels), seconds)
+    return Run(settings, last.scalars, last.labels, seconds)
 
 
 def _failed(settings: dict[str, Any], error: BaseException, seconds: float = math.nan) -> Run:

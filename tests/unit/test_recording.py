@@ -21,11 +21,7 @@ def assert_same(one: Recording, other: Recording) -> None:
         np.testing.assert_array_equal(array, other.info.arrays()[name])
     assert [number for number, _ in one.entries] == [number for number, _ in other.entries]
     for left, right in zip(one, other, strict=True):
-        assert (left.epoch, left.step, dict(left.labels)) == (
-            right.epoch,
-            right.step,
-            dict(right.labels),
-        )
+        assert (left.epoch, left.step, left.labels) == (right.epoch, right.step, right.labels)
         assert list(left.scalars) == list(right.scalars)
         np.testing.assert_array_equal(list(left.scalars.values()), list(right.scalars.values()))
         assert left.arrays.keys() == right.arrays.keys()
@@ -40,15 +36,24 @@ def test_frame_is_immune_to_a_reused_buffer() -> None:
     assert frame.eigenvalues.tolist() == [1, 1, 1, 1]
     with pytest.raises(ValueError, match="read-only"):
         frame.eigenvalues[0] = 2
-    with pytest.raises(TypeError):
-        frame.scalars["loss"] = 1.0  # type: ignore[index]
+
+
+def test_frame_holds_dicts_of_its_own() -> None:
+    given = {"scalars": {"loss": 1.0}, "labels": {"regime": "MF"}, "arrays": {"quality": [0.5]}}
+    frame = Frame(epoch=0, step=0, **given)
+    for name, mapping in given.items():
+        mapping.clear()
+        assert type(getattr(frame, name)) is dict
+    assert json.loads(json.dumps([frame.scalars, frame.labels])) == [{"loss": 1}, {"regime": "MF"}]
+    assert frame.quality.tolist() == [0.5]
 
 
 def test_frame_survives_a_process_boundary() -> None:
     frame = make_frame(2)
     again = pickle.loads(pickle.dumps(frame))
-    assert dict(again.scalars) == dict(frame.scalars)
+    assert again.scalars == frame.scalars
     np.testing.assert_array_equal(again.projections, frame.projections)
+    assert not again.projections.flags.writeable
 
 
 def test_index_slice_and_epoch() -> None:
