@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, NamedTuple
 
 from fswidget.data import DataSource, sources
@@ -44,9 +47,27 @@ def _knob(
     return dataclasses.field(default=default, metadata=described)
 
 
+def _name_unknown(cls: type[Config]) -> type[Config]:
+    """Have the constructor say which settings there are where it is given another."""
+    init = cls.__init__
+
+    @wraps(init)
+    def checked(self: Config, **settings: Any) -> None:
+        for name, value in settings.items():
+            if name not in cls.__dataclass_fields__:
+                raise TypeError(f"{name}={value!r}: {no_setting(name)}")
+        init(self, **settings)
+
+    cls.__init__ = checked  # type: ignore[method-assign]
+    return cls
+
+
+@_name_unknown
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """What to train, on what, and how. Every value is checked when the object is made.
+
+    Numbers and arrays of numpy and paths of pathlib are taken too, and kept as Python's own types.
 
     A setting that can have no effect beside the others (batch normalisation for the transformer,
     momentum for Adam) must be left at its default. Each setting is described where it is declared;
@@ -57,6 +78,8 @@ class Config:
     ValueError
         If a value, or a combination of values, is impossible; the message names the setting, its
         value and what is allowed.
+    TypeError
+        If there is no such setting.
     """
 
     model: str = _knob("mlp", "Network", "Which network learns the features.", group="main")
@@ -104,12 +127,12 @@ class Config:
         "Size of the class-balanced training set; smaller ones are part of larger ones. More data "
         "leaves fewer ways to fit it, so features have to do more of the work.",
         group="main",
-        min=1,
+        min=2,
         log=True,
         slider=True,
     )
     test_size: int | None = _knob(
-        None, "Test samples", "Held-out samples; empty means at most 1,000.", min=1
+        None, "Test samples", "Held-out samples; empty means at most 1,000.", min=2
     )
     probe_size: int | None = _knob(
         None,
@@ -151,7 +174,7 @@ class Config:
     operation: str = _knob(
         "add",
         "Operation",
-        "a ∘ b modulo p; division needs a prime p.",
+        "a ∘ b modulo p; division needs a prime p above 2.",
         choices=("add", "subtract", "multiply", "divide"),
     )
     train_fraction: float = _knob(
@@ -269,9 +292,8 @@ class Config:
     num_shown: int = _knob(2000, "Samples shown", "Samples in the scatter plot.", min=1)
 
     def __post_init__(self) -> None:
-        if isinstance(self.layers, list):
-            object.__setattr__(self, "layers", tuple(self.layers))
         for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
             _check(field, getattr(self, field.name))
         for conflict in _conflicts(self):
             value = getattr(self, conflict.field)
@@ -313,6 +335,23 @@ class Config:
 _FIELDS = dataclasses.fields(Config)
 
 
+def plain(value: Any) -> Any:
+    """A setting in Python's own types: numpy's numbers, arrays, lists and paths become those."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return tuple(map(plain, value)) if isinstance(value, (list, tuple)) else value
+
+
+def no_setting(name: str) -> str:
+    """What to tell of a name that is none of the settings."""
+    names = [field.name for field in _FIELDS]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"no such setting; {hint}Settings: {', '.join(names)}"
+
+
 def _check(field: dataclasses.Field[Any], value: Any) -> None:
     """Raise ValueError if `value` is impossible for the setting on its own."""
     name, meta, default = field.name, field.metadata, field.default
@@ -322,7 +361,7 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
 
     if name in ("model", "dataset"):
         known = networks if name == "model" else sources
-        if value not in known:
+        if not _is_str(value) or value not in known:
             raise wrong(f"one of {', '.join(known)}")
     elif name == "root":
         if not isinstance(value, str):
@@ -335,10 +374,15 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         if not (value is None or value == "all" or (names and all(map(_is_str, names)))):
             raise wrong('None, "all" or a list of layer names')
     elif name == "frame_every":
-        if value not in meta["choices"] and not (_is_int(value) and value >= 1):
+        known = _is_str(value) and value in meta["choices"]
+        if not known and not (_is_int(value) and value >= 1):
             raise wrong("auto, epoch, log or a number of steps ≥ 1")
+    elif name == "seed":
+        # What torch's generators take.
+        if not _is_int(value) or not 0 <= value < 2**64:
+            raise wrong("an integer ≥ 0 and < 2**64")
     elif meta["choices"] is not None:
-        if value not in meta["choices"]:
+        if not _is_str(value) or value not in meta["choices"]:
             raise wrong(f"one of {', '.join(map(str, meta['choices']))}")
     elif isinstance(default, bool):
         if not isinstance(value, bool):
@@ -365,7 +409,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return _is_int(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 class Conflict(NamedTuple):
@@ -421,15 +465,17 @@ def _conflicts(config: Config) -> Iterator[Conflict]:
             yield Conflict("train_size", reason, source.train_size)
     else:
         yield from idle("train_fraction decides for modular arithmetic", "train_size")
+        # Division modulo 2 has two pairs in all, too few for training and test.
         prime = all(config.modulus % k for k in range(2, math.isqrt(config.modulus) + 1))
-        if config.operation == "divide" and not prime:
-            yield Conflict("operation", f"needs a prime modulus, not {config.modulus}", "add")
+        if config.operation == "divide" and not (prime and config.modulus > 2):
+            reason = f"needs a prime modulus above 2, not {config.modulus}"
+            yield Conflict("operation", reason, "add")
     train_size, test_size = source.sizes(config)
-    if not (train_size and test_size):
+    if min(train_size, test_size) < 2:
         yield Conflict(
             "train_fraction",
             f"leaves {train_size} of {train_size + test_size} pairs for training; "
-            "both parts need at least one",
+            "both parts need at least two",
             _default("train_fraction"),
         )
         return
@@ -460,10 +506,9 @@ def _conflicts(config: Config) -> Iterator[Conflict]:
             yield Conflict("nesterov", "needs momentum > 0", False)
     else:
         yield from idle("applies to optimizer='sgd' only", "momentum", "nesterov")
-    if config.batchnorm and min(config.batch_size, train_size) == 1:
-        field = "batch_size" if config.batch_size == 1 else "train_size"
+    if config.batchnorm and config.batch_size == 1:
         reason = "batch normalisation needs at least two samples in a batch"
-        yield Conflict(field, reason, _default(field))
+        yield Conflict("batch_size", reason, _default("batch_size"))
 
 
 def settle(values: Mapping[str, Any], keep: str | Iterable[str] = ()) -> tuple[Config, list[str]]:
@@ -491,6 +536,7 @@ def settle(values: Mapping[str, Any], keep: str | Iterable[str] = ()) -> tuple[C
     """
     kept = {keep} if isinstance(keep, str) else set(keep)
     values = {**{field.name: field.default for field in _FIELDS}, **values}
+    values = {name: plain(value) for name, value in values.items()}
     for field in _FIELDS:
         _check(field, values[field.name])
     adjustments: list[str] = []
