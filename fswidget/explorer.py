@@ -129,10 +129,10 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
 
     def start(self) -> None:
         """Begin a run with the present settings, or go on with a paused one."""
-        if self.state == "paused":
-            self.resume()
-        elif self.state != "running" or self._stopping:
+        if self._ending or self.state not in ("running", "paused"):
             self._begin(self.config)
+        elif self.state == "paused":
+            self.resume()
 
     def pause(self) -> None:
         """Halt before the next batch; `resume` goes on."""
@@ -148,11 +148,13 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
     def step(self) -> None:
         """Go on to the next frame and pause there; begins a run where there is none."""
         with self._condition:
-            self._stepping, self._pausing = True, False
-            if self.state == "paused":
-                self._tell(state="running")
-            self._condition.notify_all()
-        if self.state != "running":
+            begun = not self._ending and self.state in ("running", "paused")
+            if begun:
+                self._stepping, self._pausing = True, False
+                if self.state == "paused":
+                    self._tell(state="running")
+                self._condition.notify_all()
+        if not begun:
             self._begin(self.config, stepping=True)
 
     def stop(self) -> None:
@@ -229,8 +231,13 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
         if self._foreground:
             self._work()
 
+    @property
+    def _ending(self) -> bool:
+        """Whether the run was told to end, and has not yet."""
+        return self._stopping and self._thread is not None
+
     def _is_settled(self) -> bool:
-        return self._thread is None or self.state == "paused"
+        return self._thread is None or (self.state == "paused" and not self._superseded())
 
     def _keep_going(self) -> bool:
         """Called by the trainer before every batch; blocks while paused."""

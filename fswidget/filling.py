@@ -101,13 +101,13 @@ def _spectrum(recording: Recording, frame: Frame) -> Plot:
     plot = declarations.spectrum()
     low = 1.0
     for name, shown in (("first", recording[0]), ("now", frame)):
-        values = shown.eigenvalues / shown.eigenvalues[0]
+        values = shown.eigenvalues / shown.eigenvalues[:1]  # none where all is constant
         kept = values > FLOOR
         k = np.arange(1, len(values) + 1)[kept]
         _fill(plot, name, x=k, y=values[kept])
-        low = min(low, values[kept].min())
+        low = values[kept].min(initial=low)
     plot.select_one({"name": "outputs"}).location = _minimal(recording.info)
-    _log_span(plot, "x", 0.9, 1.2 * max(len(recording[0].eigenvalues), len(frame.eigenvalues)))
+    _log_span(plot, "x", 0.9, 1.2 * max(1, len(recording[0].eigenvalues), len(frame.eigenvalues)))
     _span(plot, "y", low / 2, 1.6)
     _legend(plot, ("this epoch", "now"), ("first frame", "first"))
     return plot
@@ -124,7 +124,7 @@ def _cumulative(recording: Recording, frame: Frame) -> Plot:
             _fill(plot, f"{name}_band", x=k, y1=y - error, y2=y + error)
     plot.select_one({"name": "used"}).location = frame.scalars.get("used_features", math.nan)
     plot.select_one({"name": "outputs"}).location = _minimal(recording.info)
-    _log_span(plot, "x", 0.9, 1.2 * len(frame.utilization))
+    _log_span(plot, "x", 0.9, 1.2 * max(1, len(frame.utilization)))
     entries = (("utilization", "utilization"), ("quality", "quality"))
     _legend(plot, *entries, location="bottom_right")
     return plot
@@ -156,7 +156,8 @@ def _projections(recording: Recording, frame: Frame) -> Plot:
         shapes = ["circle"] * len(labels)
     _fill(plot, "samples", x=across, y=up, label=labels, marker=shapes)
     for axis, column in (("x", across), ("y", up)):
-        low, high = float(np.nanmin(column)), float(np.nanmax(column))
+        known = column[np.isfinite(column)]
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
         pad = 0.05 * (high - low) or 1.0
         _span(plot, axis, low - pad, high + pad)
     if 0 < len(info.class_names) <= len(CLASS_COLORS):

@@ -21,7 +21,7 @@ from fswidget.forward import Diverged as Diverged
 from fswidget.forward import Rows, Team
 from fswidget.moments import FeatureMoments, assign_blocks, default_device
 from fswidget.recording import SCALARS, Frame, Recording, RunInfo
-from fswidget.samples import Array, Inputs, Samples, thumbnails
+from fswidget.samples import Array, Inputs, Samples, thumbnails, widened
 from fswidget.spectrum import Spectrum, align
 
 TASKS = ("cross_entropy", "squared_error")
@@ -276,7 +276,7 @@ class Probe:
             features = change(held.features)
             quality, utilization = spectrum.held_out(self._moments(features, held, self._held_out))
             scalars |= self._score(held, self._held_out, "test")
-            scalars["quality_total_held_out"] = float(quality[-1])
+            scalars["quality_total_held_out"] = _total(quality)
             scalars["used_features_held_out"] = _used(utilization, self.num_features)
             points = self._eigenfunctions(spectrum, self._shown(features, self._held_out))
             arrays["held_out_projections"] = _turned(points, rotation)
@@ -382,6 +382,7 @@ class Probe:
 
     def _moved(self, outputs: Tensor, first: Tensor) -> bool:
         """Whether the outputs left those of the first frame by 0.1% of their size (our choice)."""
+        first, outputs = widened(first), widened(outputs)
         sums = [float((outputs - first).square().sum()), float(first.square().sum())]
         change, size = self._team.sum(sums, outputs.device)
         return change > 1e-6 * size
@@ -403,7 +404,8 @@ class Probe:
         count = min(self.num_eigenfunctions, self.num_features)
         known = min(count, len(spectrum.eigenvalues))
         points = np.full((len(features), count), np.nan)
-        points[:, :known] = spectrum.eigenfunctions(features, known)
+        if known:
+            points[:, :known] = spectrum.eigenfunctions(features, known)
         return points
 
     def _rotation(self, spectrum: Spectrum, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -450,7 +452,7 @@ class _Coordinates:
 def _scalars(spectrum: Spectrum) -> dict[str, float]:
     found = {name: getattr(spectrum, name, None) for name in SCALARS}
     found |= {f"{name}_error": value for name, value in spectrum.errors.items()}
-    found["quality_total"] = float(spectrum.quality[-1])
+    found["quality_total"] = _total(spectrum.quality)
     # NC1 is a matter of classes: a regression has none, which is not the same as NaN.
     absent = () if spectrum.classification else ("nc1", "nc1_error")
     return {
@@ -467,6 +469,11 @@ def _turned(points: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArr
     return turned
 
 
+def _total(quality: NDArray[np.floating[Any]]) -> float:
+    """Quality of all features; 0 where every one is constant."""
+    return float(quality[-1]) if len(quality) else 0.0
+
+
 def _used(utilization: NDArray[np.floating[Any]], num_features: int) -> int:
     """k95 of a cumulative utilization; p where it never gets there."""
     above = np.flatnonzero(utilization >= 0.95)
@@ -474,8 +481,7 @@ def _used(utilization: NDArray[np.floating[Any]], num_features: int) -> int:
 
 
 def _squared_norm(parameter: Tensor) -> float:
-    dtype = torch.float32 if parameter.dtype.itemsize < 4 else None
-    return float(torch.linalg.vector_norm(parameter.detach(), dtype=dtype)) ** 2
+    return float(torch.linalg.vector_norm(widened(parameter.detach()))) ** 2
 
 
 def _number(name: str, value: Any) -> float:

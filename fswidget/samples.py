@@ -64,7 +64,7 @@ class Samples:
                 f"{name}: first dimensions {lengths}; must be arrays of one length, the number of "
                 "samples"
             )
-        goal = _tensor(targets, f"{prefix}targets").detach()
+        goal = _tensor(targets, f"{prefix}targets")
         if goal.ndim not in (1, 2) or len(goal) != lengths[0]:
             raise ValueError(
                 f"{prefix}targets of shape {tuple(goal.shape)}: must be (n,) or (n, T) with "
@@ -87,12 +87,13 @@ class Samples:
             targets = targets.reshape(len(targets), -1)
             if not bool(targets.isfinite().all()):
                 raise ValueError(f"{name}: holds NaN or infinity; must be finite")
+            if targets.shape[1] != num_outputs:
+                meant = "probabilities" if task == "cross_entropy" else "values"
+                raise ValueError(
+                    f"{name} of shape {tuple(targets.shape)}: must be class labels (n,) of int, or "
+                    f"{meant} (n, {num_outputs}), for {task=} and {num_outputs} outputs"
+                )
             if task == "cross_entropy":
-                if targets.shape[1] != num_outputs:
-                    raise ValueError(
-                        f"{name} of shape {tuple(targets.shape)}: must be class labels (n,) of "
-                        f"int, or probabilities (n, {num_outputs}), for task='cross_entropy'"
-                    )
                 labels = targets.argmax(1)
         elif num_outputs == 1:
             # Labels 0 and 1 (or any) of a network with one output are values to it.
@@ -143,7 +144,8 @@ class Samples:
             if not _is_array(value):
                 return value
             kind = dtype if value.is_floating_point() else None
-            return value[take].to(device=device, dtype=kind)
+            # A copy: a model that works in place must not change the samples.
+            return value[take].to(device=device, dtype=kind, copy=True)
 
         for start in range(0, len(self), size):
             take = slice(start, start + size)
@@ -156,7 +158,7 @@ class Samples:
     def error(self, outputs: Tensor, targets: Tensor) -> float:
         """Number of wrong predictions, or the sum of squared residuals for a regression."""
         if self.labels is None:
-            return float((outputs - targets).square().sum())
+            return float((widened(outputs) - targets).square().sum())
         truth = targets if targets.ndim == 1 else targets.argmax(1)
         return float((outputs.argmax(1) != truth).sum())
 
@@ -251,13 +253,30 @@ def _call_arguments(inputs: Inputs, name: str) -> tuple[tuple[Tensor, ...], dict
 
 
 def _tensor(value: Any, name: str) -> Tensor:
+    """A tensor of its own: what the user does to the array later does not change it."""
+    if hasattr(value, "to_numpy"):
+        value = value.to_numpy()  # pandas
     try:
-        tensor = torch.as_tensor(value)
+        if isinstance(value, Tensor):
+            tensor = value.detach().clone()
+        else:
+            tensor = torch.as_tensor(native(value) if isinstance(value, np.ndarray) else value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name}={type(value).__name__}: must be an array ({error})") from error
     if tensor.ndim == 0:
         raise ValueError(f"{name}={value!r}: must be an array whose first dimension is the samples")
     return tensor
+
+
+def native(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy as torch takes it: in order, in the machine's bytes, no wider than 64 bits."""
+    kind = np.float64 if array.dtype == np.longdouble else array.dtype.newbyteorder("=")
+    return np.array(array, kind, order="C")
+
+
+def widened(values: Tensor) -> Tensor:
+    """At least float32: sums of squares overflow in float16."""
+    return values.float() if values.dtype.itemsize < 4 else values
 
 
 def _is_array(value: Any) -> bool:

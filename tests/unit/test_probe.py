@@ -3,6 +3,8 @@
 import copy
 import itertools
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -306,6 +308,71 @@ def test_inputs_take_the_precision_of_the_model() -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_large_outputs_are_seen_to_move(dtype: torch.dtype) -> None:
+    """Their squares add up to more than float16 holds."""
+    inputs, targets = data(2000)
+    model = nn.Sequential(nn.Linear(6, 24), nn.ReLU(), nn.Linear(24, C))
+    with torch.no_grad():
+        model[2].weight.mul_(30)
+    probe = Probe(model.to(dtype), inputs, targets)
+    assert probe.snapshot().labels["regime"] == "UNTRAINED"
+    for layer in (model[0], model[2]):
+        layer.reset_parameters()
+    assert probe.snapshot().labels["regime"] != "UNTRAINED"
+
+
+def test_constant_features_are_a_frame_too(tmp_path: Path) -> None:
+    inputs, targets = data()
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, C))
+    probe = Probe(model, inputs, targets, held_out=(inputs, targets))
+    probe.snapshot()
+    with torch.no_grad():
+        model[0].bias.fill_(-1e3)
+    frame = probe.snapshot()
+    assert frame.labels["regime"] == "CONSTANT"
+    assert (frame.scalars["quality_total"], frame.scalars["quality_total_held_out"]) == (0, 0)
+    assert len(frame.eigenvalues) == 0
+    assert np.isnan(frame.projections).all()
+    for name in ("spectrum", "cumulative", "projections", "history", "regime"):
+        probe.recording.figure(name)
+    probe.recording.to_html(tmp_path / "run.html")
+
+
+def test_the_samples_stay_as_they_were_given() -> None:
+    inputs, targets = data()
+    given = inputs.clone(), targets.clone()
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, C))
+    probe = Probe(model, *given)
+    first = probe.snapshot()
+    assert torch.equal(given[0], inputs)
+    given[0].zero_()
+    given[1].zero_()
+    second = probe.snapshot()
+    np.testing.assert_array_equal(second.eigenvalues, first.eigenvalues)
+    np.testing.assert_array_equal(second.quality, first.quality)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda array: array[::-1],
+        lambda array: array[:, ::-1],
+        lambda array: array.astype(array.dtype.newbyteorder()),
+        lambda array: array.astype(np.longdouble),
+    ],
+    ids=["rows", "columns", "bytes", "longdouble"],
+)
+def test_any_numpy_array_of_numbers_will_do(view: Callable[[Any], Any]) -> None:
+    inputs, targets = (values.numpy() for values in data())
+    given = view(inputs)
+    plain = torch.from_numpy(given.astype(np.float32))
+    expected = Probe(network(), plain, targets).snapshot()
+    np.testing.assert_array_equal(
+        Probe(network(), given, targets).snapshot().eigenvalues, expected.eigenvalues
+    )
+
+
 def test_points_are_spread_over_the_probe() -> None:
     inputs, targets = data()
     order = targets.argsort()
@@ -370,6 +437,11 @@ BROKEN = {
     "low label": (lambda: Probe(network(), INPUTS, TARGETS - 1), ValueError, "from -1 to 2"),
     "float labels": (lambda: Probe(network(), INPUTS, TARGETS.float()), ValueError, "class labels"),
     "one output": (lambda: Probe(network(outputs=1), INPUTS, TARGETS), ValueError, "one output"),
+    "width of values": (
+        lambda: Probe(network(), INPUTS, INPUTS[:, :2], task="squared_error"),
+        ValueError,
+        r"targets of shape \(120, 2\)",
+    ),
     "NaN target": (
         lambda: Probe(network(), INPUTS, TARGETS / torch.nan, task="squared_error"),
         ValueError,

@@ -159,6 +159,20 @@ def test_stop_and_start_at_once_is_a_new_run(make: Callable[..., Explorer]) -> N
     assert explorer.state == "running"
 
 
+@pytest.mark.parametrize("then", ["wait", "start", "step"])
+def test_a_paused_run_that_was_stopped_is_over(make: Callable[..., Explorer], then: str) -> None:
+    explorer = make(**ENDLESS)
+    explorer.step()
+    assert explorer.wait() == "paused"
+    run = explorer.run
+    explorer.stop()
+    if then == "wait":
+        assert explorer.wait() == "finished"
+        return
+    getattr(explorer, then)()
+    until(lambda: explorer.run != run and frames(explorer) >= 1)
+
+
 def test_reset_clears_the_view(make: Callable[..., Explorer]) -> None:
     explorer = make(**SMALL)
     explorer.start()
@@ -167,9 +181,10 @@ def test_reset_clears_the_view(make: Callable[..., Explorer]) -> None:
     assert (explorer.state, explorer.recording, explorer.num_frames) == ("idle", None, 0)
     explorer.start()
     until(lambda: frames(explorer) >= 1)
-    explorer.reset()
+    explorer.pause()
     explorer.wait()
-    until(lambda: explorer.state == "idle")
+    explorer.reset()
+    assert explorer.wait() == "idle"
     assert explorer.recording is None
 
 
