@@ -153,7 +153,7 @@ export function frameHeader(
   previous = seq - 1,
   labels: Record<string, string> = {},
   more: Record<string, number> = {},
-  arrays: Record<string, number[]> = {},
+  arrays: Record<string, number[] | { values: number[]; shape: number[] }> = {},
 ) {
   const scalars = { epoch: seq, step: 10 * seq, low_rank_measure: 0.5, used_features: 2, ...more };
   const { layout, body } = encode({
@@ -168,7 +168,12 @@ export function frameHeader(
     },
     "projections:scale": { values: [0.01, 0.02, 1] },
     predictions: { values: [0, 1, 1, 0] },
-    ...Object.fromEntries(Object.entries(arrays).map(([name, values]) => [name, { values }])),
+    ...Object.fromEntries(
+      Object.entries(arrays).map(([name, given]) => [
+        name,
+        Array.isArray(given) ? { values: given } : given,
+      ]),
+    ),
   });
   const header: FrameHeader = {
     seq,

@@ -497,6 +497,21 @@ test("an older recording shows the plain D_LR, under one name, and lets go of it
   expect(legend()).toEqual([]);
 });
 
+test("of two features both are on an axis, and of none there is an empty picture", async () => {
+  const { begin, model, query, root } = show();
+  begin("a");
+  const two = frameHeader(0, -1, {}, {}, { projections: { values: [1, 2, 3, 4], shape: [2, 2] } });
+  model.message({ type: "frames", run: "a", frames: [two.header] }, two.body);
+  await pass();
+  const chosen = ["x", "y"].map((axis) => query<HTMLSelectElement>(`[data-testid=axis-${axis}]`));
+  expect(chosen.map(({ value }) => value)).toEqual(["0", "1"]);
+  const none = { eigenvalues: [], quality: [], utilization: [] };
+  const dead = frameHeader(1, 0, { regime: "CONSTANT" }, {}, none);
+  model.message({ type: "frames", run: "a", frames: [dead.header] }, dead.body);
+  await pass();
+  expect(root.dataset.drawn).toBe("1");
+});
+
 test("a regime's name stands in its own stretch of the strip, or not at all", async () => {
   const { begin, model } = show();
   begin("a");

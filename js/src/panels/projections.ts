@@ -101,8 +101,11 @@ export class ProjectionsPanel extends FigurePanel {
       { length: this.columns },
       (_, at) => [String(at), `e${at + 1}`] as [string, string],
     );
-    const k = Math.min(choices.k, this.columns - 1);
-    const l = Math.min(choices.l, this.columns - 1);
+    const last = Math.max(0, this.columns - 1);
+    let [k, l] = [Math.min(choices.k, last), Math.min(choices.l, last)];
+    // Of fewer features than were chosen from, still two different ones.
+    if (k === l && choices.k < choices.l) k = Math.max(0, l - 1);
+    else if (k === l && choices.k > choices.l) l = Math.max(0, k - 1);
     for (const [select, value] of [
       [this.axes.k, k],
       [this.axes.l, l],
