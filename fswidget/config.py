@@ -374,8 +374,8 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         if not (value is None or value == "all" or (names and all(map(_is_str, names)))):
             raise wrong('None, "all" or a list of layer names')
     elif name == "frame_every":
-        known = _is_str(value) and value in meta["choices"]
-        if not known and not (_is_int(value) and value >= 1):
+        word = _is_str(value) and value in meta["choices"]
+        if not word and not (_is_int(value) and value >= 1):
             raise wrong("auto, epoch, log or a number of steps ≥ 1")
     elif name == "seed":
         # What torch's generators take.

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from fswidget.config import Config
+from fswidget.config import Config, no_setting, plain
+from fswidget.data import sources
 from fswidget.storage import target, write_whole
 
 if TYPE_CHECKING:
@@ -219,8 +220,10 @@ def sweep(
     Raises
     ------
     ValueError
-        Before anything runs, if an axis or a combination is impossible, or if the file of `resume`
-        is of another sweep.
+        Before anything runs, if an axis or a combination is impossible, if the file of `resume` is
+        of another sweep, or if files of a data set are damaged.
+    FileNotFoundError
+        Before anything runs, if files of a data set are missing.
 
     Notes
     -----
@@ -229,6 +232,8 @@ def sweep(
     """
     if not isinstance(config, Config):
         raise TypeError(f"config={config!r}: must be a fswidget.Config")
+    if not (executor is None or isinstance(executor, Executor)):
+        raise TypeError(f"executor={executor!r}: must be a concurrent.futures.Executor, or None")
     values = {name: _axis(name, given) for name, given in axes.items()}
     if not values:
         raise ValueError("axes: none; give at least one, such as width=[32, 128]")
@@ -243,6 +248,8 @@ def sweep(
     ]
     done = {_key(run.settings): run for run in old}
     waiting = [s for s in grid if _key(s) not in done or done[_key(s)].error]
+
+    _require_data(waiting, executor)
 
     def result() -> Sweep:
         return Sweep(base, values, [done[_key(s)] for s in grid if _key(s) in done])
@@ -260,6 +267,23 @@ def sweep(
     finally:
         bar.close()
     return result()
+
+
+def _require_data(waiting: Sequence[dict[str, Any]], executor: Executor | None) -> None:
+    """Raise what every run would if data is missing; each folder is looked into once."""
+    folders = {(s["dataset"], s["root"], s["download"]): s for s in waiting}
+    for settings in folders.values():
+        if not sources[settings["dataset"]].files:
+            continue
+        if executor is None:
+            _read(settings)
+        else:  # where the runs go: a folder need not be on this machine
+            executor.submit(_read, settings).result()
+
+
+def _read(settings: dict[str, Any]) -> None:
+    config = Config.from_dict(settings)
+    config.source.read(config)
 
 
 def _runs(waiting: Sequence[dict[str, Any]], executor: Executor | None) -> Iterator[Run]:
@@ -346,14 +370,22 @@ def _failed(settings: dict[str, Any], error: BaseException, seconds: float = mat
 
 def _axis(name: str, given: Any) -> list[Any]:
     if name not in {f.name for f in fields(Config)}:
-        raise ValueError(f"{name}={given!r}: no setting of Config")
+        raise ValueError(f"{name}={given!r}: {no_setting(name)}")
     if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
         raise ValueError(f"{name}={given!r}: must be a list of values, such as [{given!r}]")
-    # numpy's numbers are no JSON types.
-    values = [value.item() if hasattr(value, "item") else value for value in given]
+    if getattr(given, "ndim", 1) != 1:
+        raise ValueError(
+            f"{name}={given!r}: must be a list of values, not {given.ndim}-dimensional"
+        )
+    values = [_listed(plain(value)) for value in given]
     if not values or any(values.count(value) > 1 for value in values):
         raise ValueError(f"{name}={given!r}: must be at least one value, each of them once")
     return values
+
+
+def _listed(value: Any) -> Any:
+    """A list, as JSON has it, for a tuple: the axes of a file and of a call must be alike."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _settings(config: Config) -> dict[str, Any]:

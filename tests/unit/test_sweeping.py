@@ -1,5 +1,6 @@
 """Sweeps: every run is kept, whatever becomes of it."""
 
+import dataclasses
 import json
 import math
 import os
@@ -8,10 +9,12 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fswidget as fs
 from fswidget import sweeping
+from fswidget.data import sources
 from fswidget.sweeping import Run, Sweep, load
 
 CONFIG = fs.Config(train_size=40, test_size=40, epochs=1, width=8, device="cpu", num_shown=5)
@@ -158,7 +161,11 @@ def test_a_newer_file_says_so(tmp_path: Path) -> None:
     ("axes", "message"),
     [
         ({}, "axes: none"),
-        ({"colour": [1]}, "colour=.1.: no setting"),
+        ({"widht": [1]}, r"widht=\[1\]: no such setting; did you mean width\? Settings: model, "),
+        ({"seed": np.zeros((2, 2), int)}, r"(?s)seed=array.*: must be a list of values, not 2-dim"),
+        ({"seed": np.array(3)}, r"seed=array\(3\): must be a list of values, not 0-dim"),
+        ({"width": [[8]]}, r"width=\(8,\): must be an integer"),
+        ({"model": [["mlp"]]}, r"model=\('mlp',\): must be one of"),
         ({"width": 8}, "width=8: must be a list"),
         ({"model": "mlp"}, "model='mlp': must be a list"),
         ({"width": []}, "width=..: must be at least one"),
@@ -172,6 +179,40 @@ def test_broken_axes_are_named_before_anything_runs(axes: dict[str, Any], messag
     with pytest.raises(ValueError, match=message):
         fs.sweep(CONFIG, executor=pool, **axes)
     assert pool.count == 0
+
+
+@pytest.mark.parametrize("pool", [None, Here()])
+def test_missing_data_is_named_before_anything_runs(
+    pool: Here | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "_train", lambda _: pytest.fail("a run began"))
+    axes = {"width": [4, 8], "dataset": ["digits", "mnist"], "root": [tmp_path, "nowhere"]}
+    with pytest.raises(FileNotFoundError, match=r"root='.*': mnist is not there .*download=True"):
+        fs.sweep(CONFIG, executor=pool, **axes)
+    assert pool is None or pool.count == 1
+
+
+def test_data_is_read_once_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "_train", lambda settings: Run(settings))
+    roots: list[str] = []
+    source = dataclasses.replace(sources["mnist"], read=lambda config: roots.append(config.root))
+    monkeypatch.setitem(sources, "mnist", source)
+    axes = {"dataset": ["digits", "mnist"], "width": [4, 8], "root": [tmp_path, "nowhere"]}
+    for _ in range(2):  # the second time nothing is left to run
+        fs.sweep(CONFIG, executor=Here(), resume=tmp_path / "sweep", **axes)
+        assert roots == [str(tmp_path), "nowhere"]
+
+
+def test_an_executor_must_be_one() -> None:
+    with pytest.raises(TypeError, match=r"executor=4: must be a concurrent.futures.Executor"):
+        fs.sweep(CONFIG, width=[8], executor=4)  # type: ignore[arg-type]
+
+
+def test_tuples_and_lists_are_the_same_values(tmp_path: Path) -> None:
+    pool, path = Here(), tmp_path / "sweep"
+    for layers in ([None, ("0",)], [None, ["0"]]):
+        result = fs.sweep(CONFIG, layers=layers, executor=pool, resume=path)
+        assert (result.axes, pool.count, result.failed) == ({"layers": [None, ["0"]]}, 2, [])
 
 
 def test_figure() -> None:
