@@ -287,6 +287,13 @@ def test_a_bad_value_leaves_everything_as_it_was(make: Callable[..., Explorer]) 
     assert explorer.state == "running"
 
 
+def test_layers_may_be_a_list_beside_any_other_change(make: Callable[..., Explorer]) -> None:
+    explorer = make(layers=["1"])
+    explorer.width = 32
+    explorer.layers = ["1", "2"]
+    assert (explorer.config.layers, explorer.config.width) == (("1", "2"), 32)
+
+
 def test_a_menu_never_ends_in_a_dead_end(make: Callable[..., Explorer]) -> None:
     explorer = make(batchnorm=True)
     explorer.dataset = "modular"
