@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from fswidget.columns import Columns, reshifted
@@ -34,6 +34,98 @@ def default_device(device: torch.device | str | None) -> torch.device:
     """`device` where it computes in float64, else the CPU (MPS has no float64)."""
     chosen = torch.device("cpu" if device is None else device)
     return torch.device("cpu") if chosen.type == "mps" else chosen
+
+
+def as_tensor(name: str, value: Any) -> Tensor:
+    """An array of any library as a detached tensor: integers as int64, floats as they are.
+
+    Parameters
+    ----------
+    name : str
+        What errors call it.
+    value : tensor, array, data frame or nested sequence
+
+    Raises
+    ------
+    TypeError
+        If it holds anything but numbers.
+    ValueError
+        If they are complex, or the array has no dimension.
+    """
+    try:
+        if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
+            value = torch.stack([torch.as_tensor(item).detach() for item in value])
+        tensor = value.detach() if isinstance(value, Tensor) else _from_numpy(np.asarray(value))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name}={_brief(value)}: must be an array of numbers ({error})") from error
+    if tensor.is_complex():
+        raise ValueError(f"{name}: dtype {tensor.dtype}; must be real")
+    if tensor.ndim == 0:
+        raise ValueError(
+            f"{name}={_brief(value)}: must be an array whose first dimension is the samples"
+        )
+    tensor = tensor.to(default_device(tensor.device))
+    return tensor if tensor.is_floating_point() else tensor.long()
+
+
+def _from_numpy(array: NDArray[Any]) -> Tensor:
+    if array.dtype == object:  # as of a data frame: its items tell
+        array = np.asarray(array.tolist())
+    if array.dtype.kind not in "biufc":
+        hint = (
+            "; np.unique(…, return_inverse=True) makes labels" if array.dtype.kind in "US" else ""
+        )
+        raise TypeError(f"dtype {array.dtype}{hint}")
+    # Torch knows neither long doubles, foreign byte orders nor negative strides.
+    dtype = array.dtype.newbyteorder("=")
+    if dtype.kind == "u":
+        dtype = np.dtype(np.int64)
+    elif dtype.kind == "f" and dtype.itemsize > 8:
+        dtype = np.dtype(np.float64)
+    return torch.from_numpy(np.require(array, dtype, ["C", "W"]))
+
+
+def _brief(value: Any) -> str:
+    return repr(value) if value is None or np.isscalar(value) else type(value).__name__
+
+
+def as_matrix(name: str, value: Any, width: int | str) -> Tensor:
+    """The same of shape (n, width), with finite values; a word for `width` allows any.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_tensor`; on another shape; for a value that is not finite, with its place.
+    """
+    tensor = as_tensor(name, value)
+    if tensor.ndim == 1 and width == 1:
+        tensor = tensor[:, None]
+    known = isinstance(width, int)
+    if tensor.ndim != 2 or not tensor.shape[1] or (known and tensor.shape[1] != width):
+        raise ValueError(f"{name}: shape {tuple(tensor.shape)}; must be (n, {width})")
+    # The sum is far cheaper to test; where it overflows, every value is looked at.
+    if not bool(torch.isfinite(tensor.sum(dtype=torch.float64))) and not bool(
+        (finite := torch.isfinite(tensor)).all()
+    ):
+        row, column = torch.nonzero(~finite)[0].tolist()
+        raise ValueError(
+            f"{name}[{row}, {column}]={float(tensor[row, column])}: must be finite "
+            f"({int((~finite).sum())} of {tensor.numel()} values are not)"
+        )
+    return tensor
+
+
+def class_labels(targets: Tensor) -> Tensor | None:
+    """The class labels that integers of shape (n,) or one-hot rows give; None for values."""
+    if targets.ndim == 1:
+        return None if targets.is_floating_point() else targets
+    if (
+        targets.ndim != 2
+        or targets.shape[1] < 2
+        or not bool(((targets == 0) | (targets == 1)).all())
+    ):
+        return None
+    return targets.argmax(1) if bool((targets.sum(1) == 1).all()) else None
 
 
 class FeatureMoments:
@@ -115,7 +207,7 @@ class FeatureMoments:
         targets: Any,
         reference: Any | None = None,
         *,
-        blocks: NDArray[np.int64] | None = None,
+        blocks: ArrayLike | None = None,
     ) -> FeatureMoments:
         """Add a batch.
 
@@ -125,7 +217,8 @@ class FeatureMoments:
         outputs : tensor or array, shape (n, num_outputs)
             What the last layer gives: logits, or the regression's outputs.
         targets : tensor or array, shape (n,) of int or (n, num_targets) of float
-            Class labels, or one-hot rows or regression targets.
+            Class labels, or one-hot rows or regression targets. Where `num_targets` is 1,
+            integers are regression targets too.
         reference : tensor or array, shape (n, num_reference), optional
             Needed exactly where `num_reference` > 0.
         blocks : array of int, shape (n,), optional
@@ -138,13 +231,15 @@ class FeatureMoments:
 
         Raises
         ------
+        TypeError
+            If an argument holds anything but numbers.
         ValueError
             On wrong shapes, labels out of range, or a value that is not finite; it names the
             argument and the place. Nothing has been added then.
         """
         parts = {
-            "features": self._matrix("features", features, self.num_features),
-            "outputs": self._matrix("outputs", outputs, self.num_outputs),
+            "features": as_matrix("features", features, self.num_features),
+            "outputs": as_matrix("outputs", outputs, self.num_outputs),
         }
         parts["targets"], classes = self._targets(targets)
         if (reference is None) != (self.num_reference == 0):
@@ -153,68 +248,47 @@ class FeatureMoments:
                 f"where num_reference > 0 (here {self.num_reference})"
             )
         if reference is not None:
-            parts["reference"] = self._matrix("reference", reference, self.num_reference)
+            parts["reference"] = as_matrix("reference", reference, self.num_reference)
+        parts = {name: part.to(self.device) for name, part in parts.items()}
         rows = {name: part.shape[0] for name, part in parts.items()}
         if len(set(rows.values())) != 1:
             raise ValueError(f"batch: all arguments must have as many rows as another, got {rows}")
         count = rows["features"]
         if count == 0:
             return self
+        numbers = self._blocks(blocks, count)
         if self._shift is None:
             self._shift = self._first_shift(parts)
-        if blocks is None:
-            blocks = _block_numbers(self._count, count, self.num_blocks)
-        elif blocks.shape != (count,) or blocks.min() < 0 or blocks.max() >= self.num_blocks:
-            raise ValueError(
-                f"blocks: shape {blocks.shape}; must be ({count},) of 0..{self.num_blocks - 1}"
-            )
         for start in range(0, count, _ROWS):
             chunk = slice(start, start + _ROWS)
-            self._add({name: part[chunk] for name, part in parts.items()}, blocks[chunk])
+            self._add({name: part[chunk] for name, part in parts.items()}, numbers[chunk])
         self._count += count
         self._classes = classes if self._classes is None else self._classes and classes
         return self
 
-    def _tensor(self, name: str, value: Any) -> Tensor:
-        tensor: Tensor = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
-        if tensor.is_complex():
-            raise ValueError(f"{name}: complex values; must be real")
-        return tensor.detach().to(self.device)
-
-    def _matrix(self, name: str, value: Any, width: int) -> Tensor:
-        tensor = self._tensor(name, value)
-        if tensor.ndim == 1 and width == 1:
-            tensor = tensor[:, None]
-        if tensor.ndim != 2 or tensor.shape[1] != width:
-            raise ValueError(f"{name}: shape {tuple(tensor.shape)}; must be (n, {width})")
-        # The sum is far cheaper to test; where it overflows, every value is looked at.
-        if not bool(torch.isfinite(tensor.sum(dtype=torch.float64))) and not bool(
-            (finite := torch.isfinite(tensor)).all()
-        ):
-            row, column = torch.nonzero(~finite)[0].tolist()
-            raise ValueError(
-                f"{name}[{row}, {column}]={float(tensor[row, column])}: must be finite "
-                f"({int((~finite).sum())} of {tensor.numel()} values are not)"
-            )
-        return tensor
+    def _blocks(self, given: ArrayLike | None, count: int) -> NDArray[np.int64]:
+        if given is None:
+            return _block_numbers(self._count, count, self.num_blocks)
+        blocks = np.asarray(given)
+        allowed = f"must be ({count},) of int, from 0 to {self.num_blocks - 1}"
+        if blocks.shape != (count,) or not np.issubdtype(blocks.dtype, np.integer):
+            raise ValueError(f"blocks: shape {blocks.shape}, dtype {blocks.dtype}; {allowed}")
+        if blocks.min() < 0 or blocks.max() >= self.num_blocks:
+            raise ValueError(f"blocks: from {blocks.min()} to {blocks.max()}; {allowed}")
+        return blocks
 
     def _targets(self, value: Any) -> tuple[Tensor, bool]:
-        tensor = self._tensor("targets", value)
-        if tensor.ndim == 1 and not tensor.is_floating_point():
-            labels = tensor.long()
-            if (
-                labels.numel()
-                and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_targets
-            ):
-                raise ValueError(
-                    f"targets: labels from {int(labels.min())} to {int(labels.max())}; must lie in "
-                    f"0..{self.num_targets - 1}"
-                )
-            one_hot = torch.nn.functional.one_hot(labels, self.num_targets)
-            return one_hot.to(torch.float64), True
-        tensor = self._matrix("targets", tensor, self.num_targets).to(torch.float64)
-        one_hot_rows = bool(((tensor == 0) | (tensor == 1)).all() and (tensor.sum(1) == 1).all())
-        return tensor, one_hot_rows and self.num_targets > 1
+        targets = as_tensor("targets", value)
+        # A single target function cannot tell classes: integers are its values.
+        if targets.ndim != 1 or targets.is_floating_point() or self.num_targets == 1:
+            rows = as_matrix("targets", targets, self.num_targets)
+            return rows, class_labels(rows) is not None
+        low, high = (int(f(targets)) for f in (torch.min, torch.max)) if len(targets) else (0, 0)
+        if low < 0 or high >= self.num_targets:
+            raise ValueError(
+                f"targets: labels from {low} to {high}; must lie in 0..{self.num_targets - 1}"
+            )
+        return torch.nn.functional.one_hot(targets, self.num_targets), True
 
     def _first_shift(self, parts: dict[str, Tensor]) -> Tensor:
         shift = torch.zeros(self._columns.count, dtype=torch.float64, device=self.device)
@@ -281,9 +355,13 @@ class FeatureMoments:
 
         Raises
         ------
+        TypeError
+            If `other` is no FeatureMoments.
         ValueError
             If the two differ in a dimension or in the number of blocks.
         """
+        if not isinstance(other, FeatureMoments):
+            raise TypeError(f"other={type(other).__name__}: must be a FeatureMoments")
         self._check_alike(other)
         if other._shift is None:
             return self
@@ -371,14 +449,16 @@ class FeatureMoments:
         start : array, shape (num_features, k), optional
             Eigenvectors of an earlier spectrum, from which the top-k solver starts.
         tolerance : float, default 1e-5
-            Relative singular value below which a direction does not count for the rank of a span.
+            Relative singular value below which a direction does not count for the rank of a span;
+            from 1e-8 to below 1.
         outputs_moved : bool, default True
             False for the untrained network, whose regime is then "UNTRAINED".
 
         Raises
         ------
         ValueError
-            On an unknown task, without samples, or for errors without blocks.
+            On an unknown task, cross-entropy of one output, a tolerance out of range, without
+            samples, or for errors without blocks.
         """
         from fswidget.spectrum import diagonalize
 
@@ -402,25 +482,28 @@ def is_balanced(counts: NDArray[Any]) -> bool:
 def assign_blocks(targets: Any, num_blocks: int = 8) -> NDArray[np.int64]:
     """Jackknife blocks for samples that are all known beforehand, shape (n,).
 
-    Where the classes are equally many, each block gets its share of each class: such samples were
-    drawn class by class, and so must the replicates be, or the error bars come out too wide.
-    Otherwise the blocks are those that `FeatureMoments` would give by running number. Our choice.
+    Where the classes, labels or one-hot rows, are equally many, each block gets its share of each
+    class: such samples were drawn class by class, and so must the replicates be, or the error bars
+    come out too wide. Otherwise the blocks are those that `FeatureMoments` would give by running
+    number. Our choice.
 
     Parameters
     ----------
     targets : array, shape (n,) of int or (n, d) of float
     num_blocks : int, default 8
     """
-    values = targets.cpu().numpy() if isinstance(targets, Tensor) else np.asarray(targets)
+    values = as_tensor("targets", targets)
     numbers = _block_numbers(0, len(values), num_blocks)
-    if values.ndim > 1 or not np.issubdtype(values.dtype, np.integer):
+    labels = class_labels(values)
+    if labels is None:
         return numbers
-    counts = np.unique(values, return_counts=True)[1]
+    names = labels.cpu().numpy()
+    counts = np.unique(names, return_counts=True)[1]
     if not is_balanced(counts):
         return numbers
     # Class after class from the table's beginning: without a block, classes stay equally many.
     blocks = np.empty_like(numbers)
-    blocks[np.argsort(values, kind="stable")] = np.concatenate([numbers[:n] for n in counts])
+    blocks[np.argsort(names, kind="stable")] = np.concatenate([numbers[:n] for n in counts])
     return blocks
 
 

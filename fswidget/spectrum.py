@@ -28,11 +28,19 @@ from fswidget.measures import (
     first_at,
     to_numpy,
 )
-from fswidget.moments import FeatureMoments, assign_blocks
+from fswidget.moments import (
+    FeatureMoments,
+    as_matrix,
+    as_tensor,
+    assign_blocks,
+    class_labels,
+)
 from fswidget.regime import Regime
 from fswidget.solvers import Solution
 
 TASKS = ("cross_entropy", "squared_error")
+
+_LEAST_TOLERANCE = 1e-8  # about √ε: smaller singular values are all rounding
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -184,17 +192,16 @@ class Spectrum:
 
         Raises
         ------
+        TypeError
+            If `features` holds anything but numbers.
         ValueError
-            If `k` exceeds the number of eigenvalues, or the features have another width.
+            If `k` is no integer or exceeds the number of eigenvalues, or the features have another
+            width or are not finite.
         """
         count = len(self.eigenvalues) if k is None else k
-        if not 0 <= count <= len(self.eigenvalues):
-            raise ValueError(f"k={k!r}: must lie in 0..{len(self.eigenvalues)}")
-        if isinstance(features, Tensor):
-            features = features.detach().to("cpu", torch.float64).numpy()
-        matrix = np.asarray(features, np.float64)
-        if matrix.ndim != 2 or matrix.shape[1] != self.num_features:
-            raise ValueError(f"features: shape {matrix.shape}; must be (n, {self.num_features})")
+        if not isinstance(count, (int, np.integer)) or not 0 <= count <= len(self.eigenvalues):
+            raise ValueError(f"k={k!r}: must be an integer in 0..{len(self.eigenvalues)}")
+        matrix = to_numpy(as_matrix("features", features, self.num_features).double())
         scaled = self.eigenvectors[:, :count] / np.sqrt(self.eigenvalues[:count])
         return np.asarray(matrix @ scaled)
 
@@ -252,10 +259,11 @@ def analyze(
         What enters the last linear layer.
     outputs : tensor or array, shape (n, C)
         What it gives: logits, or the regression's outputs.
-    targets : tensor or array, shape (n,) of int or (n, d) of float
-        Class labels, or one-hot rows or regression targets.
+    targets : tensor or array, shape (n,) of int, or (n, C), or (n,) or (n, d) of float
+        Class labels from 0 to C − 1, rows that are one-hot or probabilities, or, for squared
+        error, regression targets. With one output integers are regression targets too.
     task : {"cross_entropy", "squared_error"}
-        Whether a common shift of the outputs counts.
+        Whether a common shift of the outputs counts: not for cross-entropy, which needs C ≥ 2.
     debias : bool, default False
         Whether `low_rank_measure` is the debiased estimate.
     reference : tensor or array, shape (n, p_0), optional
@@ -263,12 +271,17 @@ def analyze(
     errors : bool, default True
         Whether to compute jackknife errors over 8 blocks.
     tolerance : float, default 1e-5
-        Relative singular value below which a direction does not count for a rank.
+        Relative singular value below which a direction does not count for a rank; from 1e-8
+        to below 1. Of m functions, singular values below √(m ε), 5e-8 for m = 10, are rounding and
+        never count.
 
     Raises
     ------
+    TypeError
+        If an array holds anything but numbers.
     ValueError
-        On wrong shapes, an unknown task, or values that are not finite.
+        On wrong shapes, targets that do not fit the task and the outputs, labels out of range, an
+        unknown task, or values that are not finite.
 
     Warns
     -----
@@ -281,25 +294,20 @@ def analyze(
     the plain estimate's on the spectra of ``benchmarks/measures_accuracy.py``, and the root mean
     square error a fraction of it wherever the plain estimate is biased.
     """
-    features, outputs, targets = (_array(value) for value in (features, outputs, targets))
-    if features.ndim != 2:
-        raise ValueError(f"features: shape {tuple(features.shape)}; must be (n, p)")
-    if outputs.ndim == 1:
-        outputs = outputs[:, None]
-    if outputs.ndim != 2:
-        raise ValueError(f"outputs: shape {tuple(outputs.shape)}; must be (n, C)")
-    labels = targets.ndim == 1 and not targets.is_floating_point()
-    num_targets = outputs.shape[1] if labels else math.prod(targets.shape[1:])
-    if labels and targets.numel():
-        num_targets = max(num_targets, int(targets.max()) + 1)
-    reference = None if reference is None else _array(reference)
+    features, outputs = as_matrix("features", features, "p"), as_tensor("outputs", outputs)
+    outputs = as_matrix("outputs", outputs[:, None] if outputs.ndim == 1 else outputs, "C")
+    if not len(features):
+        raise ValueError("features: 0 samples; must be at least 1")
+    _check_task(task, outputs.shape[1])
+    targets = _meaning(as_tensor("targets", targets), task, outputs.shape[1])
+    reference = None if reference is None else as_matrix("reference", reference, "p_0")
     _warn_unbalanced(targets)
     moments = FeatureMoments(
         features.shape[1],
         outputs.shape[1],
-        num_targets,
+        outputs.shape[1] if targets.ndim == 1 else targets.shape[1],
         num_reference=0 if reference is None else reference.shape[1],
-        num_blocks=min(8, max(features.shape[0], 1)) if errors else 1,
+        num_blocks=min(8, len(features)) if errors else 1,
         device=features.device,
     )
     blocks = assign_blocks(targets, moments.num_blocks)
@@ -309,20 +317,51 @@ def analyze(
     )
 
 
+def _meaning(targets: Tensor, task: str, num_outputs: int) -> Tensor:
+    """Class labels, shape (n,) of int64, or values, shape (n, T), as `watch` reads them."""
+    labels = not targets.is_floating_point()
+    if labels and targets.ndim == 1 and num_outputs > 1:
+        return targets
+    rows = targets[:, None] if targets.ndim == 1 else targets
+    free = task == "squared_error" and (num_outputs == 1 or not labels)
+    if rows.ndim != 2 or not (free or rows.shape[1] == num_outputs):
+        values = "values (n,) or (n, T) of float" if task == "squared_error" else "probabilities"
+        raise ValueError(
+            f"targets: shape {tuple(targets.shape)}, {targets.dtype}; must be class labels (n,) of "
+            f"int, rows (n, {num_outputs}), or {values}, for task={task!r}"
+        )
+    return rows.double()
+
+
+def _check_task(task: str, num_outputs: int) -> None:
+    if task not in TASKS:
+        raise ValueError(f"task={task!r}: must be one of {', '.join(TASKS)}")
+    if task == "cross_entropy" and num_outputs < 2:
+        raise ValueError(
+            "task='cross_entropy': a softmax over one output is constant; must be 'squared_error' "
+            "for outputs of shape (n, 1)"
+        )
+
+
+def _check_tolerance(tolerance: Any) -> None:
+    known = isinstance(tolerance, (int, float, np.floating))
+    if not known or not _LEAST_TOLERANCE <= tolerance < 1:
+        raise ValueError(
+            f"tolerance={tolerance!r}: must be a number from {_LEAST_TOLERANCE:g} to below 1"
+        )
+
+
 def _warn_unbalanced(targets: Tensor) -> None:
-    if targets.ndim != 1 or targets.is_floating_point() or not len(targets):
+    labels = class_labels(targets)
+    if labels is None:
         return
-    counts = torch.unique(targets, return_counts=True)[1].tolist()
+    counts = torch.unique(labels, return_counts=True)[1].tolist()
     if max(counts) > 2 * min(counts):
         warnings.warn(
             f"targets: from {min(counts)} to {max(counts)} samples a class; with unequal counts "
             "the low-rank measure of a collapsed network is not 0: give equally many of each",
             stacklevel=3,
         )
-
-
-def _array(value: Any) -> Tensor:
-    return value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
 
 
 def diagonalize(
@@ -337,10 +376,8 @@ def diagonalize(
     outputs_moved: bool = True,
 ) -> Spectrum:
     """The work of `FeatureMoments.spectrum`, which documents it."""
-    if task not in TASKS:
-        raise ValueError(f"task={task!r}: must be one of {', '.join(TASKS)}")
-    if not 0 < tolerance < 1:
-        raise ValueError(f"tolerance={tolerance!r}: must lie between 0 and 1")
+    _check_task(task, moments.num_outputs)
+    _check_tolerance(tolerance)
     if errors and moments.num_blocks < 2:
         raise ValueError(f"errors=True: needs num_blocks ≥ 2, not {moments.num_blocks}")
     averages = Averages.of(moments)
@@ -416,9 +453,11 @@ def tolerance_sweep(
     dict of str to ndarray, shape (len(tolerances),)
         ``tolerance``, ``output_rank``, ``low_rank_measure``, ``low_rank_measure_debiased``.
     """
+    _check_task(task, moments.num_outputs)
     averages = Averages.of(moments)
     rows = []
     for tolerance in tolerances:
+        _check_tolerance(tolerance)
         parts = Parts.of(averages, moments, task, tolerance, False)
         measured = parts.low_rank.plain, parts.low_rank.debiased
         rows.append((tolerance, parts.learned.rank, *measured))

@@ -42,7 +42,7 @@ def test_low_rank_measure_is_invariant(seed, scale, common):
 
 @pytest.mark.filterwarnings("ignore:targets")
 @settings(max_examples=20, deadline=None)
-@given(st.integers(2, 40), st.integers(1, 12), st.integers(1, 4), st.integers(0, 2**31))
+@given(st.integers(2, 40), st.integers(1, 12), st.integers(2, 4), st.integers(0, 2**31))
 def test_curves_rise_within_zero_and_one(n, p, c, seed):
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n, p)) * np.logspace(0, -8, p)

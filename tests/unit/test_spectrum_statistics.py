@@ -91,6 +91,8 @@ def test_blocks_share_out_every_class_of_a_balanced_probe():
     blocks = assign_blocks(labels)
     for label in range(10):
         np.testing.assert_array_equal(np.bincount(blocks[labels == label], minlength=8), 10)
+    # One-hot rows name the same classes.
+    np.testing.assert_array_equal(assign_blocks(np.eye(10)[labels]), blocks)
     # Also where a class does not divide evenly: without a block, classes stay equally many.
     labels = np.random.default_rng(0).permutation(np.arange(1000) % 10)
     blocks = assign_blocks(labels)
