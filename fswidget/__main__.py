@@ -100,6 +100,10 @@ def _run(*, html: str | None, save: str | None, quiet: bool, **settings: Any) ->
     from fswidget.probe import Diverged
     from fswidget.training import Training
 
+    for option, file in (("--save", save), ("--html", html)):
+        # Said now, not when hours of training are to be kept.
+        if file is not None and not Path(file).parent.is_dir():
+            raise FileNotFoundError(f"{option}={file!r}: must be in a folder that is there")
     training = Training(Config(**settings))
     recording = Recording(training.info)
     status = 0
@@ -122,14 +126,18 @@ def _run(*, html: str | None, save: str | None, quiet: bool, **settings: Any) ->
         status = 1
     finally:
         bar.close()
-    # What was recorded is kept, whatever ended the run.
-    if len(recording):
-        print(_summary(recording))
-        if save is not None:
-            print(f"wrote {recording.save(save)}")
-        if html is not None:
-            print(f"wrote {recording.to_html(html)}")
+        # What was recorded is kept, whatever ended the run.
+        if len(recording):
+            _keep(recording, html=html, save=save)
     return status
+
+
+def _keep(recording: Recording, *, html: str | None, save: str | None) -> None:
+    print(_summary(recording))
+    if save is not None:
+        print(f"wrote {recording.save(save)}")
+    if html is not None:
+        print(f"wrote {recording.to_html(html)}")
 
 
 def _glance(frame: Frame) -> str:

@@ -63,6 +63,9 @@ def test_settings_of_every_type(tmp_path: Path) -> None:
         (["run", "--model=perceptron"], "model='perceptron': must be one of"),
         (["run", "--probe-size=many"], "probe_size='many': must be"),
         (["run", "--dataset=mnist", "--root=nowhere"], "nowhere"),
+        (["run", "--save=nowhere/run"], "--save='nowhere/run': must be in a folder"),
+        (["run", "--html=nowhere/run"], "--html='nowhere/run': must be in a folder"),
+        (["recipe", "learning_rate", "--seeds=0"], "seeds=0: must be an integer ≥ 1"),
         (["recipe", "cold_fusion"], "'cold_fusion': must be one of"),
         (["view", "nothing.npz"], "nothing.npz"),
     ],
@@ -84,21 +87,36 @@ def test_unknown_arguments_show_the_usage(
     assert "usage: fswidget" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt, 130), (RuntimeError, None), (ValueError, 2)]
+)
 def test_what_was_recorded_is_kept(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    error: type[BaseException],
+    status: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from fswidget import training
 
-    class Interrupted(training.Training):
+    class Broken(training.Training):
         def __iter__(self) -> Any:
             yield next(super().__iter__())
-            raise KeyboardInterrupt
+            raise error("no eigenvalues")
 
-    path = tmp_path / "run.npz"
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "Training", Interrupted)
-        assert main(["run", *SMALL, "--save", str(path)]) == 130
+    monkeypatch.setattr(training, "Training", Broken)
+    path, page = tmp_path / "run.npz", tmp_path / "run.html"
+    arguments = ["run", *SMALL, "--quiet", f"--save={path}", f"--html={page}"]
+    if status is None:
+        with pytest.raises(error, match="no eigenvalues"):
+            main(arguments)
+    else:
+        assert main(arguments) == status
     assert len(fs.load(path)) == 1
+    assert page.is_file()
+
+
+def test_a_diverged_run_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.npz"
     diverging = ["--optimizer=sgd", "--lr=10", "--loss=mse", "--init-scale=100", "--quiet"]
     assert main(["run", *SMALL, *diverging, "--save", str(path)]) == 1
     assert "diverged" in capsys.readouterr().err
