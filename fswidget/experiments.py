@@ -15,8 +15,14 @@ import numpy as np
 from fswidget.config import Config
 from fswidget.recipe import Arm, Check, Recipe
 
+
+class _Recipes(dict[str, Recipe]):
+    def __missing__(self, name: object) -> Recipe:
+        raise KeyError(f"recipes[{name!r}]: must be one of {', '.join(self)}")
+
+
 #: The recipes by name.
-recipes: dict[str, Recipe] = {}
+recipes: dict[str, Recipe] = _Recipes()
 
 
 def _recipe(name: str, title: str, claim: str, **rest: Any) -> None:

@@ -60,7 +60,7 @@ def figure(recording: Recording, name: str, epoch: float = -1) -> Plot:
     recording : Recording
     name : {"spectrum", "cumulative", "projections", "history", "regime", "layers"}
     epoch : float
-        The newest frame at or before this epoch is shown; negative counts frames from the end.
+        The newest frame at or before this epoch is shown; −1 is the last frame, −2 the one before.
 
     Returns
     -------
@@ -71,11 +71,12 @@ def figure(recording: Recording, name: str, epoch: float = -1) -> Plot:
     Raises
     ------
     ValueError
-        If `name` is unknown, or names something that the recording does not hold.
+        If `name` is unknown, or names something that the recording does not hold; if `epoch` is
+        negative and no whole number.
     IndexError
         If there is no such frame.
     """
-    if name not in FIGURES:
+    if not isinstance(name, str) or name not in FIGURES:
         raise ValueError(f"name={name!r}: must be one of {', '.join(map(repr, FIGURES))}")
     frame = recording.at(epoch)
     plot = FIGURES[name](recording, frame)

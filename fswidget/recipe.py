@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,13 @@ class Recipe:
         Raises
         ------
         ValueError
-            If there is no such size.
+            If there is no such size, or `seeds` is no number of runs.
         """
         if size not in SIZES:
             raise ValueError(f"size={size!r}: must be one of {', '.join(SIZES)}")
+        whole = isinstance(seeds, Integral) and not isinstance(seeds, bool)
+        if seeds is not None and not (whole and seeds >= 1):
+            raise ValueError(f"seeds={seeds!r}: must be an integer ≥ 1, or None for {self.seeds}")
         count = self.seeds if seeds is None else seeds
         return [
             (label, getattr(arm, size).replace(seed=seed))
@@ -147,6 +151,13 @@ class Recipe:
         store : path
             Folder with one ``.npz`` a run; a run whose file is there is not repeated.
         progress : bool
+
+        Raises
+        ------
+        ValueError
+            If there is no such size, or `seeds` is no number of runs.
+        FileNotFoundError
+            If data is missing.
         """
         from fswidget.training import record
 

@@ -378,10 +378,12 @@ class Recording:
         return f"<Recording{title}: {len(self)} frames{last}>"
 
     def at(self, epoch: float) -> Frame:
-        """The newest frame at or before `epoch`; negative counts frames from the end.
+        """The newest frame at or before `epoch`; −1 is the last frame, −2 the one before.
 
         Raises
         ------
+        ValueError
+            If `epoch` is negative and no whole number.
         IndexError
             If there is no such frame.
         """
@@ -391,6 +393,8 @@ class Recording:
         if not frames:
             raise IndexError(f"epoch={epoch!r}: the recording has no frames yet")
         if epoch < 0:
+            if not float(epoch).is_integer():
+                raise ValueError(f"epoch={epoch!r}: must be ≥ 0, or −1, −2, … from the last frame")
             if -epoch > len(frames):
                 raise IndexError(f"epoch={epoch!r}: the recording has {len(frames)} frames")
             return frames[int(epoch)]

@@ -83,6 +83,8 @@ class Training:
         If the files of the data set are missing.
     ValueError
         If one of them is damaged, the device is not there, or `state` is of another run.
+    TypeError
+        If `config` is no `Config`.
     Diverged
         While iterating, if the loss or the features are no longer finite.
 
@@ -100,6 +102,8 @@ class Training:
         keep_going: Callable[[], bool] | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
+        if not isinstance(config, Config):
+            raise TypeError(f"config={config!r}: must be a fswidget.Config")
         self.config = config
         self.device = device_of(config)
         self.data = data = datasets.load(config, self.device)
@@ -340,7 +344,7 @@ def train(config: Config, *, state: Mapping[str, Any] | None = None) -> Iterator
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError, ValueError, TypeError
         At once, as `Training` does.
     Diverged
         While iterating, if the loss or the features are no longer finite.
@@ -356,6 +360,13 @@ def record(config: Config, progress: bool = False) -> Recording:
     config : Config
     progress : bool
         Show a progress bar.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, TypeError
+        At once, as `Training` does.
+    Diverged
+        If the loss or the features are no longer finite.
     """
     from tqdm.auto import tqdm
 

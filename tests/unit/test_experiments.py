@@ -66,6 +66,19 @@ def test_a_recipe_runs_once_and_remembers(tmp_path: Path, monkeypatch: pytest.Mo
         recipe.run("huge")
 
 
+@pytest.mark.parametrize("seeds", [0, -1, 1.5, True, "2"])
+def test_no_seeds_are_no_results(seeds: int) -> None:
+    for ask in (tiny().run, tiny().results):
+        with pytest.raises(ValueError, match=rf"seeds={seeds!r}: must be an integer ≥ 1"):
+            ask(seeds=seeds)
+
+
+def test_an_unknown_recipe_is_told_the_names() -> None:
+    with pytest.raises(KeyError, match=r"recipes\['cold_fusion'\]: must be one of rich_is_not"):
+        experiments.recipes["cold_fusion"]
+    assert experiments.recipes.get("cold_fusion") is None
+
+
 def test_the_table_sets_reported_beside_measured(tmp_path: Path) -> None:
     recipe = tiny()
     empty = recipe.table(recipe.results(store=tmp_path))

@@ -196,8 +196,9 @@ def test_layers_without_layers() -> None:
 
 
 def test_unknown_name(recording: Recording) -> None:
-    with pytest.raises(ValueError, match="name='spectra': must be one of 'spectrum'"):
-        figures.figure(recording, "spectra")
+    for name in ("spectra", ["a"], None):
+        with pytest.raises(ValueError, match=r"name=.*: must be one of 'spectrum', 'cumulative'"):
+            recording.figure(name)
 
 
 def test_regression_colors_by_target_and_counts_the_constant() -> None:

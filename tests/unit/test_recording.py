@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import subprocess
 import sys
@@ -63,8 +64,15 @@ def test_index_slice_and_epoch() -> None:
     assert [frame.epoch for frame in recording[1:3]] == [1, 2]
     assert recording.at(2.5).epoch == 2
     assert recording.at(-1).epoch == 5
+    assert recording.at(-2).epoch == 4
     with pytest.raises(IndexError, match="epoch=-9"):
         recording.at(-9)
+
+
+@pytest.mark.parametrize("epoch", [-0.5, -1.5, -math.inf])
+def test_part_of_a_frame_cannot_be_counted(epoch: float) -> None:
+    with pytest.raises(ValueError, match=rf"epoch={epoch}: must be ≥ 0, or −1, −2, …"):
+        make_recording(5).at(epoch)
 
 
 def test_table_has_a_column_a_name_with_a_known_unit() -> None:

@@ -236,6 +236,13 @@ def test_divergence_is_named_and_good_frames_stay() -> None:
     assert all(math.isfinite(frame.scalars["low_rank_measure"]) for frame in seen)
 
 
+@pytest.mark.parametrize("config", ["mlp", None, {"width": 8}])
+def test_only_a_config_trains(config: object) -> None:
+    for run in (train, record):
+        with pytest.raises(TypeError, match=r"^config=.*: must be a fswidget\.Config"):
+            run(config)  # type: ignore[arg-type]
+
+
 def test_errors_come_at_once() -> None:
     with pytest.raises(FileNotFoundError):
         train(Config(dataset="mnist", root="/nowhere"))
