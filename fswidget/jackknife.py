@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -87,7 +86,7 @@ def jackknife(
     names = replicates[0]
     errors = {name: float(_error([found[name] for found in replicates])) for name in names}
     return Jackknife(
-        MappingProxyType(errors),
+        errors,
         _error([curve[0] for curve in curves]),
         _error([curve[1] for curve in curves]),
         tuple(replicates),

@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 USED = 0.95  # the level that defines k95
 
+# Of what is measured: fourth powers must lie within float64, with room for sums (our choice).
+_SMALLEST, _LARGEST = 1e-70, 1e70
 _CONSTANT = 1e-13  # of its mean square: what float32's rounding makes of a constant varies by less
 
 
@@ -47,21 +49,31 @@ class Averages:
         Raises
         ------
         ValueError
-            If there are none, or their squares overflow float64.
+            If there are none, or their fourth powers would leave the range of float64.
         """
         if moments.num_samples == 0 or moments._shift is None:
             raise ValueError("moments: no samples; call update first")
         averages = cls.from_sum(moments._gram.sum(0), moments._shift, moments._columns)
-        linear = averages.about[: averages.columns.square, 0]
-        scale = averages.about.diagonal()[: averages.columns.square].sum() + linear.sum()
-        if not bool(torch.isfinite(scale)):
-            raise ValueError("moments: the squares of the features overflow float64; scale them")
+        for name in ("features", "outputs", "targets", "reference"):
+            size = averages.size(getattr(averages.columns, name))
+            if not (size == 0 or _SMALLEST < size < _LARGEST):
+                raise ValueError(
+                    f"{name}: largest root mean square {size:.3g}; must be 0, or lie between "
+                    f"{_SMALLEST:g} and {_LARGEST:g}: scale them"
+                )
         return averages
 
     @classmethod
     def from_sum(cls, gram: Tensor, origin: Tensor, columns: Columns) -> Averages:
         n = float(gram[0, 0])
         return cls(n, origin, gram / n, columns)
+
+    def size(self, part: slice) -> float:
+        """The largest root mean square of a coordinate; not finite where the squares overflow."""
+        variance = self.about.diagonal()[part] - self.offset(part).square()
+        # The hypotenuse: the square of a tiny mean is 0, but the mean is not.
+        sizes = torch.hypot(variance.clamp(min=0).sqrt(), self.mean(part))
+        return float(sizes.max()) if len(sizes) else 0.0
 
     def offset(self, part: slice) -> Tensor:
         """E[z] − origin."""
@@ -319,7 +331,7 @@ def kernel_drift(averages: Averages, debias: bool) -> float:
     cross, own, other = products
     if own <= 0 or other <= 0:
         return math.nan
-    drift = 1 - cross / math.sqrt(own * other)
+    drift = 1 - cross / math.sqrt(own) / math.sqrt(other)  # their product may overflow
     return drift if debias else min(max(drift, 0.0), 1.0)
 
 

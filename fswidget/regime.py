@@ -49,7 +49,8 @@ class Regime:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "numbers", MappingProxyType(dict(self.numbers)))
+        # A plain copy: a read-only view of it could be neither pickled nor copied.
+        object.__setattr__(self, "numbers", dict(self.numbers))
 
     def __str__(self) -> str:
         return f"{self.label}: {self.evidence}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -166,3 +168,32 @@ def test_warm_start_saves_cycles():
     warm = solvers.leading(matrix, 30, start=cold.vectors)
     assert warm is not None
     assert "1 cycles" in warm.solver
+
+
+@pytest.mark.parametrize(
+    "names", [("features",), ("outputs",), ("reference",), ("features", "outputs")]
+)
+@pytest.mark.parametrize("factor", [1e-200, 1e-90, 1e-68, 1e68, 1e77, 1e200])
+def test_an_extreme_scale_is_right_or_named(names, factor):
+    features, outputs, labels = sample()
+    given = {"features": features, "outputs": outputs, "reference": np.sin(features)}
+    expected = fs.analyze(targets=labels, debias=True, **given)
+    given |= {name: factor * given[name] for name in names}
+    if not 1e-69 < factor < 1e69:
+        with pytest.raises(ValueError, match=f"^{names[0]}: largest root mean square .*; must be"):
+            fs.analyze(targets=labels, **given)
+        return
+    found = fs.analyze(targets=labels, debias=True, **given)
+    for name in expected.errors:
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-7), name
+    assert found.errors == pytest.approx(expected.errors, rel=1e-3)
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda whole: pickle.loads(pickle.dumps(whole))])
+def test_a_spectrum_and_its_regime_can_be_copied_and_pickled(clone):
+    features, outputs, labels = sample()
+    spectrum = fs.analyze(features, outputs, labels, reference=np.sin(features))
+    again = clone(spectrum)
+    assert again.errors == spectrum.errors
+    assert again.regime == spectrum.regime == clone(spectrum.regime)
+    np.testing.assert_array_equal(again.eigenvectors, spectrum.eigenvectors)
