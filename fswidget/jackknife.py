@@ -40,6 +40,7 @@ def jackknife(
     solution: Solution,
     used_features: int,
     *,
+    num_features: int,
     task: str,
     tolerance: float,
     debias: bool,
@@ -52,6 +53,8 @@ def jackknife(
         Of all samples.
     used_features : int
         Their k95.
+    num_features : int
+        k95 of a replicate whose utilization never gets there.
     """
     assert moments._shift is not None
     columns, total = moments._columns, moments._gram.sum(0)
@@ -72,7 +75,7 @@ def jackknife(
             {
                 "low_rank_measure": parts.low_rank.of(debias),
                 "low_rank_measure_debiased": parts.low_rank.debiased,
-                "used_features": float(first_at(utilization, moments.num_features)),
+                "used_features": float(first_at(utilization, num_features)),
                 "effective_rank": effective_rank(to_numpy(found.values))
                 if found.complete
                 else math.nan,

@@ -302,6 +302,9 @@ def analyze(
     targets = _meaning(as_tensor("targets", targets), task, outputs.shape[1])
     reference = None if reference is None else as_matrix("reference", reference, "p_0")
     _warn_unbalanced(targets)
+    features, basis = _coordinates(features)
+    if reference is not None:
+        reference = _coordinates(reference)[0]
     moments = FeatureMoments(
         features.shape[1],
         outputs.shape[1],
@@ -312,9 +315,22 @@ def analyze(
     )
     blocks = assign_blocks(targets, moments.num_blocks)
     moments.update(features, outputs, targets, reference, blocks=blocks)
-    return moments.spectrum(
-        task, debias=debias, errors=errors and moments.num_blocks > 1, tolerance=tolerance
+    errors = errors and moments.num_blocks > 1
+    return diagonalize(
+        moments, task, debias=debias, errors=errors, tolerance=tolerance, basis=basis
     )
+
+
+def _coordinates(features: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Features wider than the samples are many, in an orthonormal basis of their span, (p, n).
+
+    Inner products between samples stay, and with them every measure; what is diagonalised is n × n
+    and no longer p × p.
+    """
+    if len(features) >= features.shape[1]:
+        return features, None
+    basis = torch.linalg.qr(features.double().T).Q
+    return features.double() @ basis, basis
 
 
 def _meaning(targets: Tensor, task: str, num_outputs: int) -> Tensor:
@@ -374,8 +390,12 @@ def diagonalize(
     start: Any | None = None,
     tolerance: float = 1e-5,
     outputs_moved: bool = True,
+    basis: Tensor | None = None,
 ) -> Spectrum:
-    """The work of `FeatureMoments.spectrum`, which documents it."""
+    """The work of `FeatureMoments.spectrum`, which documents it.
+
+    `basis`, shape (p, n), holds the axes that the features of `moments` are coordinates on.
+    """
     _check_task(task, moments.num_outputs)
     _check_tolerance(tolerance)
     if errors and moments.num_blocks < 2:
@@ -386,13 +406,21 @@ def diagonalize(
     matrix = averages.second(features, features)
     solution = _solve(matrix, parts, top, start)
     curves = parts.curves(solution)
+    num_features = moments.num_features if basis is None else len(basis)
     spread = Jackknife()
     if errors:
-        used = first_at(curves[1], moments.num_features)
-        spread = jackknife(moments, solution, used, task=task, tolerance=tolerance, debias=debias)
+        spread = jackknife(
+            moments,
+            solution,
+            first_at(curves[1], num_features),
+            num_features=num_features,
+            task=task,
+            tolerance=tolerance,
+            debias=debias,
+        )
     return Spectrum(
         eigenvalues=to_numpy(solution.values),
-        eigenvectors=to_numpy(solution.vectors),
+        eigenvectors=to_numpy(solution.vectors if basis is None else basis @ solution.vectors),
         quality=curves[0],
         utilization=curves[1],
         low_rank_measure=parts.low_rank.of(debias),
@@ -403,7 +431,7 @@ def diagonalize(
         target_rank=parts.wanted.rank,
         task=task,
         classification=moments.classification,
-        num_features=moments.num_features,
+        num_features=num_features,
         num_outputs=moments.num_outputs,
         num_samples=round(averages.n),
         tolerance=tolerance,

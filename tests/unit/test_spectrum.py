@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import fswidget as fs
+from fswidget.moments import assign_blocks
 from fswidget.spectrum import align
 
 
@@ -123,6 +124,27 @@ def test_held_out_curves_on_the_probe_itself_are_the_curves():
     quality, utilization = spectrum.held_out(moments)
     np.testing.assert_allclose(quality, spectrum.quality, atol=1e-10)
     np.testing.assert_allclose(utilization, spectrum.utilization, atol=1e-10)
+
+
+def test_features_wider_than_the_probe_are_measured_in_its_span():
+    features, outputs, labels = classification(n=60, p=90)
+    features[:, 30:] = 0
+    outputs[::7, 0] += 20  # beyond the span of the features: k95 is p, in replicates too
+    before = np.random.default_rng(5).normal(size=(60, 80))
+    found = fs.analyze(features, outputs, labels, reference=before)
+    moments = fs.FeatureMoments(90, 4, 4, num_reference=80)
+    moments.update(features, outputs, labels, before, blocks=assign_blocks(labels))
+    expected = moments.spectrum(errors=True)
+    for name in ("eigenvalues", "utilization", "used_features", "kernel_drift", "num_features"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-9)
+    for name, error in expected.errors.items():
+        assert found.errors[name] == pytest.approx(error, rel=1e-3, abs=1e-9), name
+    assert {replicate["used_features"] for replicate in found._replicates} == {90}
+    elsewhere = np.random.default_rng(6).normal(size=(7, 90))
+    values, known = (np.abs(s.eigenfunctions(elsewhere, 20)) for s in (found, expected))
+    np.testing.assert_allclose(values, known, rtol=1e-6)
+    for curve, other in zip(found.held_out(moments), expected.held_out(moments), strict=True):
+        np.testing.assert_allclose(curve, other, rtol=1e-6)
 
 
 def test_kernel_drift_is_one_minus_cka():
