@@ -8,7 +8,6 @@ leaves through the viewer's stream and traits.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 import sys
@@ -94,11 +93,6 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
         foreground: bool | None = None,
         **settings: Any,
     ) -> None:
-        for name in settings:
-            if name not in _FIELDS:
-                near = difflib.get_close_matches(name, _FIELDS, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise TypeError(f"{name}: no such setting{hint} Settings: {', '.join(_FIELDS)}")
         self.config = Config(**settings)
         self.error: Exception | None = None
         self.network: nn.Module | None = None

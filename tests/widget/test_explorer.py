@@ -263,7 +263,7 @@ def test_no_frame_of_an_older_run_after_the_new_one_began(
         ({"dataset": "imagenet"}, ValueError, "dataset='imagenet'"),
         ({"train_size": 10**6}, ValueError, "train_size=1000000"),
         ({"batch_size": 1, "batchnorm": True}, ValueError, "batch_size=1"),
-        ({"widht": 3}, TypeError, "did you mean 'width'"),
+        ({"widht": 3}, TypeError, "did you mean width"),
         ({"theme": "pink"}, Exception, "pink"),
     ],
 )
