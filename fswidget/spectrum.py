@@ -341,10 +341,12 @@ def _meaning(targets: Tensor, task: str, num_outputs: int) -> Tensor:
     rows = targets[:, None] if targets.ndim == 1 else targets
     free = task == "squared_error" and (num_outputs == 1 or not labels)
     if rows.ndim != 2 or not (free or rows.shape[1] == num_outputs):
-        values = "values (n,) or (n, T) of float" if task == "squared_error" else "probabilities"
+        allowed = f"class labels (n,) of int, or rows (n, {num_outputs})"
+        if task == "squared_error":
+            allowed += ", or values (n,) or (n, T) of float"
         raise ValueError(
-            f"targets: shape {tuple(targets.shape)}, {targets.dtype}; must be class labels (n,) of "
-            f"int, rows (n, {num_outputs}), or {values}, for task={task!r}"
+            f"targets: shape {tuple(targets.shape)}, {targets.dtype}; must be {allowed}, for "
+            f"task={task!r}"
         )
     return rows.double()
 
