@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from fswidget import features as finder
 from fswidget import forward
+from fswidget.arrays import default_device
 from fswidget.forward import Diverged as Diverged
 from fswidget.forward import Rows, Team
-from fswidget.moments import FeatureMoments, assign_blocks, default_device
+from fswidget.moments import FeatureMoments, assign_blocks
 from fswidget.recording import SCALARS, Frame, Recording, RunInfo
 from fswidget.samples import Array, Inputs, Samples, thumbnails, widened
-from fswidget.spectrum import Spectrum, align
+from fswidget.spectrum import TASKS, Spectrum, align
 
-TASKS = ("cross_entropy", "squared_error")
 #: What is measured on every layer watched; the arrays of a frame are named ``layer_…``.
 LAYER_MEASURES = (
     "low_rank_measure",

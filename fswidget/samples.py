@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from fswidget.arrays import to_tensor
+
 #: Largest side of a thumbnail in pixels; larger pictures are shrunk by averaging.
 THUMBNAIL_SIDE = 32
 
@@ -254,24 +256,13 @@ def _call_arguments(inputs: Inputs, name: str) -> tuple[tuple[Tensor, ...], dict
 
 def _tensor(value: Any, name: str) -> Tensor:
     """A tensor of its own: what the user does to the array later does not change it."""
-    if hasattr(value, "to_numpy"):
-        value = value.to_numpy()  # pandas
     try:
-        if isinstance(value, Tensor):
-            tensor = value.detach().clone()
-        else:
-            tensor = torch.as_tensor(native(value) if isinstance(value, np.ndarray) else value)
+        tensor = to_tensor(value).clone()
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name}={type(value).__name__}: must be an array ({error})") from error
     if tensor.ndim == 0:
         raise ValueError(f"{name}={value!r}: must be an array whose first dimension is the samples")
     return tensor
-
-
-def native(array: NDArray[Any]) -> NDArray[Any]:
-    """A copy as torch takes it: in order, in the machine's bytes, no wider than 64 bits."""
-    kind = np.float64 if array.dtype == np.longdouble else array.dtype.newbyteorder("=")
-    return np.array(array, kind, order="C")
 
 
 def widened(values: Tensor) -> Tensor:

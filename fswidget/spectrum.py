@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fswidget import regime as regimes
 from fswidget import solvers
+from fswidget.arrays import as_matrix, as_tensor, class_labels
 from fswidget.jackknife import Jackknife, jackknife
 from fswidget.measures import (
     USED,
@@ -28,13 +29,7 @@ from fswidget.measures import (
     first_at,
     to_numpy,
 )
-from fswidget.moments import (
-    FeatureMoments,
-    as_matrix,
-    as_tensor,
-    assign_blocks,
-    class_labels,
-)
+from fswidget.moments import FeatureMoments, assign_blocks
 from fswidget.regime import Regime
 from fswidget.solvers import Solution
 
