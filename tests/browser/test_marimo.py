@@ -32,7 +32,8 @@ def _():
     import fswidget as fs
     import marimo as mo
 
-    explorer = mo.ui.anywidget(fs.Explorer(width=32, train_size=200, epochs=4))
+    settings = dict(width=32, train_size=200, epochs=4, frame_every="epoch")
+    explorer = mo.ui.anywidget(fs.Explorer(**settings))
     explorer
     return (explorer,)
 

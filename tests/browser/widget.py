@@ -33,6 +33,15 @@ class Widget:
         """Wait until a frame of the current run, or a later one, is painted."""
         self.wait_for("drawn", lambda drawn: drawn != "" and int(drawn) >= at_least, timeout)
 
+    def wait_newest(self) -> None:
+        """Wait until the last frame that the view holds is painted; how many a run has depends on
+        how fast the machine is."""
+        self.wait_for("drawn", lambda drawn: drawn != "" and drawn == str(self.frames() - 1))
+
+    def frames(self) -> int:
+        """How many frames of the run the view holds."""
+        return int(self.says("frames") or 0)
+
     def button(self, name: str) -> Locator:
         """A button by its name."""
         return self.root.get_by_role("button", name=name, exact=True)
