@@ -85,7 +85,16 @@ class Samples:
     def fit(self, num_outputs: int, task: str, num_shown: int, name: str = "targets") -> Samples:
         """Settle what the targets mean for a model of `num_outputs`, and which samples to show."""
         targets, labels = self.targets, None
-        if targets.is_floating_point():
+        if num_outputs > 1 and targets.ndim == 1 and not targets.is_floating_point():
+            targets = labels = targets.long()
+            low, high = int(targets.min()), int(targets.max())
+            if low < 0 or high >= num_outputs:
+                raise ValueError(
+                    f"{name} from {low} to {high}: must be class labels from 0 to "
+                    f"{num_outputs - 1}, as the model has {num_outputs} outputs"
+                )
+        else:  # to a network with one output integers are values too
+            targets = targets if targets.is_floating_point() else targets.float()
             targets = targets.reshape(len(targets), -1)
             if not bool(targets.isfinite().all()):
                 raise ValueError(f"{name}: holds NaN or infinity; must be finite")
@@ -97,22 +106,6 @@ class Samples:
                 )
             if task == "cross_entropy":
                 labels = targets.argmax(1)
-        elif num_outputs == 1:
-            # Labels 0 and 1 (or any) of a network with one output are values to it.
-            targets = targets.reshape(len(targets), -1).float()
-        else:
-            targets = labels = targets.reshape(-1).long() if targets.ndim == 1 else targets.long()
-            if targets.ndim != 1:
-                raise ValueError(
-                    f"{name} of shape {tuple(targets.shape)} and dtype {self.targets.dtype}: must "
-                    "be class labels of shape (n,), or floating-point values"
-                )
-            low, high = int(targets.min()), int(targets.max())
-            if low < 0 or high >= num_outputs:
-                raise ValueError(
-                    f"{name} from {low} to {high}: must be class labels from 0 to "
-                    f"{num_outputs - 1}, as the model has {num_outputs} outputs"
-                )
         count = min(num_shown, len(self))
         shown = torch.zeros(len(self), dtype=torch.bool)
         # Evenly spread, so that samples sorted by class show every class.

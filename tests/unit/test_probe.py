@@ -373,6 +373,16 @@ def test_any_numpy_array_of_numbers_will_do(view: Callable[[Any], Any]) -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float32])
+def test_one_hot_rows_say_the_same_as_labels(dtype: torch.dtype) -> None:
+    inputs, targets = data()
+    rows = functional.one_hot(targets, C).to(dtype)
+    expected, frame = (Probe(network(), inputs, given).snapshot() for given in (targets, rows))
+    np.testing.assert_allclose(frame.quality, expected.quality, atol=1e-6)
+    assert frame.scalars["train_accuracy"] == expected.scalars["train_accuracy"]
+    assert frame.scalars["low_rank_measure"] == expected.scalars["low_rank_measure"]
+
+
 def test_points_are_spread_over_the_probe() -> None:
     inputs, targets = data()
     order = targets.argsort()
@@ -437,6 +447,11 @@ BROKEN = {
     "low label": (lambda: Probe(network(), INPUTS, TARGETS - 1), ValueError, "from -1 to 2"),
     "float labels": (lambda: Probe(network(), INPUTS, TARGETS.float()), ValueError, "class labels"),
     "one output": (lambda: Probe(network(outputs=1), INPUTS, TARGETS), ValueError, "one output"),
+    "column of labels": (
+        lambda: Probe(network(), INPUTS, TARGETS[:, None]),
+        ValueError,
+        r"targets of shape \(120, 1\): must be class labels \(n,\)",
+    ),
     "width of values": (
         lambda: Probe(network(), INPUTS, INPUTS[:, :2], task="squared_error"),
         ValueError,
