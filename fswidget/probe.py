@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from fswidget import features as finder
 from fswidget import forward
-from fswidget.arrays import default_device
 from fswidget.forward import Diverged as Diverged
 from fswidget.forward import Rows, Team
 from fswidget.moments import FeatureMoments, assign_blocks
 from fswidget.recording import SCALARS, Frame, Recording, RunInfo
 from fswidget.samples import Array, Inputs, Samples, thumbnails, widened
+from fswidget.solvers import coordinates, span
 from fswidget.spectrum import TASKS, Spectrum, align
 
 #: What is measured on every layer watched; the arrays of a frame are named ``layer_…``.
@@ -240,8 +240,8 @@ class Probe:
     def _measure(self, epoch: float, step: int) -> Frame:
         where = f"epoch {epoch:g}, step {step}"
         rows = self._run(self._probe, where, self.recording.info.layers)
-        change = _Coordinates(rows.features, self._team)
-        features = change(rows.features)
+        basis = self._basis(rows.features)
+        features = coordinates(rows.features, basis)
         if self._first is None:
             reference, moved = None, not (epoch == 0 and step == 0)
             self._first = (features, rows.outputs)
@@ -273,7 +273,7 @@ class Probe:
             scalars["kernel_drift"] = 0.0
         if self._held_out is not None:
             held = self._run(self._held_out, f"{where}, held-out samples")
-            features = change(held.features)
+            features = coordinates(held.features, basis)
             quality, utilization = spectrum.held_out(self._moments(features, held, self._held_out))
             scalars |= self._score(held, self._held_out, "test")
             scalars["quality_total_held_out"] = _total(quality)
@@ -335,6 +335,10 @@ class Probe:
             where=where,
         )
 
+    def _basis(self, features: Tensor) -> Tensor | None:
+        # The processes of a team would each find a basis of their own samples.
+        return span(features) if self._team.size == 1 else None
+
     def _moments(
         self,
         features: Tensor,
@@ -392,7 +396,7 @@ class Probe:
             return {}
         spectra = []
         for values in rows.layers.values():
-            features = _Coordinates(values, self._team)(values)
+            features = coordinates(values, self._basis(values))
             spectra.append(self._spectrum(self._moments(features, rows, self._probe)))
         return {
             f"layer_{name}": np.array([getattr(spectrum, name) for spectrum in spectra])
@@ -427,26 +431,6 @@ class Probe:
                 stacklevel=4,
             )
         return self.num_outputs
-
-
-class _Coordinates:
-    """Features wider than the probe, in an orthonormal basis of what its samples span.
-
-    Inner products between samples stay, and with them every measure; what is diagonalised is n × n
-    and no longer p × p.
-    """
-
-    def __init__(self, features: Tensor, team: Team) -> None:
-        self._basis: Tensor | None = None
-        # The processes of a team would each find a basis of their own samples.
-        if len(features) < features.shape[1] and team.size == 1:
-            device = default_device(features.device)
-            self._basis = torch.linalg.qr(features.to(device, torch.float64).T).Q
-
-    def __call__(self, features: Tensor) -> Tensor:
-        if self._basis is None:
-            return features
-        return features.to(self._basis) @ self._basis
 
 
 def _scalars(spectrum: Spectrum) -> dict[str, float]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fswidget.arrays import default_device
+
 EPS = float(torch.finfo(torch.float64).eps)
 
 
@@ -35,6 +37,24 @@ class Solution:
     floor: float
     solver: str
     complete: bool
+
+
+def span(features: Tensor) -> Tensor | None:
+    """Orthonormal basis, (p, n), of what n samples with more features than that span; else None.
+
+    Inner products between samples stay in its coordinates, and with them every measure; what is
+    diagonalised is n × n and no longer p × p.
+    """
+    if len(features) >= features.shape[1]:
+        return None
+    device = default_device(features.device)
+    basis: Tensor = torch.linalg.qr(features.to(device, torch.float64).T).Q
+    return basis
+
+
+def coordinates(features: Tensor, basis: Tensor | None) -> Tensor:
+    """Features on the axes of a basis; as they are where there is none."""
+    return features if basis is None else features.to(basis) @ basis
 
 
 def floor_of(largest: float, size: int, eps: float = EPS) -> float:

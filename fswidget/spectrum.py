@@ -31,7 +31,7 @@ from fswidget.measures import (
 )
 from fswidget.moments import FeatureMoments, assign_blocks
 from fswidget.regime import Regime
-from fswidget.solvers import Solution
+from fswidget.solvers import Solution, coordinates, span
 
 TASKS = ("cross_entropy", "squared_error")
 
@@ -297,9 +297,10 @@ def analyze(
     targets = _meaning(as_tensor("targets", targets), task, outputs.shape[1])
     reference = None if reference is None else as_matrix("reference", reference, "p_0")
     _warn_unbalanced(targets)
-    features, basis = _coordinates(features)
+    basis = span(features)
+    features = coordinates(features, basis)
     if reference is not None:
-        reference = _coordinates(reference)[0]
+        reference = coordinates(reference, span(reference))
     moments = FeatureMoments(
         features.shape[1],
         outputs.shape[1],
@@ -314,18 +315,6 @@ def analyze(
     return diagonalize(
         moments, task, debias=debias, errors=errors, tolerance=tolerance, basis=basis
     )
-
-
-def _coordinates(features: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Features wider than the samples are many, in an orthonormal basis of their span, (p, n).
-
-    Inner products between samples stay, and with them every measure; what is diagonalised is n × n
-    and no longer p × p.
-    """
-    if len(features) >= features.shape[1]:
-        return features, None
-    basis = torch.linalg.qr(features.double().T).Q
-    return features.double() @ basis, basis
 
 
 def _meaning(targets: Tensor, task: str, num_outputs: int) -> Tensor:
