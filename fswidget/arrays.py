@@ -16,21 +16,8 @@ def default_device(device: torch.device | str | None) -> torch.device:
     return torch.device("cpu") if chosen.type == "mps" else chosen
 
 
-def to_tensor(value: Any) -> Tensor:
+def to_tensor(name: str, value: Any) -> Tensor:
     """An array of any library, or nested sequence, as a detached tensor; it may share memory.
-
-    Raises
-    ------
-    TypeError, ValueError, RuntimeError
-        If it holds anything but numbers.
-    """
-    if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
-        value = torch.stack([torch.as_tensor(item).detach() for item in value])
-    return value.detach() if isinstance(value, Tensor) else _from_numpy(np.asarray(value))
-
-
-def as_tensor(name: str, value: Any) -> Tensor:
-    """An array of any library as a detached tensor: integers as int64, floats as they are.
 
     Parameters
     ----------
@@ -43,18 +30,33 @@ def as_tensor(name: str, value: Any) -> Tensor:
     TypeError
         If it holds anything but numbers.
     ValueError
-        If they are complex, or the array has no dimension.
+        If it has no dimension.
     """
     try:
-        tensor = to_tensor(value)
+        if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
+            tensor = torch.stack([torch.as_tensor(item).detach() for item in value])
+        else:
+            tensor = value.detach() if isinstance(value, Tensor) else _from_numpy(np.asarray(value))
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name}={_brief(value)}: must be an array of numbers ({error})") from error
-    if tensor.is_complex():
-        raise ValueError(f"{name}: dtype {tensor.dtype}; must be real")
     if tensor.ndim == 0:
         raise ValueError(
             f"{name}={_brief(value)}: must be an array whose first dimension is the samples"
         )
+    return tensor
+
+
+def as_tensor(name: str, value: Any) -> Tensor:
+    """The same where float64 can be computed: integers as int64, floats as they are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `to_tensor`; for complex numbers.
+    """
+    tensor = to_tensor(name, value)
+    if tensor.is_complex():
+        raise ValueError(f"{name}: dtype {tensor.dtype}; must be real")
     tensor = tensor.to(default_device(tensor.device))
     return tensor if tensor.is_floating_point() else tensor.long()
 

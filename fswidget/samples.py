@@ -249,13 +249,7 @@ def _call_arguments(inputs: Inputs, name: str) -> tuple[tuple[Tensor, ...], dict
 
 def _tensor(value: Any, name: str) -> Tensor:
     """A tensor of its own: what the user does to the array later does not change it."""
-    try:
-        tensor = to_tensor(value).clone()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name}={type(value).__name__}: must be an array ({error})") from error
-    if tensor.ndim == 0:
-        raise ValueError(f"{name}={value!r}: must be an array whose first dimension is the samples")
-    return tensor
+    return to_tensor(name, value).clone()
 
 
 def widened(values: Tensor) -> Tensor:

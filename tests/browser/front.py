@@ -72,7 +72,7 @@ def staged(
 ) -> Iterator[Stage]:
     """Open a notebook with these cells and run them."""
     complaints: list[str] = []
-    page = open_page(browser, complaints, width, height, **options)
+    page = open_page(browser, complaints, width, height, foreign=True, **options)
     try:
         notebook = Notebook(page, lab, lab.write(f"{name}.ipynb", cells))
         notebook.sidebar(shown=False)

@@ -15,10 +15,12 @@ def open_page(
     complaints: list[str],
     width: int = 1400,
     height: int = 1000,
+    *,
+    foreign: bool = False,
     **options: object,
 ) -> Page:
-    """A page with storage of its own; uncaught errors, and errors that our code logs, are added to
-    `complaints`."""
+    """A page with storage of its own. Added to `complaints` are uncaught errors, those of Jupyter's
+    own code where `foreign` is asked for, and errors that our code logs."""
     context = browser.new_context(viewport={"width": width, "height": height}, **options)
     page = context.new_page()
     page.set_default_timeout(120_000)
@@ -26,8 +28,8 @@ def open_page(
 
     def on_error(error: Error) -> None:
         said.append(f"uncaught: {error.message}")
-        # A widget's module is a blob; what never passes through it is Jupyter's own affair.
-        if "blob:" in (error.stack or "blob:"):
+        # A widget's module is a blob; what never passes through it is Jupyter's own.
+        if foreign or "blob:" in (error.stack or "blob:"):
             complaints.append(f"uncaught: {error.message}\n{error.stack}")
 
     def on_console(message: ConsoleMessage) -> None:

@@ -339,10 +339,15 @@ def test_constant_features_are_a_frame_too(tmp_path: Path) -> None:
     probe.recording.to_html(tmp_path / "run.html")
 
 
+class _ShiftsInPlace(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.sub_(1.0)
+
+
 def test_the_samples_stay_as_they_were_given() -> None:
     inputs, targets = data()
     given = inputs.clone(), targets.clone()
-    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, C))
+    model = nn.Sequential(_ShiftsInPlace(), nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, C))
     probe = Probe(model, *given)
     first = probe.snapshot()
     assert torch.equal(given[0], inputs)
