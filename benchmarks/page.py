@@ -23,8 +23,9 @@ from bokeh.resources import INLINE
 from playwright.sync_api import Browser, sync_playwright
 
 import fswidget as fs
-from fswidget import figures, viewer, wire
-from fswidget.recording import Recording
+from fswidget.figures import drawing
+from fswidget.recording.recording import Recording
+from fswidget.widget import assets, codec
 
 REPEATS = 7
 BAR_BYTES, BAR_RATIO = 2_500_000, 2.0
@@ -57,12 +58,12 @@ def sizes(name: str, recording: Recording, page: Path) -> int:
     total = page.stat().st_size
     sprite = 0
     if recording.info.thumbnails is not None:
-        sprite = len(wire.encode_sprite(recording.info.thumbnails)[1])
-    packed = len(wire.pack(recording, "run-1"))
+        sprite = len(codec.encode_sprite(recording.info.thumbnails)[1])
+    packed = len(codec.pack(recording, "run-1"))
     parts = {
-        "BokehJS": len(viewer.bokehjs()),
-        "front end": len(viewer.bundle("widget.js") + viewer.bundle("widget.css")),
-        "figures": len(figures.layout_json()),
+        "BokehJS": len(assets.bokehjs()),
+        "front end": len(assets.bundle("widget.js") + assets.bundle("widget.css")),
+        "figures": len(drawing.layout_json()),
         "pictures": sprite,
         "frames": packed - sprite,
     }

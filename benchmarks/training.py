@@ -14,10 +14,10 @@ import time
 import torch
 import torch.nn.functional as F
 
-from fswidget import models
-from fswidget.config import Config
-from fswidget.data import Data
-from fswidget.training import Training
+from fswidget.training import networks
+from fswidget.training.config import Config
+from fswidget.training.datasets import Data
+from fswidget.training.loop import Training
 
 BOUND = 1.15
 
@@ -27,7 +27,7 @@ class BareLoop:
 
     def __init__(self, config: Config, data: Data) -> None:
         self.data, self.batch = data, config.batch_size
-        self.model = models.build(config, tuple(data.inputs.shape[1:]), data.num_outputs)
+        self.model = networks.build(config, tuple(data.inputs.shape[1:]), data.num_outputs)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=config.lr, momentum=config.momentum, fused=True
         )

@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional
 
 import fswidget as fs
-from fswidget import models
+from fswidget.training import networks
 
 TRAIN_SIZE, BATCH_SIZE, BAR = 5000, 128, 0.05
 
@@ -42,7 +42,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     config = fs.Config(model="resnet18", dataset="cifar10", width=512, batchnorm=True)
-    model = models.build(config, (3, 32, 32), 10).to(device)
+    model = networks.build(config, (3, 32, 32), 10).to(device)
     inputs = torch.randn(TRAIN_SIZE, 3, 32, 32, device=device)
     targets = torch.arange(TRAIN_SIZE, device=device) % 10
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)

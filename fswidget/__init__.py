@@ -10,44 +10,44 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fswidget.config import Config as Config
-    from fswidget.experiments import recipes as recipes
-    from fswidget.explorer import Explorer as Explorer
-    from fswidget.moments import FeatureMoments as FeatureMoments
-    from fswidget.recording import Frame as Frame
-    from fswidget.recording import Recording as Recording
-    from fswidget.regime import Regime as Regime
-    from fswidget.spectrum import Spectrum as Spectrum
-    from fswidget.spectrum import analyze as analyze
-    from fswidget.storage import load as load
-    from fswidget.sweeping import sweep as sweep
-    from fswidget.training import record as record
-    from fswidget.training import train as train
-    from fswidget.viewer import Viewer as Viewer
-    from fswidget.viewer import compare as compare
-    from fswidget.watching import watch as watch
+    from fswidget.analysis.api import FeatureMoments as FeatureMoments
+    from fswidget.analysis.api import analyze as analyze
+    from fswidget.analysis.regime import Regime as Regime
+    from fswidget.analysis.spectrum import Spectrum as Spectrum
+    from fswidget.experiments.catalogue import recipes as recipes
+    from fswidget.experiments.sweeping import sweep as sweep
+    from fswidget.probing.watching import watch as watch
+    from fswidget.recording.frame import Frame as Frame
+    from fswidget.recording.recording import Recording as Recording
+    from fswidget.recording.recording import load as load
+    from fswidget.training.config import Config as Config
+    from fswidget.training.loop import record as record
+    from fswidget.training.loop import train as train
+    from fswidget.widget.explorer import Explorer as Explorer
+    from fswidget.widget.viewer import Viewer as Viewer
+    from fswidget.widget.viewer import compare as compare
 
 __version__ = "0.1.0"
 
-# Where each public name lives; modules carry other names than the functions, because importing a
-# submodule would otherwise replace a function of the same name on the package.
+# Where each public name lives. No folder bears the name of a public function, because importing it
+# would replace that function on the package.
 _HOME = {
-    "Config": "config",
-    "Explorer": "explorer",
-    "FeatureMoments": "moments",
-    "Frame": "recording",
-    "Recording": "recording",
-    "Regime": "regime",
-    "Spectrum": "spectrum",
-    "Viewer": "viewer",
-    "analyze": "spectrum",
-    "compare": "viewer",
-    "load": "storage",
-    "recipes": "experiments",
-    "record": "training",
-    "sweep": "sweeping",
-    "train": "training",
-    "watch": "watching",
+    "Config": "training.config",
+    "Explorer": "widget.explorer",
+    "FeatureMoments": "analysis.api",
+    "Frame": "recording.frame",
+    "Recording": "recording.recording",
+    "Regime": "analysis.regime",
+    "Spectrum": "analysis.spectrum",
+    "Viewer": "widget.viewer",
+    "analyze": "analysis.api",
+    "compare": "widget.viewer",
+    "load": "recording.recording",
+    "recipes": "experiments.catalogue",
+    "record": "training.loop",
+    "sweep": "experiments.sweeping",
+    "train": "training.loop",
+    "watch": "probing.watching",
 }
 
 __all__ = [

@@ -7,14 +7,16 @@ is needed: ``with fs.watch(...) as probe`` is a plain context manager.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from fswidget.probe import Diverged
-from fswidget.watching import StopTraining, Watch
+from fswidget.probing.inference import Diverged
+from fswidget.probing.watching import StopTraining, Watch
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -65,6 +67,18 @@ class _Snapshots:
             self.probe.finish()
 
 
+@contextmanager
+def _needs(package: str) -> Iterator[None]:
+    """Say what to install where an import within fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(
+            f"{package}_callback: needs {package}; install it with "
+            f"`pip install 'fswidget[{package}]'`"
+        ) from error
+
+
 def lightning_callback(probe: Watch, *, every_n_steps: int | None = None) -> Callback:
     """A Lightning callback that takes a snapshot before training and after every epoch.
 
@@ -79,27 +93,19 @@ def lightning_callback(probe: Watch, *, every_n_steps: int | None = None) -> Cal
     Returns
     -------
     lightning.pytorch.Callback
-        Stop in the view ends the run as ``trainer.should_stop`` does. Under a DDP strategy the
-        processes share the work.
+        Stop in the view ends the run as ``trainer.should_stop`` does. With DDP the work is shared.
 
     Raises
     ------
     ImportError
         If ``lightning`` is not installed.
     """
-    try:
+    with _needs("lightning"):
         from lightning.pytorch import Callback, LightningModule, Trainer
-    except ImportError as error:
-        raise ImportError(
-            "lightning_callback: needs Lightning; install it with "
-            "`pip install 'fswidget[lightning]'`"
-        ) from error
 
     snapshots = _Snapshots(probe, every_n_steps)
 
     class FeatureSpectrum(Callback):
-        """Feature spectra of a Lightning run."""
-
         def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
             if isinstance(trainer.strategy.model, DistributedDataParallel):
                 probe.share(trainer.strategy.model.process_group)
@@ -157,13 +163,8 @@ def transformers_callback(probe: Watch, *, every_n_steps: int | None = None) -> 
     ImportError
         If ``transformers`` is not installed.
     """
-    try:
+    with _needs("transformers"):
         from transformers import TrainerCallback
-    except ImportError as error:
-        raise ImportError(
-            "transformers_callback: needs Hugging Face Transformers; install it with "
-            "`pip install 'fswidget[transformers]'`"
-        ) from error
 
     snapshots = _Snapshots(probe, every_n_steps)
 

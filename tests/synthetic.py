@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from fswidget.recording import Frame, Recording, RunInfo
+from fswidget.recording.frame import Frame, RunInfo
+from fswidget.recording.recording import Recording
 
 
 def make_frame(

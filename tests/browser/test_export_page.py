@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from fswidget.recording import Recording
+from fswidget.recording.recording import Recording
 from tests.synthetic import make_recording
 
 from .firefox import Firefox

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from fswidget.config import Config
-from fswidget.experiments import recipes
+from fswidget.experiments.catalogue import recipes
+from fswidget.training.config import Config
 
 from .front import Stage, staged
 from .jupyter import JupyterServer

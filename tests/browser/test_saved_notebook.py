@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from playwright.sync_api import Page, TimeoutError, expect
 
-from fswidget.recording import Recording
+from fswidget.recording.recording import Recording
 from tests.synthetic import make_recording
 
 from .jupyter import JupyterServer, Notebook

@@ -9,7 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 import fswidget as fs
-from fswidget.moments import assign_blocks
+from fswidget.analysis.targets import assign_blocks
 
 
 def sample():

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import fswidget as fs
 from fswidget.callbacks import lightning_callback, transformers_callback
-from fswidget.watching import Watch
+from fswidget.probing.watching import Watch
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 C, N = 3, 48

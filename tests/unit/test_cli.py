@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import fswidget as fs
-from fswidget import experiments
-from fswidget.__main__ import main
+from fswidget.cli import main
+from fswidget.experiments import catalogue
 
 SMALL = ["--width=8", "--train-size=40", "--test-size=40", "--epochs=2", "--device=cpu"]
 
@@ -96,14 +96,14 @@ def test_what_was_recorded_is_kept(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from fswidget import training
+    from fswidget.training import loop
 
-    class Broken(training.Training):
+    class Broken(loop.Training):
         def __iter__(self) -> Any:
             yield next(super().__iter__())
             raise error("no eigenvalues")
 
-    monkeypatch.setattr(training, "Training", Broken)
+    monkeypatch.setattr(loop, "Training", Broken)
     path, page = tmp_path / "run.npz", tmp_path / "run.html"
     arguments = ["run", *SMALL, "--quiet", f"--save={path}", f"--html={page}"]
     if status is None:
@@ -126,7 +126,7 @@ def test_a_diverged_run_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_recipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["recipe"]) == 0
     listed = capsys.readouterr().out
-    assert all(name in listed for name in experiments.recipes)
+    assert all(name in listed for name in catalogue.recipes)
     calls: list[dict[str, Any]] = []
 
     def run(**options: Any) -> str:
@@ -140,7 +140,7 @@ def test_recipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
         table=lambda _: {"arm": ["rich", "lazy"], "low_rank_measure": [0.0123456, None]},
         verdict=lambda _: [("it holds", True), ("it does not", False), ("unknown", None)],
     )
-    monkeypatch.setitem(experiments.recipes, "fake", fake)  # type: ignore[misc]
+    monkeypatch.setitem(catalogue.recipes, "fake", fake)  # type: ignore[misc]
     assert main(["recipe", "fake", "--seeds=2", "--store=there"]) == 1
     assert calls[0]["seeds"] == 2
     assert calls[0]["store"] == "there"

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fswidget.config import Config, controls, describe_change, settle
-from fswidget.data import sources
-from fswidget.models import networks
+from fswidget.training.changes import describe_change
+from fswidget.training.changes import nearest_valid as settle
+from fswidget.training.config import Config
+from fswidget.training.registry import networks, sources
+from fswidget.widget.controls import controls
 
 MODULAR = {"model": "transformer", "dataset": "modular"}
 REGRESSION = {"dataset": "teacher", "loss": "mse"}

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from fswidget import data
-from fswidget.config import Config
+from fswidget.training import datasets, registry
+from fswidget.training.config import Config
 
 ROOT = os.environ.get("FSWIDGET_DATA")
 needs_files = pytest.mark.skipif(
@@ -23,7 +23,7 @@ def rows(inputs: torch.Tensor) -> set[bytes]:
 
 def test_subsets_are_nested_and_balanced() -> None:
     targets = torch.tensor([0] * 50 + [1] * 30 + [2] * 5)
-    order = data.balanced_order(targets, torch.Generator().manual_seed(0))
+    order = datasets.balanced_order(targets, torch.Generator().manual_seed(0))
     assert sorted(order.tolist()) == list(range(85))
     for size in (3, 9, 15):
         assert torch.bincount(targets[order[:size]]).tolist() == [size // 3] * 3
@@ -32,30 +32,32 @@ def test_subsets_are_nested_and_balanced() -> None:
 
 
 def test_smaller_training_sets_are_part_of_larger_ones() -> None:
-    small = data.load(Config(dataset="teacher", loss="mse", train_size=50)).targets
-    large = data.load(Config(dataset="teacher", loss="mse", train_size=100)).targets
+    small = datasets.load(Config(dataset="teacher", loss="mse", train_size=50)).targets
+    large = datasets.load(Config(dataset="teacher", loss="mse", train_size=100)).targets
     # Standardising shifts and scales: correlation stays exactly one.
     correlation = torch.corrcoef(torch.stack([small[:, 0], large[:50, 0]]))[0, 1]
     assert float(correlation) == pytest.approx(1, abs=1e-5)
-    digits = data.load(Config(train_size=500)), data.load(Config(train_size=1000))
+    digits = datasets.load(Config(train_size=500)), datasets.load(Config(train_size=1000))
     assert torch.equal(digits[0].targets, digits[1].targets[:500])
     assert np.array_equal(digits[0].images, digits[1].images[:500])
 
 
 def test_the_probe_is_the_balanced_beginning() -> None:
-    loaded = data.load(Config(width=8, train_size=1200))
+    loaded = datasets.load(Config(width=8, train_size=1200))
     assert loaded.probe_size == 1000
     assert torch.bincount(loaded.targets[:1000]).tolist() == [100] * 10
     assert loaded.images is not None
     assert loaded.images.shape == (1000, 8, 8)
-    assert data.load(Config(width=300, train_size=1200)).probe_size == 1200
-    assert data.load(Config(probe_size=50)).probe_size == 50
+    assert datasets.load(Config(width=300, train_size=1200)).probe_size == 1200
+    assert datasets.load(Config(probe_size=50)).probe_size == 50
 
 
 def test_training_and_test_samples_are_disjoint() -> None:
-    loaded = data.load(Config(train_size=1437))
+    loaded = datasets.load(Config(train_size=1437))
     assert not rows(loaded.inputs) & rows(loaded.test_inputs)
-    pairs = data.load(Config(model="transformer", dataset="modular", modulus=7, train_fraction=0.6))
+    pairs = datasets.load(
+        Config(model="transformer", dataset="modular", modulus=7, train_fraction=0.6)
+    )
     assert len(pairs.inputs) == 29
     assert len(pairs.test_inputs) == 20
     assert not rows(pairs.inputs) & rows(pairs.test_inputs)
@@ -64,30 +66,30 @@ def test_training_and_test_samples_are_disjoint() -> None:
 def test_outputs_of_the_teacher_are_independent() -> None:
     for outputs in (1, 8, 20):
         config = Config(dataset="teacher", loss="mse", num_targets=outputs)
-        values = torch.linalg.svdvals(data.load(config).targets)
+        values = torch.linalg.svdvals(datasets.load(config).targets)
         assert float(values[-1] / values[0]) > 0.02
 
 
 def test_inputs_are_standardised() -> None:
-    loaded = data.load(Config(dataset="teacher", loss="mse"))
+    loaded = datasets.load(Config(dataset="teacher", loss="mse"))
     for values in (loaded.inputs, loaded.targets):
         torch.testing.assert_close(values.mean(0), torch.zeros(values.shape[1]), atol=1e-5, rtol=0)
         torch.testing.assert_close(values.std(0, correction=0), torch.ones(values.shape[1]))
-    halved = data.load(Config(dataset="teacher", loss="mse", target_scale=0.5))
+    halved = datasets.load(Config(dataset="teacher", loss="mse", target_scale=0.5))
     torch.testing.assert_close(halved.targets, loaded.targets / 2)
 
 
 def test_label_noise_keeps_the_counts() -> None:
-    clean = data.load(Config()).targets
+    clean = datasets.load(Config()).targets
     for noise, moved in ((0.0, 0.0), (0.3, 0.27), (1.0, 0.9)):
-        noisy = data.load(Config(label_noise=noise)).targets
+        noisy = datasets.load(Config(label_noise=noise)).targets
         assert torch.equal(torch.bincount(noisy), torch.bincount(clean))
         assert float((noisy != clean).float().mean()) == pytest.approx(moved, abs=0.05)
 
 
 def test_labels_are_written_in_the_first_row() -> None:
     images = torch.full((3, 1, 7, 7), 5, dtype=torch.uint8)
-    written = data.write_labels(images, torch.tensor([0, 2, 1]), 3)
+    written = datasets.write_labels(images, torch.tensor([0, 2, 1]), 3)
     lit = (written[:, 0, 0] == 255).int().tolist()
     assert lit == [[1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 0], [0, 0, 1, 1, 0, 0, 0]]
     assert torch.equal(written[:, :, 1:], images[:, :, 1:])
@@ -98,7 +100,7 @@ def test_labels_are_written_in_the_first_row() -> None:
 def test_written_labels_mislead_at_test_time() -> None:
     assert ROOT is not None
     config = Config(dataset="mnist", root=ROOT, train_size=500, label_pixels=True)
-    loaded = data.load(config)
+    loaded = datasets.load(config)
     for inputs, targets, share in (
         (loaded.inputs, loaded.targets, 1.0),
         (loaded.test_inputs, loaded.test_targets, 0.1),
@@ -109,8 +111,8 @@ def test_written_labels_mislead_at_test_time() -> None:
 
 def test_augmentation_is_a_crop_and_a_flip_of_each_sample() -> None:
     images = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    changed = data.augment(images, torch.Generator().manual_seed(1))
-    assert torch.equal(changed, data.augment(images, torch.Generator().manual_seed(1)))
+    changed = datasets.augment(images, torch.Generator().manual_seed(1))
+    assert torch.equal(changed, datasets.augment(images, torch.Generator().manual_seed(1)))
     found = set()
     for before, after in zip(images, changed, strict=True):
         padded = v2.functional.pad(before, [4])
@@ -138,7 +140,7 @@ def test_augmentation_is_a_crop_and_a_flip_of_each_sample() -> None:
 )
 def test_modular_arithmetic(operation: str, check: object) -> None:
     config = Config(model="transformer", dataset="modular", modulus=7, operation=operation)
-    loaded = data.load(config)
+    loaded = datasets.load(config)
     tokens = torch.cat([loaded.inputs, loaded.test_inputs])
     answers = torch.cat([loaded.targets, loaded.test_targets])
     assert len(tokens) == (42 if operation == "divide" else 49)
@@ -149,15 +151,15 @@ def test_modular_arithmetic(operation: str, check: object) -> None:
 
 def test_loading_leaves_the_global_random_numbers_alone() -> None:
     before = torch.get_rng_state()
-    data.load(Config(label_noise=0.5))
-    data.load(Config(dataset="teacher", loss="mse"))
+    datasets.load(Config(label_noise=0.5))
+    datasets.load(Config(dataset="teacher", loss="mse"))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100"])
 def test_missing_files_are_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
-        data.load(Config(dataset=name, root=str(tmp_path)))
+        datasets.load(Config(dataset=name, root=str(tmp_path)))
     message = str(caught.value)
     assert message.startswith(f"root={str(tmp_path)!r}: {name} is not there")
     assert "download=True" in message
@@ -165,7 +167,7 @@ def test_missing_files_are_named(name: str, tmp_path: Path) -> None:
 
 def test_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"california is not there.*download=True"):
-        data.load(Config(dataset="california", loss="mse", root=str(tmp_path)))
+        datasets.load(Config(dataset="california", loss="mse", root=str(tmp_path)))
 
 
 @needs_files
@@ -190,7 +192,7 @@ def test_half_a_file_is_named(name: str, file: str, tmp_path: Path) -> None:
     damaged.unlink()
     damaged.write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="damaged or only half downloaded") as caught:
-        data.load(Config(dataset=name, root=str(tmp_path)))
+        datasets.load(Config(dataset=name, root=str(tmp_path)))
     assert repr(str(damaged)) in str(caught.value)
 
 
@@ -198,8 +200,8 @@ def test_half_a_file_is_named(name: str, file: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
 def test_real_pictures(name: str) -> None:
     assert ROOT is not None
-    loaded = data.load(Config(dataset=name, root=ROOT, train_size=200, test_size=100))
-    assert loaded.inputs.shape[1:] == data.sources[name].shape
+    loaded = datasets.load(Config(dataset=name, root=ROOT, train_size=200, test_size=100))
+    assert loaded.inputs.shape[1:] == registry.sources[name].shape
     assert torch.bincount(loaded.targets).tolist() == [20] * 10
     assert torch.bincount(loaded.test_targets).tolist() == [10] * 10
     assert float(loaded.inputs.mean()) == pytest.approx(0, abs=1e-4)

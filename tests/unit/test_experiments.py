@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fswidget import experiments, reproduction
-from fswidget.config import Config
-from fswidget.recipe import Arm, Check, Recipe, stored
+from fswidget.experiments import catalogue, report
+from fswidget.experiments.recipe import Arm, Check, Recipe, stored
+from fswidget.training.config import Config
 
 TINY = Config(width=8, train_size=50, test_size=20, epochs=1, frame_every="epoch", loss="mse")
 
@@ -27,14 +27,14 @@ def tiny(**changes: object) -> Recipe:
     return Recipe("tiny", "A tiny recipe", "It runs.", arms, checks, **{"seeds": 2, **changes})
 
 
-@pytest.mark.parametrize("name", list(experiments.recipes))
+@pytest.mark.parametrize("name", list(catalogue.recipes))
 def test_every_recipe_is_complete(name: str) -> None:
-    recipe = experiments.recipes[name]
+    recipe = catalogue.recipes[name]
     assert recipe.name == name
     assert recipe.checks
-    assert len(recipe.configs) == len(recipe.full_configs) == len(recipe.arms)
+    assert len(recipe.configs) == len(recipe.arms)
     # A full size that is not larger would be no full size.
-    for laptop, full in zip(recipe.configs, recipe.full_configs, strict=True):
+    for (_, laptop), (_, full) in zip(recipe.runs(seeds=1), recipe.runs("full", 1), strict=True):
         assert full.train_size * full.epochs >= laptop.train_size * laptop.epochs
         assert laptop.root == full.root == "data"
     paths = {stored(config, "store") for _, config in recipe.runs()}
@@ -42,7 +42,7 @@ def test_every_recipe_is_complete(name: str) -> None:
 
 
 def test_all_rows_of_the_paper_are_there() -> None:
-    reported = [arm.reported for r in experiments.recipes.values() for arm in r.arms.values()]
+    reported = [arm.reported for r in catalogue.recipes.values() for arm in r.arms.values()]
     for figure in (".0087", ".63", ".031", ".034", ".66", ".073", ".053", ".025", ".039", ".51"):
         assert any(figure in text for text in reported), figure
 
@@ -59,7 +59,7 @@ def test_a_recipe_runs_once_and_remembers(tmp_path: Path, monkeypatch: pytest.Mo
     def never(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("fswidget.training.record", never)
+    monkeypatch.setattr("fswidget.training.loop.record", never)
     again = recipe.run(store=tmp_path, root="anywhere", progress=False)
     assert recipe.table(again) == recipe.table(results)
     with pytest.raises(ValueError, match=r"size='huge': must be one of laptop, full"):
@@ -75,8 +75,8 @@ def test_no_seeds_are_no_results(seeds: int) -> None:
 
 def test_an_unknown_recipe_is_told_the_names() -> None:
     with pytest.raises(KeyError, match=r"recipes\['cold_fusion'\]: must be one of rich_is_not"):
-        experiments.recipes["cold_fusion"]
-    assert experiments.recipes.get("cold_fusion") is None
+        catalogue.recipes["cold_fusion"]
+    assert catalogue.recipes.get("cold_fusion") is None
 
 
 def test_the_table_sets_reported_beside_measured(tmp_path: Path) -> None:
@@ -106,11 +106,11 @@ def test_where_data_lies_does_not_name_a_run() -> None:
 
 
 def test_the_page_tells_disagreement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reproduction, "recipes", {"tiny": tiny(note="Because it is tiny.")})
+    monkeypatch.setattr(report, "recipes", {"tiny": tiny(note="Because it is tiny.")})
     store, output = tmp_path / "store", tmp_path / "page.md"
-    assert reproduction.main(["--store", str(store), "--output", str(output), "--only-write"]) == 0
+    assert report.main(["--store", str(store), "--output", str(output), "--only-write"]) == 0
     assert "not measured yet" in output.read_text()
-    assert reproduction.main(["--store", str(store), "--output", str(output)]) == 0
+    assert report.main(["--store", str(store), "--output", str(output)]) == 0
     page = output.read_text()
     assert "only one moves: holds" in page
     assert "both are perfect: **does not hold**" in page
@@ -126,10 +126,10 @@ def test_missing_data_does_not_stop_the_others(
 ) -> None:
     config = TINY.replace(dataset="mnist")
     away = Recipe("away", "Away", "No data.", {"a": Arm(config, config)}, ())
-    monkeypatch.setattr(reproduction, "recipes", {"away": away, "tiny": tiny(seeds=1)})
+    monkeypatch.setattr(report, "recipes", {"away": away, "tiny": tiny(seeds=1)})
     arguments = ["--store", str(tmp_path), "--output", str(tmp_path / "page.md")]
-    assert reproduction.main([*arguments, "--root", str(tmp_path)]) == 1
+    assert report.main([*arguments, "--root", str(tmp_path)]) == 1
     assert "mnist is not there" in capsys.readouterr().err
     assert "only one moves: holds" in (tmp_path / "page.md").read_text()
     with pytest.raises(SystemExit):
-        reproduction.main(["nothing"])
+        report.main(["nothing"])

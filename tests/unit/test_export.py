@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fswidget import export, figures
-from fswidget.recording import Recording
-from fswidget.viewer import Viewer
+from fswidget.figures import drawing
+from fswidget.recording.recording import Recording
+from fswidget.widget import html as export
+from fswidget.widget.state import ViewState
 from tests.synthetic import make_recording
 
 EVIL = "</script><script>alert(1)</script><!--<script>\"'&amp;"
@@ -90,14 +91,14 @@ def test_the_page_holds_the_whole_recording_and_the_installed_bokehjs() -> None:
     assert [frame["seq"] for frame in header["frames"]] == [0, 1, 2, 3, 4, 5]
     assert header["run"] == data["traits"]["run"]
     assert b"Bokeh" in gzip.decompress(base64.b64decode(data["bytes"]["_bokehjs"]))
-    assert data["traits"]["_figures"] == figures.layout_json()
+    assert data["traits"]["_figures"] == drawing.layout_json()
     assert (data["traits"]["theme"], data["traits"]["captions"]) == ("dark", False)
     assert data["traits"]["num_frames"] == 6
 
 
 def test_the_page_has_the_traits_of_a_viewer() -> None:
     data = data_of(export.page(make_recording()))
-    declared = Viewer.class_own_traits(sync=True)
+    declared = ViewState.class_own_traits(sync=True)
     assert data["traits"].keys() | data["bytes"].keys() == declared.keys()
     assert data["traits"]["state"] == "finished"
     assert data["traits"]["_can_train"] is False
@@ -113,7 +114,7 @@ def test_markup_in_names_stays_text() -> None:
 
 
 def test_markup_in_what_the_page_brings_stays_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fswidget.viewer.bundle", lambda name: EVIL)
+    monkeypatch.setattr("fswidget.widget.html.bundle", lambda name: EVIL)
     text = export.page(make_recording())
     assert Elements(text).count("script") == 2
     assert data_of(text)["style"] == EVIL

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from fswidget.features import capture, find_head, pool, resolve_layers, unwrap
+from fswidget.probing.capture import capture, pool, resolve_layers
+from fswidget.probing.head import find_head, unwrap
 
 
 class Twist(nn.Module):

@@ -15,9 +15,10 @@ from bokeh.document import Document
 from bokeh.embed import json_item
 from bokeh.models import ColumnDataSource, DataRange1d, Legend, Plot
 
-from fswidget import figures
-from fswidget.palette import CLASS_COLORS, CLASS_MARKERS, THEMES, style
-from fswidget.recording import Frame, Recording, RunInfo
+from fswidget.figures import drawing
+from fswidget.figures.theme import CLASS_COLORS, CLASS_MARKERS, THEMES, style
+from fswidget.recording.frame import Frame, RunInfo
+from fswidget.recording.recording import Recording
 from tests.synthetic import make_recording
 
 NAMES = ["spectrum", "cumulative", "projections", "history", "regime", "layers"]
@@ -34,14 +35,14 @@ def recording() -> Recording:
 
 
 def test_live_figures_are_documents_of_their_own() -> None:
-    layout = json.loads(figures.layout_json())
+    layout = json.loads(drawing.layout_json())
     assert set(layout["figures"]) >= {"spectrum", "cumulative", "projections", "history", "layers"}
     for item in layout["figures"].values():
         assert [root["id"] for root in item["doc"]["roots"]] == [item["root_id"]]
 
 
 def test_live_figures_restore_with_every_name_once() -> None:
-    for item in json.loads(figures.layout_json())["figures"].values():
+    for item in json.loads(drawing.layout_json())["figures"].values():
         document = Document.from_json(item["doc"])
         names = [model.name for model in document.models if model.name]
         assert len(names) == len(set(names))
@@ -57,7 +58,7 @@ def test_scalars_have_the_fields_names() -> None:
 
 
 def test_front_end_needs_no_code_from_the_figures() -> None:
-    assert "CustomJS" not in figures.layout_json()
+    assert "CustomJS" not in drawing.layout_json()
 
 
 def test_every_role_has_a_color_in_both_themes() -> None:
@@ -98,7 +99,7 @@ def test_each_figure_serialises(recording: Recording, name: str) -> None:
 
 
 def test_spectrum_shows_the_chosen_epoch_relative_to_its_top(recording: Recording) -> None:
-    plot = figures.figure(recording, "spectrum", epoch=2)
+    plot = drawing.figure(recording, "spectrum", epoch=2)
     expected = recording[2].eigenvalues / recording[2].eigenvalues[0]
     np.testing.assert_allclose(column(plot, "now", "y"), expected, rtol=1e-6)
     np.testing.assert_array_equal(column(plot, "now", "x"), np.arange(1, 17))
@@ -110,14 +111,14 @@ def test_spectrum_shows_the_chosen_epoch_relative_to_its_top(recording: Recordin
 
 
 def test_cumulative_has_bands_of_one_standard_error(recording: Recording) -> None:
-    plot = figures.figure(recording, "cumulative")
+    plot = drawing.figure(recording, "cumulative")
     width = column(plot, "utilization_band", "y2") - column(plot, "utilization_band", "y1")
     np.testing.assert_allclose(width, 0.04, rtol=1e-4)
     assert plot.select_one({"name": "used"}).location == recording[-1].scalars["used_features"]
 
 
 def test_projections_keep_the_order_of_the_samples(recording: Recording) -> None:
-    plot = figures.figure(recording, "projections")
+    plot = drawing.figure(recording, "projections")
     np.testing.assert_array_equal(column(plot, "samples", "y"), recording[-1].projections[:, 2])
     np.testing.assert_array_equal(column(plot, "samples", "label"), recording.info.labels)
     shapes = column(plot, "samples", "marker")
@@ -125,7 +126,7 @@ def test_projections_keep_the_order_of_the_samples(recording: Recording) -> None
 
 
 def test_history_shows_every_frame_and_regime(recording: Recording) -> None:
-    plot = figures.figure(recording, "history")
+    plot = drawing.figure(recording, "history")
     low_rank, *_ = column(plot, "left", "ys")
     np.testing.assert_allclose(low_rank, recording.table()["low_rank_measure_debiased"])
     np.testing.assert_array_equal(column(plot, "regimes", "left"), [0, 0.5])
@@ -157,14 +158,14 @@ def test_the_better_estimate_of_d_lr_is_shown_and_named(
     recording: Recording, edit: Any, measure: str, called: str, error: float
 ) -> None:
     shown = edit(recording)
-    history = figures.figure(shown, "history")
+    history = drawing.figure(shown, "history")
     (legend,) = history.select({"type": Legend})
     names = [item.label.value for item in legend.items]
     assert names == [called, "test accuracy", "train accuracy", "loss"]
     np.testing.assert_allclose(column(history, "left", "ys")[0], shown.table()[measure])
     width = column(history, "band", "y2") - column(history, "band", "y1")
     np.testing.assert_allclose(width, 2 * error)
-    layers = figures.figure(shown, "layers")
+    layers = drawing.figure(shown, "layers")
     expected = shown[-1].arrays[f"layer_{measure}"]
     np.testing.assert_array_equal(column(layers, "low_rank_measure", "y"), expected)
     assert layers.left[0].axis_label == called
@@ -175,7 +176,7 @@ def test_names_of_regimes_stand_above_the_curves_and_apart() -> None:
     for epoch, regime in enumerate(["LAZY", "EF", *["MF"] * 18], start=1):
         frame = dataclasses.replace(recording[0], epoch=epoch, labels={"regime": regime})
         recording.append(frame)
-    plot = figures.figure(recording, "history")
+    plot = drawing.figure(recording, "history")
     # Only one stretch is long enough for its name.
     assert list(column(plot, "regime_names", "text")) == ["MF"]
     assert column(plot, "regime_names", "x") == [2.5]
@@ -185,14 +186,14 @@ def test_names_of_regimes_stand_above_the_curves_and_apart() -> None:
 
 
 def test_layers_carry_their_names(recording: Recording) -> None:
-    plot = figures.figure(recording, "layers")
+    plot = drawing.figure(recording, "layers")
     assert list(plot.xaxis.major_label_overrides.values()) == ["layer 0", "layer 1", "layer 2"]
     assert plot.select_one({"name": "ticks:right"}).ticks == [1, 2, 5, 10]
 
 
 def test_layers_without_layers() -> None:
     with pytest.raises(ValueError, match="no layers were watched"):
-        figures.figure(make_recording(1), "layers")
+        drawing.figure(make_recording(1), "layers")
 
 
 def test_unknown_name(recording: Recording) -> None:
@@ -213,11 +214,11 @@ def test_regression_colors_by_target_and_counts_the_constant() -> None:
         "projections": random.normal(size=(20, 2)),
     }
     recording.append(Frame(0, 0, {"used_features": 2.0}, {"regime": "MF"}, arrays))
-    assert figures.figure(recording, "spectrum").select_one({"name": "outputs"}).location == 2
-    mapper = figures.figure(recording, "projections").select_one({"name": "classes"})
+    assert drawing.figure(recording, "spectrum").select_one({"name": "outputs"}).location == 2
+    mapper = drawing.figure(recording, "projections").select_one({"name": "classes"})
     assert (mapper.low, mapper.high) == (pytest.approx(target.min()), pytest.approx(target.max()))
     for name in ("cumulative", "history", "regime"):
-        figures.figure(recording, name)
+        drawing.figure(recording, name)
 
 
 def test_figures_need_no_torch() -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import fswidget as fs
-from fswidget import export
-from fswidget.recording import Frame, Recording, RunInfo
+from fswidget.recording.frame import Frame, RunInfo
+from fswidget.recording.recording import Recording
+from fswidget.widget import html as export
 from tests.synthetic import make_frame, make_recording
 from tests.unit.test_recording import assert_same
 

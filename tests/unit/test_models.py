@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from fswidget import models
-from fswidget.config import Config, controls
-from fswidget.features import capture, find_head
+from fswidget.probing.capture import capture
+from fswidget.probing.head import find_head
+from fswidget.training import networks, registry
+from fswidget.training.config import Config
+from fswidget.widget.controls import controls
 
 SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "modular": (4,)}
 CASES = [
@@ -34,7 +36,7 @@ def example(dataset: str, n: int = 4) -> torch.Tensor:
 
 def make(model: str, dataset: str, **settings: object) -> nn.Module:
     config = Config(model=model, dataset=dataset, **settings)
-    return models.build(config, SHAPES[dataset], 97 if dataset == "modular" else 10)
+    return networks.build(config, SHAPES[dataset], 97 if dataset == "modular" else 10)
 
 
 @pytest.mark.parametrize(("model", "dataset", "batchnorm"), CASES)
@@ -107,7 +109,7 @@ def test_centred_output_is_the_scaled_change() -> None:
     network, initial = make("mlp", "digits"), make("mlp", "digits")
     before = network.state_dict().keys()
     head = find_head(network, example("digits"))
-    models.centre(network, head.name, initial, 5.0)
+    networks.centre(network, head.name, initial, 5.0)
     assert network.state_dict().keys() == before
     assert isinstance(find_head(network, example("digits")).module, nn.Linear)
     inputs = example("digits")
@@ -121,10 +123,9 @@ def test_centred_output_is_the_scaled_change() -> None:
 
 
 def test_a_new_network_appears_in_the_menu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "networks", dict(models.networks))
-    monkeypatch.setattr("fswidget.config.networks", models.networks)
+    monkeypatch.setitem(registry.networks, "random_features", None)  # type: ignore[arg-type]
 
-    @models.network("random_features", kinds=("image", "vector"))
+    @networks.network("random_features", kinds=("image", "vector"))
     def build(config: Config, shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """One random layer."""
         return nn.Sequential(
@@ -136,17 +137,17 @@ def test_a_new_network_appears_in_the_menu(monkeypatch: pytest.MonkeyPatch) -> N
 
     menu = controls(Config())[0]["choices"]
     assert menu[-1] == "random_features"
-    assert models.networks["random_features"].help == "One random layer."
+    assert registry.networks["random_features"].help == "One random layer."
     assert make("random_features", "digits")(example("digits")).shape == (4, 10)
     with pytest.raises(ValueError, match="needs a docstring"):
-        models.network("silent", kinds=("image",))(lambda config, shape, outputs: nn.Identity())
+        networks.network("silent", kinds=("image",))(lambda config, shape, outputs: nn.Identity())
 
 
 def test_weights_depend_on_the_seed_alone_also_in_many_threads() -> None:
     config = Config(width=64, depth=4)
-    expected = models.build(config, (1, 8, 8), 10).state_dict()
+    expected = networks.build(config, (1, 8, 8), 10).state_dict()
     with ThreadPoolExecutor(8) as pool:
-        built = list(pool.map(lambda _: models.build(config, (1, 8, 8), 10), range(64)))
+        built = list(pool.map(lambda _: networks.build(config, (1, 8, 8), 10), range(64)))
     for model in built:
         for name, value in model.state_dict().items():
             assert torch.equal(value, expected[name]), name

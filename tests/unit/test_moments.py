@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fswidget as fs
-from fswidget.moments import assign_blocks
+from fswidget.analysis.targets import assign_blocks
 
 MEASURES = (
     "eigenvalues",

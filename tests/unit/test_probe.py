@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import fswidget as fs
-from fswidget.probe import Diverged, Probe
-from fswidget.recording import SCALARS
-from fswidget.samples import Samples, thumbnails
+from fswidget.probing.inference import Diverged
+from fswidget.probing.probe import Probe
+from fswidget.probing.samples import Samples
+from fswidget.probing.thumbnails import thumbnails
+from fswidget.recording.frame import SCALARS
 
 N, P, C = 120, 16, 4
 
@@ -425,7 +427,7 @@ def test_pictures_come_from_the_inputs() -> None:
 
 def test_unequal_classes_are_pointed_out_once() -> None:
     inputs, targets = data()
-    with pytest.warns(UserWarning, match="from 0 to 60 samples a class"):
+    with pytest.warns(UserWarning, match="from 0 to 60 samples per class"):
         probe = Probe(network(), inputs, targets // 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -511,12 +513,12 @@ def test_wide_features_ask_for_the_leading_eigenvalues(monkeypatch: pytest.Monke
         return real(self, *args, **options)
 
     monkeypatch.setattr(fs.FeatureMoments, "spectrum", spy)
-    monkeypatch.setattr("fswidget.probe._MAX_WIDTH", P)
+    monkeypatch.setattr("fswidget.probing.frames._MAX_WIDTH", P)
     narrow = Probe(network(), *data())
     narrow.snapshot()
     narrow.snapshot()
     assert asked == [(None, False), (None, True)]
-    monkeypatch.setattr("fswidget.probe._MAX_WIDTH", P - 1)
+    monkeypatch.setattr("fswidget.probing.frames._MAX_WIDTH", P - 1)
     asked.clear()
     Probe(network(), *data(), layers=["0"]).snapshot()
     Probe(network(), *data(), top=3).snapshot()

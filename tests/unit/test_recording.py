@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import fswidget as fs
-from fswidget.recording import SCALARS, Frame, Recording
+from fswidget.recording.frame import SCALARS, Frame
+from fswidget.recording.recording import Recording
 from tests.synthetic import make_frame, make_recording
 
 
@@ -162,7 +163,7 @@ def test_a_kill_while_saving_leaves_the_old_file(tmp_path) -> None:
     before = path.read_bytes()
     script = (
         "import os, sys\n"
-        "import fswidget.storage as storage\n"
+        "import fswidget.recording.atomic as storage\n"
         "os.fsync = lambda _: os._exit(9)\n"
         "from tests.synthetic import make_recording\n"
         "make_recording(5).save(sys.argv[1])\n"

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import fswidget as fs
-from fswidget.moments import assign_blocks
-from fswidget.spectrum import align
+from fswidget.analysis.alignment import align
+from fswidget.analysis.targets import assign_blocks
 
 
 def orthonormal(functions: np.ndarray, tolerance: float = 1e-5) -> np.ndarray:

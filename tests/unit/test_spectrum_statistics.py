@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import fswidget as fs
-from fswidget.moments import assign_blocks
-from fswidget.regime import judge
+from fswidget.analysis.regime import classify as judge
+from fswidget.analysis.targets import assign_blocks
 
 
 def collapsed(rng, n, p, classes, noise):

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import fswidget as fs
-from fswidget import sweeping
-from fswidget.data import sources
-from fswidget.sweeping import Run, Sweep, load
+from fswidget.experiments import workers
+from fswidget.experiments.sweeping import Sweep, load
+from fswidget.experiments.workers import Run
+from fswidget.training.registry import sources
 
 CONFIG = fs.Config(train_size=40, test_size=40, epochs=1, width=8, device="cpu", num_shown=5)
 
@@ -66,9 +67,9 @@ def test_processes_and_threads_agree() -> None:
 def test_failed_runs_keep_their_error_and_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fswidget import training
+    from fswidget.training import loop
 
-    real = training.train
+    real = loop.train
 
     def fails(config: fs.Config) -> Any:
         if config.width == 8:
@@ -77,7 +78,7 @@ def test_failed_runs_keep_their_error_and_run_again(
 
     path = tmp_path / "sweep"
     with monkeypatch.context() as patch:
-        patch.setattr(training, "train", fails)
+        patch.setattr(loop, "train", fails)
         broken = fs.sweep(CONFIG, width=[4, 8], executor=Here(), resume=path)
     table = broken.table()
     assert table["error"] == ["", "MemoryError: p is too large for this test"]
@@ -90,7 +91,7 @@ def test_failed_runs_keep_their_error_and_run_again(
 
 
 def test_a_process_that_dies_takes_no_other_run_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "_train", _die_at_width_8)
+    monkeypatch.setattr(workers, "_train", _die_at_width_8)
     result = fs.sweep(CONFIG, width=[4, 8, 16], seed=[0, 1])
     assert [bool(run.error) for run in result] == [False, False, True, True, False, False]
     assert "BrokenProcessPool" in result.failed[0].error
@@ -185,7 +186,7 @@ def test_broken_axes_are_named_before_anything_runs(axes: dict[str, Any], messag
 def test_missing_data_is_named_before_anything_runs(
     pool: Here | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeping, "_train", lambda _: pytest.fail("a run began"))
+    monkeypatch.setattr(workers, "_train", lambda _: pytest.fail("a run began"))
     axes = {"width": [4, 8], "dataset": ["digits", "mnist"], "root": [tmp_path, "nowhere"]}
     with pytest.raises(FileNotFoundError, match=r"root='.*': mnist is not there .*download=True"):
         fs.sweep(CONFIG, executor=pool, **axes)
@@ -193,7 +194,7 @@ def test_missing_data_is_named_before_anything_runs(
 
 
 def test_data_is_read_once_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "_train", lambda settings: Run(settings))
+    monkeypatch.setattr(workers, "_train", lambda settings: Run(settings))
     roots: list[str] = []
     source = dataclasses.replace(sources["mnist"], read=lambda config: roots.append(config.root))
     monkeypatch.setitem(sources, "mnist", source)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from fswidget import models
-from fswidget.cadence import Cadence
-from fswidget.config import Config
-from fswidget.probe import Diverged
-from fswidget.recording import SCALARS, Frame
-from fswidget.training import Training, record, train
+from fswidget.probing.inference import Diverged
+from fswidget.recording.frame import SCALARS, Frame
+from fswidget.training import networks
+from fswidget.training.config import Config
+from fswidget.training.frame_schedule import FrameSchedule as Cadence
+from fswidget.training.loop import Training, record, train
 
 SMALL = {"width": 16, "train_size": 200, "test_size": 50, "epochs": 3, "frame_every": "epoch"}
 CASES = {
@@ -158,7 +158,7 @@ def test_stopping_keeps_the_network() -> None:
 
 def test_pauses_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("fswidget.training.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("fswidget.training.optimisation.time.perf_counter", lambda: now[0])
 
     def pause() -> bool:
         now[0] += 100
@@ -173,7 +173,7 @@ def test_a_step_is_that_of_a_plain_loop() -> None:
     """One epoch against the loop a reader would write, squared error as the paper has it."""
     config = small(loss="mse", optimizer="sgd", lr=0.01, epochs=1, batch_size=200)
     training = Training(config)
-    plain = models.build(config, (1, 8, 8), 10)
+    plain = networks.build(config, (1, 8, 8), 10)
     list(training)
     data = training.data
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.01, momentum=0.9)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import fswidget as fs
-from fswidget.probe import Diverged
-from fswidget.watching import StopTraining, Watch
+from fswidget.probing.inference import Diverged
+from fswidget.probing.watching import StopTraining, Watch
 
 C = 5
 

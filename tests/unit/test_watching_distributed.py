@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import fswidget as fs
-from fswidget.watching import StopTraining
+from fswidget.probing.watching import StopTraining
 
 C = 3
 

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from fswidget import wire
-from fswidget.recording import Frame, Recording
+from fswidget.recording.frame import Frame
+from fswidget.recording.recording import Recording
+from fswidget.widget import codec
 from tests.synthetic import make_frame, make_recording
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden.json"
@@ -28,8 +29,8 @@ GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden.json"
 def golden() -> dict[str, Any]:
     """What the fixture must hold; `python -m tests.unit.test_wire` writes it anew."""
     recording = make_recording(2, num_features=5, num_shown=4, num_layers=2)
-    run, run_body = wire.encode_run(recording.info)
-    headers, body, following = wire.encode_frames(recording)
+    run, run_body = codec.encode_run(recording.info)
+    headers, body, following = codec.encode_frames(recording)
     last = recording[-1]
     return {
         "run": run,
@@ -38,7 +39,7 @@ def golden() -> dict[str, Any]:
         "body": base64.b64encode(body).decode(),
         "next": following,
         # The compressed bytes depend on the zlib at hand; what they hold does not.
-        "block": base64.b64encode(gzip.decompress(wire.pack(recording, "run-1"))).decode(),
+        "block": base64.b64encode(gzip.decompress(codec.pack(recording, "run-1"))).decode(),
         "expected": {
             "epochs": [frame.epoch for frame in recording],
             "loss": [frame.scalars["loss"] for frame in recording],
@@ -84,7 +85,7 @@ def test_golden_fixture_is_what_we_write() -> None:
 
 def test_frames_come_back() -> None:
     recording = make_recording(3)
-    headers, body, following = wire.encode_frames(recording)
+    headers, body, following = codec.encode_frames(recording)
     assert following == 4
     assert [(header["seq"], header["previous"]) for header in headers] == [
         (0, -1),
@@ -106,7 +107,7 @@ def test_batches_respect_the_byte_limit_and_lose_nothing() -> None:
     recording = make_recording(20)
     numbers, start = [], 0
     while start < recording.appended:
-        headers, body, start = wire.encode_frames(recording, start, max_bytes=4000)
+        headers, body, start = codec.encode_frames(recording, start, max_bytes=4000)
         assert len(headers) == 1 or len(body) < 8000
         numbers += [header["seq"] for header in headers]
     assert numbers == list(range(21))
@@ -115,7 +116,7 @@ def test_batches_respect_the_byte_limit_and_lose_nothing() -> None:
 def test_a_thinned_frame_is_told_from_a_lost_one() -> None:
     recording = make_recording(9)
     thin = recording.thinned(5 * recording[0].nbytes)
-    headers, _, following = wire.encode_frames(thin)
+    headers, _, following = codec.encode_frames(thin)
     numbers = [header["seq"] for header in headers]
     assert len(numbers) <= 5
     assert [header["previous"] for header in headers] == [-1, *numbers[:-1]]
@@ -124,14 +125,14 @@ def test_a_thinned_frame_is_told_from_a_lost_one() -> None:
 
 def test_nothing_to_send() -> None:
     recording = make_recording(1)
-    assert wire.encode_frames(recording, start=2) == ([], b"", 2)
-    assert wire.encode_frames(Recording(recording.info)) == ([], b"", 0)
+    assert codec.encode_frames(recording, start=2) == ([], b"", 2)
+    assert codec.encode_frames(Recording(recording.info)) == ([], b"", 0)
 
 
 def test_headers_are_json_even_with_nan() -> None:
     frame = make_frame(0)
     assert np.isnan(frame.scalars["nc1"])
-    header, _ = wire.encode_frame(frame, 0, -1)
+    header, _ = codec.encode_frame(frame, 0, -1)
     json.dumps(header, allow_nan=False)
 
 
@@ -165,8 +166,8 @@ def assert_cloud(arrays: dict[str, np.ndarray], expected: np.ndarray, largest: n
 
 def test_pack_rounds_curves_and_clouds_and_keeps_scalars() -> None:
     recording = make_recording(6)
-    packed = wire.pack(recording, "r")
-    assert packed == wire.pack(recording, "r")
+    packed = codec.pack(recording, "r")
+    assert packed == codec.pack(recording, "r")
     header, frames = unpack(packed)
     assert header["run"] == "r"
     largest = np.max([np.abs(frame.projections).max(axis=0) for frame in recording], axis=0)
@@ -186,7 +187,7 @@ def test_pack_keeps_clouds_that_come_and_go() -> None:
         if index == 2:
             del arrays["projections"]
         recording.append(dataclasses.replace(frame, arrays=arrays))
-    _, frames = unpack(wire.pack(recording, "r"))
+    _, frames = unpack(codec.pack(recording, "r"))
     assert "projections" not in frames[2]
     finite = [f.projections for f in recording if "projections" in f.arrays]
     largest = np.max([np.nanmax(np.where(np.isfinite(c), abs(c), 0), axis=0) for c in finite], 0)
@@ -198,7 +199,7 @@ def test_pack_keeps_clouds_that_come_and_go() -> None:
 def test_pack_takes_clouds_of_changing_shape() -> None:
     recording = make_recording(1)
     recording.append(make_frame(2, num_eigenfunctions=5))
-    header, frames = unpack(wire.pack(recording, "r"))
+    header, frames = unpack(codec.pack(recording, "r"))
     assert not any(entry.get("delta") for frame in header["frames"] for entry in frame["layout"])
     for arrays, frame in zip(frames, recording, strict=True):
         assert_cloud(arrays, frame.projections, np.abs(frame.projections).max(axis=0))
@@ -211,7 +212,7 @@ def test_pack_of_slow_clouds_is_small() -> None:
     for epoch in range(20):
         cloud = cloud + 0.01 * random.normal(size=cloud.shape)
         recording.append(Frame(epoch=epoch, step=epoch, scalars={}, arrays={"projections": cloud}))
-    bytes_a_frame = len(wire.pack(recording, "r")) / 20
+    bytes_a_frame = len(codec.pack(recording, "r")) / 20
     assert bytes_a_frame < 0.55 * cloud.size * 2
 
 
@@ -220,7 +221,7 @@ def test_sprite_holds_every_picture_in_its_tile(shape: tuple[int, ...]) -> None:
     smooth = np.linspace(0, 255, num=int(np.prod(shape[:3]))).reshape(shape[:3])
     pictures = smooth if len(shape) == 3 else np.stack([smooth] * 3, axis=-1)
     thumbnails = pictures.astype(np.uint8)
-    sprite, content = wire.encode_sprite(thumbnails)
+    sprite, content = codec.encode_sprite(thumbnails)
     image = np.asarray(Image.open(io.BytesIO(content))).astype(int)
     height, width = sprite["height"], sprite["width"]
     for index, expected in enumerate(thumbnails):
@@ -238,7 +239,7 @@ def test_sprite_holds_every_picture_in_its_tile(shape: tuple[int, ...]) -> None:
     )
 )
 def test_quantized_values_stay_within_half_a_step(values: np.ndarray) -> None:
-    steps, scale = wire.quantize(values)
+    steps, scale = codec.quantize(values)
     finite = np.isfinite(values)
     assert (steps[~finite] == -32768).all()
     assert (steps[finite] != -32768).all()
@@ -251,14 +252,14 @@ def test_quantized_values_stay_within_half_a_step(values: np.ndarray) -> None:
 
 def test_frame_of_the_reference_size_is_small() -> None:
     frame = make_frame(1, num_features=512, num_shown=2000, num_eigenfunctions=8)
-    header, body = wire.encode_frame(frame, 0, -1)
+    header, body = codec.encode_frame(frame, 0, -1)
     assert len(body) + len(json.dumps(header)) <= 60_000
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int16", "uint8"])
 def test_every_dtype_travels(dtype: str) -> None:
     array = np.arange(6, dtype=dtype).reshape(2, 3)
-    layout, body = wire.encode_arrays({"a": array, "b": array})
+    layout, body = codec.encode_arrays({"a": array, "b": array})
     np.testing.assert_array_equal(decode({"layout": layout}, body)["b"], array)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from fswidget.config import Config
-from fswidget.explorer import Explorer
+from fswidget.training.config import Config
+from fswidget.widget.explorer import Explorer
 from tests.widget.conftest import FrontEnd
 
 SMALL: dict[str, Any] = {"width": 16, "train_size": 200, "epochs": 4, "frame_every": "epoch"}
@@ -391,7 +391,7 @@ def test_foreground_returns_when_the_run_has_ended(make: Callable[..., Explorer]
 def test_earlier_runs_are_bounded(
     make: Callable[..., Explorer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fswidget.explorer.KEPT_RUNS", 2)
+    monkeypatch.setattr("fswidget.widget.explorer.KEPT_RUNS", 2)
     explorer = make(**SMALL | {"epochs": 1}, foreground=True)
     for seed in range(5):
         explorer.seed = seed

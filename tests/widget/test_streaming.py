@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from fswidget.recording import Recording
-from fswidget.streaming import Stream
-from fswidget.viewer import Viewer
+from fswidget.recording.recording import Recording
+from fswidget.widget.stream import Stream
+from fswidget.widget.viewer import Viewer
 from tests.synthetic import make_frame, make_recording
 from tests.widget.conftest import FrontEnd
 

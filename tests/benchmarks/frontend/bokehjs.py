@@ -16,7 +16,7 @@ from bokeh.palettes import Category10_10
 from bokeh.plotting import figure
 from bokeh.transform import linear_cmap
 
-from fswidget.recording import Frame
+from fswidget.recording.frame import Frame
 
 from .payload import SCALARS, small_payload
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anywidget
 import traitlets
 
-from fswidget.recording import Frame
+from fswidget.recording.frame import Frame
 
 from .payload import small_payload
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import anywidget
 
-from fswidget import wire
-from fswidget.recording import Frame, Recording
+from fswidget.recording.frame import Frame
+from fswidget.recording.recording import Recording
+from fswidget.widget import codec
 
 from . import payload
 
@@ -25,7 +26,7 @@ class Ours:
     """fswidget's own viewer, behind the interface of the peers."""
 
     def __init__(self, recording: Recording) -> None:
-        from fswidget.viewer import Viewer
+        from fswidget.widget.viewer import Viewer
 
         self.recording = recording
         self.widget = Viewer(recording)
@@ -41,7 +42,8 @@ class Ours:
 def _bare_viewer(recording: Recording) -> Any:
     """A widget with all that our own carries, its module too, which a browser never forgets, and
     none of what it does in the page."""
-    from fswidget.viewer import Viewer, bundle
+    from fswidget.widget.assets import bundle
+    from fswidget.widget.viewer import Viewer
 
     module, _, _ = bundle("widget.js").rpartition("export{")
 
@@ -72,9 +74,9 @@ class Contest:
         recording = payload.recording()
         if name == "fswidget":
             # Loading the module is the cell's own business, not the display's.
-            import fswidget.viewer
+            from fswidget.widget.assets import bokehjs
 
-            fswidget.viewer.bokehjs()
+            bokehjs()
         if name == "bokehjs":
             from .bokehjs import bokehjs
 
@@ -170,7 +172,7 @@ class KernelCost:
     def _feed(self, interval: float) -> None:
         ours, bare, sizes = [], [], []
         for number, frame in enumerate(self.frames, 1):
-            header, body = wire.encode_frame(frame, number, number - 1)
+            header, body = codec.encode_frame(frame, number, number - 1)
             message = {"type": "frames", "run": "run-1", "frames": [{**header, "offset": 0}]}
             sizes.append(len(body) + len(json.dumps(message)))
             # The order alternates: the second of two sends finds the socket's thread awake.

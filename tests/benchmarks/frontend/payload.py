@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fswidget.recording import Frame, Recording
+from fswidget.recording.frame import Frame
+from fswidget.recording.recording import Recording
 from tests.synthetic import make_frame, make_recording
 
 NUM_FEATURES = 512

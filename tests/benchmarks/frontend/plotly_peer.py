@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from fswidget.recording import Frame
+from fswidget.recording.frame import Frame
 
 from .payload import SCALARS
 

@@ -1,0 +1,184 @@
+"""The public face of the numbers: `analyze` and `FeatureMoments`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from fswidget.analysis.arrays import as_matrix, as_tensor
+from fswidget.analysis.basis import orthonormal_basis, project
+from fswidget.analysis.moments import Moments
+from fswidget.analysis.spectrum import Spectrum, diagonalize
+from fswidget.analysis.targets import assign_blocks, check_task, read_targets, warn_unbalanced
+
+
+class FeatureMoments(Moments):
+    """Second moments of features, outputs and targets over a probe, added up batch by batch.
+
+    Parameters
+    ----------
+    num_features, num_outputs, num_targets : int
+        p, the dimension of Φ; C, the number of outputs; and the number of classes, or of target
+        dimensions of a regression.
+    num_reference : int, default 0
+        Dimension of the reference features Φ_0 (the untrained network's), for the kernel drift.
+    num_blocks : int, default 8
+        Jackknife blocks, for error bars and the regime's confidence; 1 keeps none.
+    first_sample : int, default 0
+        Running number of the first sample. Processes that each take a consecutive part of the
+        samples get the blocks of a single process by giving where their part begins.
+    device : torch.device or str, optional
+        Where the sums live; the CPU by default and wherever a device lacks float64.
+
+    Notes
+    -----
+    Memory is ``8 · num_blocks · d²`` bytes whatever the number of samples, with
+    ``d ≤ p + C + num_targets + num_reference + 58``, plus float64 copies of at most 4,096 rows
+    while updating. Point estimates do
+    not depend on how the samples are cut into batches nor on the order of merges. A sample's block
+    follows a fixed pseudo-random table by its running number, so that classes that come sorted or
+    in turn do not line up with the blocks (our choice).
+    """
+
+    def spectrum(
+        self,
+        task: str = "cross_entropy",
+        *,
+        debias: bool = False,
+        errors: bool = False,
+        top: int | None = None,
+        start: Any | None = None,
+        tolerance: float = 1e-5,
+        outputs_moved: bool = True,
+    ) -> Spectrum:
+        """Diagonalise the feature operator; see `fswidget.Spectrum`.
+
+        Parameters
+        ----------
+        task : {"cross_entropy", "squared_error"}
+            Whether a common shift of the outputs counts: for cross-entropy Ĥ is the span of the
+            logits less their mean over classes, for squared error that of the outputs as they are.
+        debias : bool, default False
+            Whether `low_rank_measure` is the debiased estimate.
+        errors : bool, default False
+            Whether to compute jackknife errors; needs ``num_blocks`` ≥ 2.
+        top : int, optional
+            Compute only about so many leading eigenvalues where that suffices; for wide features.
+        start : array, shape (num_features, k), optional
+            Eigenvectors of an earlier spectrum, from which the top-k solver starts.
+        tolerance : float, default 1e-5
+            Relative singular value below which a direction does not count for the rank of a span;
+            from 1e-8 to below 1.
+        outputs_moved : bool, default True
+            False for the untrained network, whose regime is then "UNTRAINED".
+
+        Raises
+        ------
+        ValueError
+            On an unknown task, cross-entropy of one output, a tolerance out of range, without
+            samples, or for errors without blocks.
+        """
+        return diagonalize(
+            self,
+            task,
+            debias=debias,
+            errors=errors,
+            top=top,
+            start=start,
+            tolerance=tolerance,
+            outputs_moved=outputs_moved,
+        )
+
+
+def analyze(
+    features: Any,
+    outputs: Any,
+    targets: Any,
+    *,
+    task: str = "cross_entropy",
+    debias: bool = False,
+    reference: Any | None = None,
+    errors: bool = True,
+    tolerance: float = 1e-5,
+) -> Spectrum:
+    """Spectrum and measures of one set of samples.
+
+    Parameters
+    ----------
+    features : tensor or array, shape (n, p)
+        What enters the last linear layer.
+    outputs : tensor or array, shape (n, C)
+        What it gives: logits, or the regression's outputs.
+    targets : tensor or array, shape (n,) of int, or (n, C), or (n,) or (n, d) of float
+        Class labels from 0 to C − 1, rows that are one-hot or probabilities, or, for squared
+        error, regression targets. With one output integers are regression targets too.
+    task : {"cross_entropy", "squared_error"}
+        Whether a common shift of the outputs counts: not for cross-entropy, which needs C ≥ 2.
+    debias : bool, default False
+        Whether `low_rank_measure` is the debiased estimate; its standard deviation at n = p is 0.8
+        to 1.5 times the plain one's, on the spectra of ``benchmarks/measures_accuracy.py``.
+    reference : tensor or array, shape (n, p_0), optional
+        Features of the untrained network on the same samples, for the kernel drift.
+    errors : bool, default True
+        Whether to compute jackknife errors over 8 blocks.
+    tolerance : float, default 1e-5
+        Relative singular value below which a direction does not count for a rank; from 1e-8
+        to below 1. Of m functions, singular values below √(m ε), 5e-8 for m = 10, are rounding and
+        never count.
+
+    Raises
+    ------
+    TypeError
+        If an array holds anything but numbers.
+    ValueError
+        On wrong shapes, targets that do not fit the task and the outputs, labels out of range, an
+        unknown task, or values that are not finite.
+
+    Warns
+    -----
+    UserWarning
+        Where a class has half as many samples again as another, beyond chance.
+
+    """
+    features, outputs, targets = _read(features, outputs, targets, task)
+    reference = None if reference is None else as_matrix("reference", reference, "p_0")
+    basis = orthonormal_basis(features)
+    moments = _moments(features, outputs, targets, reference, basis, errors)
+    warn_unbalanced(targets, outputs.shape[1])
+    errors = moments.num_blocks > 1
+    options: dict[str, Any] = {"debias": debias, "errors": errors, "tolerance": tolerance}
+    return diagonalize(moments, task, basis=basis, **options)
+
+
+def _read(features: Any, outputs: Any, targets: Any, task: str) -> tuple[Tensor, Tensor, Tensor]:
+    features, outputs = as_matrix("features", features, "p"), as_tensor("outputs", outputs)
+    outputs = as_matrix("outputs", outputs[:, None] if outputs.ndim == 1 else outputs, "C")
+    if not len(features):
+        raise ValueError("features: 0 samples; must be at least 1")
+    check_task(task, outputs.shape[1])
+    return features, outputs, read_targets(as_tensor("targets", targets), task, outputs.shape[1])
+
+
+def _moments(
+    features: Tensor,
+    outputs: Tensor,
+    targets: Tensor,
+    reference: Tensor | None,
+    basis: Tensor | None,
+    errors: bool,
+) -> Moments:
+    """All samples at once, in the coordinates of `basis`."""
+    features = project(features, basis)
+    if reference is not None:
+        reference = project(reference, orthonormal_basis(reference))
+    moments = Moments(
+        features.shape[1],
+        outputs.shape[1],
+        outputs.shape[1] if targets.ndim == 1 else targets.shape[1],
+        num_reference=0 if reference is None else reference.shape[1],
+        num_blocks=min(8, len(features)) if errors else 1,
+        device=features.device,
+    )
+    blocks = assign_blocks(targets, moments.num_blocks)
+    return moments.update(features, outputs, targets, reference, blocks=blocks)

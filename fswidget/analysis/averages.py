@@ -1,0 +1,188 @@
+"""Sample averages, and what they say of the spans of functions and of the class means."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fswidget.analysis.eigensolvers import EPS
+from fswidget.analysis.gram import Columns
+from fswidget.analysis.moments import Moments
+from fswidget.analysis.targets import is_balanced
+
+# Of what is measured: fourth powers must lie within float64, with room for sums (our choice).
+_SMALLEST, _LARGEST = 1e-70, 1e70
+
+
+@dataclass(frozen=True)
+class Averages:
+    """Averages of z zᵀ over samples: raw second moments and covariances of its parts.
+
+    Parameters
+    ----------
+    n : float
+        Samples.
+    origin : Tensor, shape (d,)
+        What was subtracted from each sample.
+    about : Tensor, shape (d, d)
+        E[(z − origin)(z − origin)ᵀ]; only slices of it are ever copied.
+    """
+
+    n: float
+    origin: Tensor
+    about: Tensor
+    columns: Columns
+
+    @classmethod
+    def of(cls, moments: Moments) -> Averages:
+        """Averages over all of the samples in `moments`.
+
+        Raises
+        ------
+        ValueError
+            If there are none, or their fourth powers would leave the range of float64.
+        """
+        if moments.num_samples == 0 or moments._shift is None:
+            raise ValueError("moments: no samples; call update first")
+        averages = cls.from_sum(moments._gram.sum(0), moments._shift, moments._columns)
+        for name in ("features", "outputs", "targets", "reference"):
+            size = averages.size(getattr(averages.columns, name))
+            if not (size == 0 or _SMALLEST < size < _LARGEST):
+                raise ValueError(
+                    f"{name}: largest root mean square {size:.3g}; must be 0, or lie between "
+                    f"{_SMALLEST:g} and {_LARGEST:g}: scale them"
+                )
+        return averages
+
+    @classmethod
+    def from_sum(cls, gram: Tensor, origin: Tensor, columns: Columns) -> Averages:
+        n = float(gram[0, 0])
+        return cls(n, origin, gram / n, columns)
+
+    def size(self, part: slice) -> float:
+        """The largest root mean square of a coordinate; not finite where the squares overflow."""
+        variance = self.about.diagonal()[part] - self.offset(part).square()
+        # The hypotenuse: the square of a tiny mean is 0, but the mean is not.
+        sizes = torch.hypot(variance.clamp(min=0).sqrt(), self.mean(part))
+        return float(sizes.max()) if len(sizes) else 0.0
+
+    def offset(self, part: slice) -> Tensor:
+        """E[z] − origin."""
+        return self.about[part, 0]
+
+    def mean(self, part: slice) -> Tensor:
+        return self.origin[part] + self.offset(part)
+
+    def covariance(self, a: slice, b: slice) -> Tensor:
+        return torch.addr(self.about[a, b], self.offset(a), self.offset(b), alpha=-1)
+
+    def second(self, a: slice, b: slice) -> Tensor:
+        """E[u vᵀ], not centred."""
+        return self.covariance(a, b).addr_(self.mean(a), self.mean(b))
+
+    def square_about_mean(self, square: int, part: slice) -> Tensor:
+        """Coefficients, shape (d,), of the squared norm of `part` about its mean, linear in z."""
+        functional = torch.zeros_like(self.origin)
+        functional[square] = 1
+        functional[part] = -2 * self.offset(part)
+        functional[0] = self.offset(part).square().sum()
+        return functional
+
+    def inner_product(self, a: slice, b: slice) -> float:
+        """‖Cov(u, v)‖²_F, without forming the covariance."""
+        about, x, y = self.about[a, b], self.offset(a), self.offset(b)
+        sides = float(about.square().sum()) + float(x.square().sum() * y.square().sum())
+        return max(sides - 2 * float(x @ about @ y), 0.0)
+
+
+@dataclass(frozen=True)
+class Span:
+    """An orthonormal basis q = mapᵀ u of the span of functions u(x), and what it makes of Φ."""
+
+    map: Tensor  # (number of functions, rank)
+    mean: Tensor  # (rank,) E[q]
+    cross: Tensor  # (rank, p) E[q Φᵀ]
+    cross_centred: Tensor  # (rank, p) E[q (Φ − E Φ)ᵀ]
+
+    @property
+    def rank(self) -> int:
+        return self.map.shape[1]
+
+    @classmethod
+    def of(cls, averages: Averages, part: slice, tolerance: float, common_shift: bool) -> Span:
+        """The span of the outputs or the targets; without their class mean if `common_shift`."""
+        features, count = averages.columns.features, part.stop - part.start
+        gram = averages.second(part, part)
+        project = torch.eye(count, dtype=gram.dtype, device=gram.device)
+        if common_shift:
+            project -= 1 / count
+        gram = project @ gram @ project
+        values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
+        keep = counted(values, tolerance)
+        basis = project @ (vectors[:, keep] / values[keep].sqrt())
+        centred = basis.T @ averages.covariance(part, features)
+        mean = basis.T @ averages.mean(part)
+        cross = centred + torch.outer(mean, averages.mean(features))
+        return cls(basis, mean, cross, centred)
+
+
+def counted(values: Tensor, tolerance: float) -> Tensor:
+    """Which squared singular values, ascending, count for the rank; rounding never does."""
+    return (values > max(tolerance**2, len(values) * EPS) * values[-1]) & (values > 0)
+
+
+@dataclass(frozen=True)
+class ClassMeans:
+    """What NC1 and debiasing need of the class means μ_c about the global mean."""
+
+    share: Tensor  # (K,) of the samples, for the K classes present
+    means: Tensor  # (p, K) μ_c
+    gram: Tensor  # (K, K) μ_cᵀ μ_c'
+    covariance: Tensor  # (K, K) μ_cᵀ Cov(Φ) μ_c'
+
+    @classmethod
+    def of(cls, averages: Averages) -> ClassMeans:
+        columns = averages.columns
+        share = averages.mean(columns.targets)
+        present = share > 0.5 / averages.n
+        means = averages.covariance(columns.features, columns.targets)[:, present] / share[present]
+        offset = averages.offset(columns.features)
+        image = averages.about[columns.features, columns.features] @ means
+        image -= torch.outer(offset, offset @ means)
+        return cls(share[present], means, means.T @ means, means.T @ image)
+
+    @property
+    def within(self) -> Tensor:
+        """μ_cᵀ Σ_W μ_c'."""
+        return self.covariance - (self.gram * self.share) @ self.gram
+
+    def share_within(self, averages: Averages, directions: Tensor) -> float:
+        """Share of Φ's variance within classes in the span of `directions`, shape (r, p)."""
+        features = averages.columns.features
+        values, vectors = torch.linalg.eigh(directions @ directions.T)
+        keep = counted(values, 1e-5)
+        axes = (vectors[:, keep] / values[keep].sqrt()).T @ directions
+        image = axes @ averages.about[features, features]
+        square = float((image * axes).sum() - (axes @ averages.offset(features)).square().sum())
+        between = float(((axes @ self.means).square() @ self.share).sum())
+        return min(max(1 - between / square, 0.0), 1.0) if square > 0 else 1.0
+
+    def is_balanced(self, n: float) -> bool:
+        """Whether the counts differ by at most one sample, as drawn class by class."""
+        return is_balanced((self.share * n).cpu().numpy())
+
+    def nc1(self, tolerance: float) -> float:
+        """tr(Σ_W Σ_B⁺), NaN below two distinct class means.
+
+        Σ_B = μ μᵀ / K with the K class means as columns: its pseudo-inverse through the K × K side.
+        """
+        count = len(self.share)
+        values, vectors = torch.linalg.eigh(self.gram / count)
+        keep = counted(values, tolerance)
+        if count < 2 or not bool(keep.any()):
+            return math.nan
+        axes = vectors[:, keep] / values[keep]
+        return max(float((axes * (self.within @ axes)).sum()) / count, 0.0)

@@ -1,0 +1,162 @@
+"""Eigensolvers for symmetric positive semidefinite matrices, leading eigenvalue first."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+EPS = float(torch.finfo(torch.float64).eps)
+
+
+@dataclass(frozen=True)
+class EigenDecomposition:
+    """Eigenpairs above the numerical floor.
+
+    Attributes
+    ----------
+    values : Tensor, shape (K,), descending
+    vectors : Tensor, shape (p, K)
+    floor : float
+        Eigenvalues at or below it are rounding: 4 √p ε ρ_1 (our choice; the usual bound p ε ρ_1 is
+        never nearly reached).
+    solver : str
+        What was done, in words.
+    complete : bool
+        Whether `values` holds all that lie above the floor.
+    """
+
+    values: Tensor
+    vectors: Tensor
+    floor: float
+    solver: str
+    complete: bool
+
+
+def floor_of(largest: float, size: int, eps: float = EPS) -> float:
+    """Below it an eigenvalue is rounding."""
+    return 4 * math.sqrt(size) * eps * max(largest, 0.0)
+
+
+def eigh_full(matrix: Tensor) -> EigenDecomposition:
+    """All eigenpairs, in float64, on the matrix's device where that works and else on the CPU."""
+    matrix = (matrix + matrix.T) / 2
+    size = len(matrix)
+    scale = float(matrix.diagonal().mean())
+    if scale <= 0:
+        empty = matrix.new_zeros(size, 0)
+        return EigenDecomposition(empty[0], empty, 0.0, "none: all features are zero", True)
+    values, vectors, device = _eigh(matrix / scale)
+    floor = floor_of(float(values[-1]), size)
+    below = int((values <= floor).sum())
+    return EigenDecomposition(
+        scale * values[below:].flip(0),
+        vectors[:, below:].flip(1),
+        scale * floor,
+        f"full, float64, {device}",
+        True,
+    )
+
+
+def eigh_float32(matrix: Tensor) -> EigenDecomposition:
+    """All eigenpairs above the float32 floor, at half the time; for error bars."""
+    scale = float(matrix.diagonal().mean())
+    values, vectors = torch.linalg.eigh((matrix / scale).float())
+    floor = floor_of(float(values[-1]), len(matrix), float(torch.finfo(torch.float32).eps))
+    below = int((values <= floor).sum())
+    values, vectors = values[below:].double().flip(0), vectors[:, below:].flip(1).double()
+    return EigenDecomposition(scale * values, vectors, scale * floor, "full, float32", True)
+
+
+def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor, str]:
+    device = matrix.device
+    if device.type == "cpu" or _is_sound(device):
+        try:
+            values, vectors = torch.linalg.eigh(matrix)
+            if device.type == "cpu" or bool(torch.isfinite(values).all()):
+                return values, vectors, device.type
+        except RuntimeError:  # LinAlgError is one
+            if device.type == "cpu":
+                raise
+    values, vectors = torch.linalg.eigh(matrix.cpu())
+    return values.to(device), vectors.to(device), f"cpu, since {device.type} failed"
+
+
+@functools.cache
+def _is_sound(device: torch.device) -> bool:
+    """Whether the device's float64 eigensolver is one, measured once on a hard small matrix."""
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(64, 64, generator=generator, dtype=torch.float64))[0]
+    wanted = torch.logspace(-10, 0, 64, dtype=torch.float64)
+    try:
+        matrix = ((basis * wanted) @ basis.T).to(device)
+        found = torch.linalg.eigvalsh((matrix + matrix.T) / 2).cpu()
+    except RuntimeError:
+        return False
+    return bool(((found - wanted).abs() < 1e-13).all())
+
+
+def eigh_topk(
+    matrix: Tensor,
+    count: int,
+    *,
+    start: Tensor | None = None,
+    suffices: Callable[[Tensor, Tensor], bool] = lambda values, vectors: False,
+    precision: float = 1e-6,
+    cycles: int = 12,
+) -> EigenDecomposition | None:
+    """Up to `count` leading eigenpairs by a restarted block Krylov method; None where it fails.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (p, p)
+        Symmetric positive semidefinite.
+    count : int
+    start : Tensor, shape (p, k), optional
+        Vectors near the leading ones, such as those of the epoch before.
+    suffices : callable (values, vectors) -> bool
+        Whether these converged pairs are enough, though fewer than `count`: in a flat bulk the
+        last ones would take for ever. Asked from the third cycle on.
+    precision : float
+        Largest residual ‖S v − ρ v‖ / ρ of any returned pair.
+    cycles : int
+        Restarts after which to give up.
+    """
+    size, device, depth = len(matrix), matrix.device, 3
+    width = count + max(8, count // 4)  # guard vectors: the last ones converge last
+    scale = float(matrix.diagonal().mean())
+    if (depth + 1) * width > size // 2 or scale <= 0:
+        return None
+    generator = torch.Generator().manual_seed(0)
+    block = torch.randn(size, width, generator=generator, dtype=torch.float64).to(device)
+    if start is not None:
+        known = start.to(device, torch.float64)[:, :width]
+        block[:, : known.shape[1]] = known
+    block = torch.linalg.qr(block)[0]
+    for cycle in range(1, cycles + 1):
+        blocks, images = [block], [matrix @ block]
+        for _ in range(depth):
+            fresh, basis = images[-1], torch.cat(blocks, 1)
+            for _ in range(2):  # twice is enough to stay orthogonal
+                fresh = torch.linalg.qr(fresh - basis @ (basis.T @ fresh))[0]
+            blocks.append(fresh)
+            images.append(matrix @ fresh)
+        basis, image = torch.cat(blocks, 1), torch.cat(images, 1)
+        small = basis.T @ image
+        values, turn = torch.linalg.eigh((small + small.T) / 2)
+        values, turn = values.flip(0)[:width], turn.flip(1)[:, :width]
+        block = basis @ turn
+        residual = (image @ turn - block * values).norm(dim=0)[:count]
+        floor = floor_of(float(values[0]), size)
+        above = int((values[:count] > floor).sum())
+        missed = (residual > precision * values[:count] + EPS * values[0])[:above].nonzero()
+        good = int(missed[0]) if len(missed) else above
+        pairs = values[:good], block[:, :good]
+        if good == above or (cycle > 2 and good and suffices(*pairs)):
+            name = f"leading {good} of {size}, float64, {device.type}, {cycle} cycles"
+            return EigenDecomposition(*pairs, floor, name, False)
+    return None

@@ -1,0 +1,228 @@
+"""The measures of one set of sample averages."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fswidget.analysis.arrays import Array, to_numpy
+from fswidget.analysis.averages import Averages, ClassMeans, Span, counted
+from fswidget.analysis.eigensolvers import EigenDecomposition
+from fswidget.analysis.moments import Moments
+
+USED = 0.95  # the level that defines k95
+
+
+_CONSTANT = 1e-13  # of its mean square: what float32's rounding makes of a constant varies by less
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """D_LR and what went into it."""
+
+    plain: float
+    debiased: float
+
+    def of(self, debias: bool) -> float:
+        return self.debiased if debias else self.plain
+
+
+def low_rank_measure(
+    averages: Averages, learned: Span, classes: ClassMeans | None, common_shift: bool
+) -> LowRank:
+    """D_LR = 1 − ‖Q_cᵀΦ_c‖² / (‖Q_cᵀQ_c‖ ‖Φ_cᵀΦ_c‖), plain and debiased.
+
+    Debiasing, our choice, removes from each of the three norms what a finite probe adds to it:
+    from ‖Q_cᵀΦ_c‖² the part of the residual variance that r free directions catch by chance, as
+    the adjusted R² does, times the covariance of leverage and ‖Φ_c‖²; from ‖Φ_cᵀΦ_c‖² the
+    diagonal of its U-statistic (Song et al. 2012, eq. 4, as debiased CKA does), or, where the
+    classes are equally many, its counterpart for samples drawn class by class; from ‖Q_cᵀQ_c‖
+    what an r-dimensional span catches of the constant function. `classes` is given where the
+    samples were drawn class by class.
+    """
+    features, n, rank = averages.columns.features, averages.n, learned.rank
+    norm = averages.inner_product(features, features)
+    total = float(averages.about[features, features].trace())
+    total -= float(averages.offset(features).square().sum())
+    constant = min(float(learned.mean.square().sum()), 1.0)  # how much of 1 lies in Ĥ
+    explained = float(learned.cross_centred.square().sum())
+    span_norm = rank - 1 + (1 - constant) ** 2
+    scale = total + float(averages.mean(features).square().sum())
+    if rank == 0 or span_norm < 1e-12 or total <= _CONSTANT * scale:
+        return LowRank(math.nan, math.nan)
+    plain = min(max(1 - explained / math.sqrt(span_norm * norm), 0.0), 1.0)
+
+    freedom = n - 1 - rank + constant
+    if n <= 3 or freedom <= 0:
+        return LowRank(plain, math.nan)
+    square = averages.square_about_mean(averages.columns.square, features)
+    image = averages.about @ square
+    if classes is not None and n > len(classes.share) + 1:
+        norm = _norm_drawn_by_class(n, norm, total, float(image @ square), classes)
+        within = classes.share_within(averages, learned.cross_centred)
+    else:
+        norm, within = unbiased_product(n, norm, averages, square, square), 1.0
+    residual = max(total - explained, 0.0)
+    chance = _leverage_of_large(averages, image, total, common_shift)
+    explained = (explained - chance * (rank - constant) * residual / freedom) * n / (n - within)
+    outside = min((1 - constant) * n / (n - rank), 1.0)
+    if norm <= 0:
+        return LowRank(plain, math.nan)
+    return LowRank(plain, 1 - explained / math.sqrt((rank - 1 + outside**2) * norm))
+
+
+def unbiased_product(n: float, product: float, averages: Averages, u: Tensor, v: Tensor) -> float:
+    """U-statistic of ⟨Cov, Cov'⟩ (Song et al. 2012, eq. 4).
+
+    `product` is its plain estimate; `u` and `v` give the squared norms about the mean.
+    """
+    image = averages.about @ v
+    squares = n * float(u @ image)
+    sums = n * n * float(averages.about[0] @ u) * float(image[0])
+    return (n * n * product - squares * n / (n - 2) + sums / ((n - 1) * (n - 2))) / (n * (n - 3))
+
+
+def _norm_drawn_by_class(
+    n: float, norm: float, total: float, fourth: float, classes: ClassMeans
+) -> float:
+    """‖Cov Φ‖² without the bias that sampling within the classes gives it.
+
+    Given its class, a sample adds E‖φ‖⁴ − ‖E[φφᵀ | class]‖² to the bias; the latter is taken with
+    one covariance Σ_W for all classes.
+    """
+    count, share, size = len(classes.share), classes.share, classes.gram.diagonal()
+    between = float((share * size).sum())
+    product = float((share * classes.covariance.diagonal()).sum())  # ⟨Cov, Σ_B⟩
+    square = float(((classes.gram**2) * torch.outer(share, share)).sum())  # ‖Σ_B‖²
+    grow = n / (n - count)
+    within = max(total - between, 0.0) * grow
+    within_norm = max(norm - 2 * product + square, 0.0) * grow**2 - within**2 / (n - count)
+    with_total = (norm - product) * grow * n / (n - 1) - within**2 / n
+    own = float((share * (size - within * count / n).clamp(min=0) ** 2).sum())
+    known = own + 2 * (with_total - within_norm) + within_norm
+    return norm - (fourth - known) / n + 2 * with_total / n + (within / n) ** 2
+
+
+def _leverage_of_large(
+    averages: Averages, image: Tensor, total: float, common_shift: bool
+) -> float:
+    """E[leverage · ‖Φ_c‖²] / (E[leverage] E‖Φ_c‖²): above 1 where large samples pull the span.
+
+    From the products of at most ten fixed combinations of the outputs.
+    """
+    columns = averages.columns
+    section = columns.section.to(image)
+    if common_shift:
+        section = section[1:]  # the first row is their mean
+    if len(section) == 0:
+        return 1.0
+    gram = section @ averages.second(columns.outputs, columns.outputs) @ section.T
+    values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
+    keep = counted(values, 1e-5)
+    if not bool(keep.any()):
+        return 1.0
+    axes = section.T @ (vectors[:, keep] / values[keep].sqrt())
+    metric = columns.section.to(image) @ axes
+    metric = metric @ metric.T
+    a, b = columns.pairs
+    doubled = torch.where(a == b, 1.0, 2.0).to(image)
+    weighted = (metric[a, b] * doubled) @ image[columns.products]
+    origin = axes.T @ averages.origin[columns.outputs]
+    weighted += 2 * (axes @ origin) @ image[columns.outputs] + origin.square().sum() * image[0]
+    return max(float(weighted) / (int(keep.sum()) * total), 0.0)
+
+
+def kernel_drift(averages: Averages, debias: bool) -> float:
+    """1 − CKA(T, T_0), centred; NaN without reference features.
+
+    Debiased, all three products are U-statistics (Song et al. 2012, eq. 4).
+    """
+    columns, n = averages.columns, averages.n
+    parts = (columns.features, columns.reference)
+    if columns.reference.start == columns.reference.stop:
+        return math.nan
+    pairs = ((0, 1), (0, 0), (1, 1))
+    products = [averages.inner_product(parts[i], parts[j]) for i, j in pairs]
+    if debias and n > 3:
+        squares = (columns.square, columns.reference_square)
+        norms = [averages.square_about_mean(*s) for s in zip(squares, parts, strict=True)]
+        products = [
+            unbiased_product(n, product, averages, norms[i], norms[j])
+            for product, (i, j) in zip(products, pairs, strict=True)
+        ]
+    cross, own, other = products
+    if own <= 0 or other <= 0:
+        return math.nan
+    drift = 1 - cross / math.sqrt(own) / math.sqrt(other)  # their product may overflow
+    return drift if debias else min(max(drift, 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The spans of targets and outputs, and all the measures that need no eigensolve."""
+
+    wanted: Span
+    learned: Span
+    low_rank: LowRank
+    nc1: float
+    kernel_drift: float
+
+    @classmethod
+    def of(
+        cls,
+        averages: Averages,
+        moments: Moments,
+        task: str,
+        tolerance: float,
+        debias: bool,
+        by_class: bool | None = None,
+    ) -> Measures:
+        columns, shift = averages.columns, task == "cross_entropy"
+        classes = ClassMeans.of(averages) if moments.classification else None
+        learned = Span.of(averages, columns.outputs, tolerance, shift)
+        if by_class is None:
+            by_class = classes is not None and classes.is_balanced(averages.n)
+        return cls(
+            Span.of(averages, columns.targets, tolerance, False),
+            learned,
+            low_rank_measure(averages, learned, classes if by_class else None, shift),
+            math.nan if classes is None else classes.nc1(tolerance),
+            kernel_drift(averages, debias),
+        )
+
+    def coefficients(self, solution: EigenDecomposition) -> tuple[Tensor, Tensor]:
+        """⟨q|e_k⟩ for the target and the output functions, shapes (rank, K)."""
+        norms = solution.values.sqrt()
+        wanted, learned = (span.cross @ solution.vectors for span in (self.wanted, self.learned))
+        return wanted / norms, learned / norms
+
+    def curves(self, solution: EigenDecomposition) -> tuple[Array, Array]:
+        """Quality and utilization."""
+        quality, utilization = (cumulative(c) for c in self.coefficients(solution))
+        return quality, utilization
+
+
+def cumulative(coefficients: Tensor) -> Array:
+    rank, count = coefficients.shape
+    if rank == 0:
+        return np.full(count, math.nan)
+    return np.minimum(to_numpy(coefficients.square().sum(0).cumsum(0)) / rank, 1.0)
+
+
+def first_at(curve: Array, otherwise: int) -> int:
+    """k95: where a cumulative utilization reaches 0.95, counted from 1."""
+    # A head that is linear in Φ reaches the level exactly up to rounding.
+    reached = np.flatnonzero(curve >= USED - 1e-12)
+    return int(reached[0]) + 1 if len(reached) else otherwise
+
+
+def effective_rank(values: Array) -> float:
+    """exp of the entropy of the eigenvalues' shares."""
+    if not len(values):
+        return math.nan
+    share = values / values.sum()
+    return float(np.exp(-(share * np.log(share)).sum()))

@@ -1,0 +1,308 @@
+"""Additive second moments of (features, outputs, targets): all that the measures need.
+
+One row per sample, z = [1, Φ, f̂, y, Φ_0, ‖Φ‖², ‖Φ_0‖², f̂_a f̂_b …], and one float64 Gram
+matrix Σ z zᵀ per jackknife block. Every measure is made from slices of their sum. The sums are
+taken about a shift near the mean, so that features with a large mean keep their small directions.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from fswidget.analysis.arrays import as_matrix, as_tensor, default_device
+from fswidget.analysis.gram import Columns, reshifted
+from fswidget.analysis.targets import block_numbers, class_labels
+
+_ROWS = 4096  # rows taken at once: bounds the float64 copies of a large batch
+
+
+_PANEL = 128  # rows of a Gram matrix computed at once, from the diagonal on
+
+
+def _positive(name: str, value: Any, least: int) -> int:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name}={value!r}: must be an integer ≥ {least}")
+    return int(value)
+
+
+class Moments:
+    """The sums and how they are added up; `fswidget.FeatureMoments` documents them."""
+
+    def __init__(
+        self,
+        num_features: int,
+        num_outputs: int,
+        num_targets: int,
+        *,
+        num_reference: int = 0,
+        num_blocks: int = 8,
+        first_sample: int = 0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.num_features = _positive("num_features", num_features, 1)
+        self.num_outputs = _positive("num_outputs", num_outputs, 1)
+        self.num_targets = _positive("num_targets", num_targets, 1)
+        self.num_reference = _positive("num_reference", num_reference, 0)
+        self.num_blocks = _positive("num_blocks", num_blocks, 1)
+        self.device = default_device(device)
+        self._columns = Columns.of(num_features, num_outputs, num_targets, num_reference)
+        width = self._columns.count
+        self._upper = torch.zeros(
+            self.num_blocks, width, width, dtype=torch.float64, device=self.device
+        )
+        self._complete = True
+        self._shift: Tensor | None = None
+        self._classes: bool | None = None
+        self._count = _positive("first_sample", first_sample, 0)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples added so far, over all processes after `all_reduce`."""
+        return round(float(self._upper[:, 0, 0].sum()))
+
+    @property
+    def classification(self) -> bool:
+        """Whether every target so far named a class (an integer, or a one-hot row)."""
+        return bool(self._classes)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.num_features}, {self.num_outputs}, {self.num_targets}, "
+            f"num_reference={self.num_reference}, num_blocks={self.num_blocks}): "
+            f"{self.num_samples} samples"
+        )
+
+    def update(
+        self,
+        features: Any,
+        outputs: Any,
+        targets: Any,
+        reference: Any | None = None,
+        *,
+        blocks: ArrayLike | None = None,
+    ) -> Self:
+        """Add a batch.
+
+        Parameters
+        ----------
+        features : tensor or array, shape (n, num_features)
+        outputs : tensor or array, shape (n, num_outputs)
+            What the last layer gives: logits, or the regression's outputs.
+        targets : tensor or array, shape (n,) of int or (n, num_targets) of float
+            Class labels, or one-hot rows or regression targets. Where `num_targets` is 1,
+            integers are regression targets too.
+        reference : tensor or array, shape (n, num_reference), optional
+            Needed exactly where `num_reference` > 0.
+        blocks : array of int, shape (n,), optional
+            Jackknife block of each sample, from 0; see `assign_blocks`.
+
+        Returns
+        -------
+        FeatureMoments
+            Itself.
+
+        Raises
+        ------
+        TypeError
+            If an argument holds anything but numbers.
+        ValueError
+            On wrong shapes, labels out of range, or a value that is not finite; it names the
+            argument and the place. Nothing has been added then.
+        """
+        parts, classes = self._read(features, outputs, targets, reference)
+        count = len(parts["features"])
+        if count == 0:
+            return self
+        numbers = self._blocks(blocks, count)
+        if self._shift is None:
+            self._shift = self._first_shift(parts)
+        for start in range(0, count, _ROWS):
+            chunk = slice(start, start + _ROWS)
+            self._add({name: part[chunk] for name, part in parts.items()}, numbers[chunk])
+        self._count += count
+        self._classes = classes if self._classes is None else self._classes and classes
+        return self
+
+    def _read(
+        self, features: Any, outputs: Any, targets: Any, reference: Any | None
+    ) -> tuple[dict[str, Tensor], bool]:
+        """The parts of a batch, on the device of the sums, and whether its targets are classes."""
+        parts = {
+            "features": as_matrix("features", features, self.num_features),
+            "outputs": as_matrix("outputs", outputs, self.num_outputs),
+        }
+        parts["targets"], classes = self._targets(targets)
+        if (reference is None) != (self.num_reference == 0):
+            raise ValueError(
+                f"reference={'None' if reference is None else 'given'}: must be given exactly "
+                f"where num_reference > 0 (here {self.num_reference})"
+            )
+        if reference is not None:
+            parts["reference"] = as_matrix("reference", reference, self.num_reference)
+        parts = {name: part.to(self.device) for name, part in parts.items()}
+        rows = {name: part.shape[0] for name, part in parts.items()}
+        if len(set(rows.values())) != 1:
+            raise ValueError(f"batch: all arguments must have as many rows as another, got {rows}")
+        return parts, classes
+
+    def _blocks(self, given: ArrayLike | None, count: int) -> NDArray[np.int64]:
+        if given is None:
+            return block_numbers(self._count, count, self.num_blocks)
+        blocks = np.asarray(given)
+        allowed = f"must be ({count},) of int, from 0 to {self.num_blocks - 1}"
+        if blocks.shape != (count,) or not np.issubdtype(blocks.dtype, np.integer):
+            raise ValueError(f"blocks: shape {blocks.shape}, dtype {blocks.dtype}; {allowed}")
+        if blocks.min() < 0 or blocks.max() >= self.num_blocks:
+            raise ValueError(f"blocks: from {blocks.min()} to {blocks.max()}; {allowed}")
+        return blocks
+
+    def _targets(self, value: Any) -> tuple[Tensor, bool]:
+        targets = as_tensor("targets", value)
+        # A single target function cannot tell classes: integers are its values.
+        if targets.ndim != 1 or targets.is_floating_point() or self.num_targets == 1:
+            rows = as_matrix("targets", targets, self.num_targets)
+            return rows, class_labels(rows) is not None
+        low, high = (int(f(targets)) for f in (torch.min, torch.max)) if len(targets) else (0, 0)
+        if low < 0 or high >= self.num_targets:
+            raise ValueError(
+                f"targets: labels from {low} to {high}; must lie in 0..{self.num_targets - 1}"
+            )
+        return torch.nn.functional.one_hot(targets, self.num_targets), True
+
+    def _first_shift(self, parts: dict[str, Tensor]) -> Tensor:
+        shift = torch.zeros(self._columns.count, dtype=torch.float64, device=self.device)
+        for name, part in parts.items():
+            if name != "targets":
+                shift[getattr(self._columns, name)] = part[:_ROWS].double().mean(0)
+        return shift
+
+    def _add(self, parts: dict[str, Tensor], blocks: NDArray[np.int64]) -> None:
+        columns, shift = self._columns, self._shift
+        assert shift is not None
+        count = parts["features"].shape[0]
+        z = torch.empty(count, columns.count, dtype=torch.float64, device=self.device)
+        z[:, 0] = 1
+        for name, part in parts.items():
+            where = getattr(columns, name)
+            torch.sub(part.to(torch.float64), shift[where], out=z[:, where])
+        columns.fill_products(z)
+        if self.num_blocks == 1:
+            self._add_upper(0, z)
+        else:
+            for block in range(self.num_blocks):
+                rows = torch.from_numpy(np.flatnonzero(blocks == block))
+                self._add_upper(block, z[rows.to(self.device)])
+
+    def _add_upper(self, block: int, z: Tensor) -> None:
+        # Panels from the diagonal on: symmetry saves nearly half of the products.
+        for start in range(0, z.shape[1], _PANEL):
+            rows = slice(start, start + _PANEL)
+            self._upper[block, rows, start:].addmm_(z[:, rows].T, z[:, start:])
+        self._complete = False
+
+    @property
+    def _gram(self) -> Tensor:
+        """The Gram matrices, shape (num_blocks, d, d), whole."""
+        if not self._complete:
+            for start in range(_PANEL, self._columns.count, _PANEL):
+                columns = slice(start, start + _PANEL)
+                above = self._upper[:, :start, columns]
+                self._upper[:, columns, :start] = above.transpose(1, 2)
+            self._complete = True
+        return self._upper
+
+    def _about(self, shift: Tensor) -> Tensor:
+        """The Gram matrices about another shift: exact algebra, since z about it is linear in z."""
+        assert self._shift is not None
+        return reshifted(self._gram, self._shift - shift, self._columns)
+
+    def _check_alike(self, other: Moments) -> None:
+        for name in ("num_features", "num_outputs", "num_targets", "num_reference", "num_blocks"):
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(
+                    f"other.{name}={getattr(other, name)}: must equal this one's, "
+                    f"{getattr(self, name)}"
+                )
+
+    def merge(self, other: Moments) -> Self:
+        """Add another's samples to these, block by block; `other` stays as it is.
+
+        Returns
+        -------
+        FeatureMoments
+            Itself.
+
+        Raises
+        ------
+        TypeError
+            If `other` is no FeatureMoments.
+        ValueError
+            If the two differ in a dimension or in the number of blocks.
+        """
+        if not isinstance(other, Moments):
+            raise TypeError(f"other={type(other).__name__}: must be a FeatureMoments")
+        self._check_alike(other)
+        if other._shift is None:
+            return self
+        theirs = copy.copy(other)
+        theirs.device = self.device
+        theirs._upper = other._gram.to(self.device)
+        theirs._shift = other._shift.to(self.device)
+        if self._shift is None:
+            self._shift = theirs._shift.clone()
+        self._upper = self._gram + theirs._about(self._shift)
+        self._count += other._count
+        self._classes = (
+            other._classes if self._classes is None else self._classes and bool(other._classes)
+        )
+        return self
+
+    def all_reduce(self, group: Any | None = None) -> Self:
+        """The sum over all processes of a `torch.distributed` group; this one stays as it is.
+
+        Every process of the group must call it. Two all-reduces, of a vector and of the Gram
+        matrices; a process without samples takes part with zeros.
+
+        Returns
+        -------
+        FeatureMoments
+            New moments, equal on every process.
+
+        Raises
+        ------
+        RuntimeError
+            If no process group has been set up.
+        """
+        import torch.distributed as dist
+
+        if not (dist.is_available() and dist.is_initialized()):
+            raise RuntimeError(
+                "all_reduce: no process group; call torch.distributed.init_process_group first"
+            )
+        total = copy.copy(self)
+        # One shift for all: the mean of the shifts, weighted by samples.
+        count = torch.tensor([float(self.num_samples)], dtype=torch.float64, device=self.device)
+        plain = torch.tensor(
+            [float(self._classes is False)], dtype=torch.float64, device=self.device
+        )
+        shift = torch.zeros(self._columns.count, dtype=torch.float64, device=self.device)
+        if self._shift is not None:
+            shift = self._shift * count
+        message = torch.cat([count, plain, shift])
+        dist.all_reduce(message, group=group)
+        if float(message[0]) == 0:
+            return copy.deepcopy(self)
+        common = message[2:] / message[0]
+        gram = self._about(common) if self._shift is not None else self._gram.clone()
+        gram = gram.contiguous()
+        dist.all_reduce(gram, group=group)
+        total._upper, total._shift = gram, common
+        total._classes = float(message[1]) == 0
+        total._count = round(float(message[0]))
+        return total

@@ -1,0 +1,11 @@
+"""The paper's experiments as named recipes.
+
+Each has a full size, near the paper's (hours on a GPU), and a laptop size (minutes on two CPU
+cores, fewer samples and narrower networks). The paper is arXiv 2410.04264; its figures are given
+as secondary notes give them, so directions count before magnitudes.
+"""
+
+from __future__ import annotations
+
+from fswidget.experiments import paper_tables, scaling_studies  # noqa: F401 (they fill `recipes`)
+from fswidget.experiments.recipe_parts import recipes as recipes

@@ -1,0 +1,7 @@
+"""Every figure, declared once with Bokeh, and filled for print.
+
+May use: recording.
+Never here: torch, or the live view's state.
+"""
+
+from fswidget.figures.drawing import figure as figure

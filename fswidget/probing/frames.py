@@ -1,0 +1,93 @@
+"""What of a spectrum goes into a frame: scalars, and eigenfunctions at the shown samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fswidget.analysis.alignment import align
+from fswidget.analysis.api import FeatureMoments
+from fswidget.analysis.spectrum import Spectrum
+from fswidget.recording.frame import SCALARS
+
+# Wider features are not diagonalised in full, which takes seconds for each frame (our choice).
+_MAX_WIDTH = 1024
+#: What is measured on every layer watched; the arrays of a frame are named ``layer_…``.
+LAYER_MEASURES = (
+    "low_rank_measure",
+    "low_rank_measure_debiased",
+    "effective_rank",
+    "used_features",
+)
+
+
+def spectrum_of(moments: FeatureMoments, task: str, top: int | None, start: Any) -> Spectrum:
+    """The spectrum of a frame, found from the eigenvectors `start` where they fit."""
+    if top is None and moments.num_features > _MAX_WIDTH:
+        top = max(64, 4 * moments.num_outputs)
+    if start is not None and len(start) != moments.num_features:
+        start = None
+    return moments.spectrum(task=task, errors=moments.num_blocks > 1, top=top, start=start)
+
+
+def scalars_of(spectrum: Spectrum) -> dict[str, float]:
+    found = {name: getattr(spectrum, name, None) for name in SCALARS}
+    found |= {f"{name}_error": value for name, value in spectrum.errors.items()}
+    found["quality_total"] = total_quality(spectrum.quality)
+    # NC1 is a matter of classes: a regression has none, which is not the same as NaN.
+    absent = () if spectrum.classification else ("nc1", "nc1_error")
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if name in SCALARS and name not in absent and value is not None
+    }
+
+
+def turned(points: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    known = np.isfinite(points).all(0)
+    turned = np.full_like(points, np.nan)
+    turned[:, known] = points[:, known] @ rotation[np.ix_(known, known)]
+    return turned
+
+
+def total_quality(quality: NDArray[np.floating[Any]]) -> float:
+    """Quality of all features; 0 where every one is constant."""
+    return float(quality[-1]) if len(quality) else 0.0
+
+
+def used_features(utilization: NDArray[np.floating[Any]], num_features: int) -> int:
+    """k95 of a cumulative utilization; p where it never gets there."""
+    above = np.flatnonzero(utilization >= 0.95)
+    return int(above[0]) + 1 if len(above) else num_features
+
+
+def eigenfunctions(spectrum: Spectrum, features: Tensor, count: int) -> NDArray[np.float64]:
+    """Values e_1..e_m, shape (n, m); NaN where there are fewer eigenvalues than m."""
+    known = min(count, len(spectrum.eigenvalues))
+    points = np.full((len(features), count), np.nan)
+    if known:
+        points[:, :known] = spectrum.eigenfunctions(features, known)
+    return points
+
+
+def rotation_towards(
+    previous: NDArray[np.float64] | None, spectrum: Spectrum, points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What turns eigenfunctions towards those that the frame before showed."""
+    if previous is None:
+        return np.eye(points.shape[1])
+    return align(spectrum.eigenvalues[: points.shape[1]], points, previous)
+
+
+def layer_arrays(spectra: Sequence[Spectrum]) -> dict[str, NDArray[Any]]:
+    """The measures of the watched layers, one entry per layer; empty where there are none."""
+    if not spectra:
+        return {}
+    return {
+        f"layer_{name}": np.array([getattr(spectrum, name) for spectrum in spectra])
+        for name in LAYER_MEASURES
+    }

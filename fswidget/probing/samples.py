@@ -1,0 +1,214 @@
+"""The fixed samples that a probe looks at: inputs of any shape, targets, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fswidget.analysis.arrays import to_tensor
+
+#: What a model is called with: one array, several positional ones, or a dict of keyword arguments.
+Inputs = Tensor | NDArray[Any] | Mapping[str, Any] | Sequence[Any]
+
+
+Array = Tensor | NDArray[Any] | Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some of the samples, on the device of the model."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Samples:
+    """n samples with their targets.
+
+    Parameters
+    ----------
+    args, kwargs
+        What the model is called with: tensors whose first dimension is n, and in `kwargs` also
+        constants.
+    targets : Tensor, shape (n,) of int64 or (n, T) of float
+    shown : Tensor of bool, shape (n,)
+        Which samples are drawn as points.
+    labels : Tensor of int64, shape (n,), optional
+        Class labels; None for a regression.
+    """
+
+    args: tuple[Tensor, ...]
+    kwargs: dict[str, Any]
+    targets: Tensor
+    shown: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    labels: Tensor | None = None
+    num_targets: int = 1
+
+    @classmethod
+    def of(cls, inputs: Inputs, targets: Array, prefix: str = "") -> Samples:
+        """Read what a user gave; `prefix` goes before the argument's name in errors."""
+        name = f"{prefix}inputs"
+        args, kwargs = _call_arguments(inputs, name)
+        arrays = [*args, *(value for value in kwargs.values() if _is_array(value))]
+        lengths = sorted({len(array) for array in arrays})
+        if not arrays or len(lengths) != 1:
+            raise ValueError(
+                f"{name}: first dimensions {lengths}; must be arrays of one length, the number of "
+                "samples"
+            )
+        goal = own_tensor(targets, f"{prefix}targets")
+        if goal.ndim not in (1, 2) or len(goal) != lengths[0]:
+            raise ValueError(
+                f"{prefix}targets of shape {tuple(goal.shape)}: must be (n,) or (n, T) with "
+                f"n = {lengths[0]}, as in {name}"
+            )
+        if lengths[0] < 2:
+            raise ValueError(f"{name}: {lengths[0]} sample; must be at least 2")
+        for array in args:
+            if array.is_floating_point() and not bool(array.isfinite().all()):
+                raise ValueError(f"{name}: holds NaN or infinity; must be finite")
+        return cls(args, kwargs, goal)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def fit(self, num_outputs: int, task: str, num_shown: int, name: str = "targets") -> Samples:
+        """Settle what the targets mean for a model of `num_outputs`, and which samples to show."""
+        targets, labels = self.targets, None
+        if num_outputs > 1 and targets.ndim == 1 and not targets.is_floating_point():
+            targets = labels = targets.long()
+            low, high = int(targets.min()), int(targets.max())
+            if low < 0 or high >= num_outputs:
+                raise ValueError(
+                    f"{name} from {low} to {high}: must be class labels from 0 to "
+                    f"{num_outputs - 1}, as the model has {num_outputs} outputs"
+                )
+        else:  # to a network with one output integers are values too
+            targets = targets if targets.is_floating_point() else targets.float()
+            targets = targets.reshape(len(targets), -1)
+            if not bool(targets.isfinite().all()):
+                raise ValueError(f"{name}: holds NaN or infinity; must be finite")
+            if targets.shape[1] != num_outputs:
+                meant = "probabilities" if task == "cross_entropy" else "values"
+                raise ValueError(
+                    f"{name} of shape {tuple(targets.shape)}: must be class labels (n,) of int, or "
+                    f"{meant} (n, {num_outputs}), for {task=} and {num_outputs} outputs"
+                )
+            if task == "cross_entropy":
+                labels = targets.argmax(1)
+        count = min(num_shown, len(self))
+        shown = torch.zeros(len(self), dtype=torch.bool)
+        # Evenly spread, so that samples sorted by class show every class.
+        shown[torch.arange(count) * len(self) // count] = True
+        num_targets = num_outputs if targets.ndim == 1 else targets.shape[1]
+        return replace(self, targets=targets, labels=labels, shown=shown, num_targets=num_targets)
+
+    def part(self, rank: int, world: int) -> tuple[Samples, int]:
+        """The rank-th of `world` contiguous parts, and the number of its first sample."""
+        start, stop = (len(self) * i // world for i in (rank, rank + 1))
+        return (self if world == 1 else self._cut(start, stop)), start
+
+    def first(self, count: int) -> Samples:
+        """The first `count` samples."""
+        return self._cut(0, count)
+
+    def _cut(self, start: int, stop: int) -> Samples:
+        take = slice(start, stop)
+        return replace(
+            self,
+            args=tuple(array[take] for array in self.args),
+            kwargs={k: v[take] if _is_array(v) else v for k, v in self.kwargs.items()},
+            targets=self.targets[take],
+            shown=self.shown[take],
+        )
+
+    def batches(self, size: int, device: torch.device, dtype: torch.dtype) -> Iterator[Batch]:
+        """The samples in order, on `device`, floating-point inputs in the model's `dtype`."""
+
+        def ready(value: Any, take: slice) -> Any:
+            if not _is_array(value):
+                return value
+            kind = dtype if value.is_floating_point() else None
+            # A copy: a model that works in place must not change the samples.
+            return value[take].to(device=device, dtype=kind, copy=True)
+
+        for start in range(0, len(self), size):
+            take = slice(start, start + size)
+            yield Batch(
+                args=tuple(ready(value, take) for value in self.args),
+                kwargs={name: ready(value, take) for name, value in self.kwargs.items()},
+                targets=self.targets[take].to(device),
+            )
+
+    def error(self, outputs: Tensor, targets: Tensor) -> float:
+        """Number of wrong predictions, or the sum of squared residuals for a regression."""
+        if self.labels is None:
+            return float((widened(outputs) - targets).square().sum())
+        truth = targets if targets.ndim == 1 else targets.argmax(1)
+        return float((outputs.argmax(1) != truth).sum())
+
+    def score(self, error: float, prefix: str) -> dict[str, float]:
+        """The accuracy or the R² that a total `error` over all samples means."""
+        if self.labels is not None:
+            return {f"{prefix}_accuracy": 1 - error / len(self)}
+        values = self.targets.cpu().double()
+        total = float((values - values.mean(0)).square().sum())
+        return {f"{prefix}_r2": 1 - error / total if total > 0 else float("nan")}
+
+    def display_labels(self) -> NDArray[np.float32]:
+        """Class label or first target value of the shown samples, shape (n_shown,)."""
+        marks = self.targets[:, 0] if self.labels is None else self.labels
+        return marks.cpu()[self.shown].float().numpy()
+
+    def predictions(self, outputs: Tensor) -> NDArray[np.float32]:
+        """Predicted class or first output, shape (n,)."""
+        marks = outputs[:, 0] if self.labels is None else outputs.argmax(1)
+        return marks.float().cpu().numpy()
+
+    def pictures(self) -> Tensor | None:
+        """The inputs that look like pictures, shape (n, 1 or 3, h, w)."""
+        for array in (*self.args, *self.kwargs.values()):
+            if not isinstance(array, Tensor) or array.ndim != 4 or array.is_complex():
+                continue
+            # Anything thinner than 4 pixels is a series, not a picture.
+            if array.shape[1] in (1, 3) and min(array.shape[2:]) >= 4:
+                return array
+        return None
+
+
+def _call_arguments(inputs: Inputs, name: str) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+    if isinstance(inputs, Mapping):
+        constant = (bool, int, float, str, type(None))
+        return (), {
+            str(key): value
+            if isinstance(value, constant)
+            else own_tensor(value, f"{name}[{key!r}]")
+            for key, value in inputs.items()
+        }
+    if isinstance(inputs, (tuple, list)) and any(
+        isinstance(item, (Tensor, np.ndarray)) and item.ndim for item in inputs
+    ):
+        return tuple(own_tensor(item, f"{name}[{i}]") for i, item in enumerate(inputs)), {}
+    return (own_tensor(inputs, name),), {}
+
+
+def own_tensor(value: Any, name: str) -> Tensor:
+    """A tensor of its own: what the user does to the array later does not change it."""
+    return to_tensor(name, value).clone()
+
+
+def widened(values: Tensor) -> Tensor:
+    """At least float32: sums of squares overflow in float16."""
+    return values.float() if values.dtype.itemsize < 4 else values
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Tensor)

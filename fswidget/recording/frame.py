@@ -1,0 +1,266 @@
+"""What a run leaves behind at one moment, and what does not change while it goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Every scalar that a frame may carry: its unit and what it says.
+SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "loss": ("loss", "training loss, mean over the samples since the last frame"),
+        "train_accuracy": ("fraction", "accuracy on the probe"),
+        "test_accuracy": ("fraction", "accuracy on held-out samples"),
+        "train_r2": ("R²", "coefficient of determination on the probe"),
+        "test_r2": ("R²", "coefficient of determination on held-out samples"),
+        "low_rank_measure": (
+            "D_LR",
+            "low-rank measure, 0 rich to 1 lazy: the paper's plain estimate",
+        ),
+        "low_rank_measure_error": ("D_LR", "jackknife standard error of the plain D_LR"),
+        "low_rank_measure_debiased": (
+            "D_LR",
+            "low-rank measure, 0 rich to 1 lazy, without the bias of a finite probe",
+        ),
+        "low_rank_measure_debiased_error": (
+            "D_LR",
+            "jackknife standard error of the debiased D_LR",
+        ),
+        "used_features": ("features", "k95: features that hold 95% of what the last layer uses"),
+        "used_features_error": ("features", "jackknife standard error of k95"),
+        "used_features_held_out": ("features", "k95 on held-out samples"),
+        "effective_rank": ("features", "exponential of the entropy of the eigenvalues"),
+        "effective_rank_error": ("features", "jackknife standard error of the effective rank"),
+        "participation_ratio": ("features", "(Σρ)²/Σρ²"),
+        "output_rank": ("dimensions", "rank of the span of the learned functions"),
+        "nc1": ("ratio", "neural collapse: variability within against between classes"),
+        "nc1_error": ("ratio", "jackknife standard error of NC1"),
+        "kernel_drift": ("1 − CKA", "how far the features moved from the first frame"),
+        "quality_total": ("fraction", "how much of the targets all features together express"),
+        "quality_total_held_out": ("fraction", "the same on held-out samples"),
+        "top_share": ("fraction", "share of the trace in the C largest eigenvalues"),
+        "regime_confidence": ("fraction", "share of jackknife replicates that agree on the regime"),
+        "parameter_norm_squared": ("‖θ‖²", "sum of the squared parameters"),
+        "lr": ("per step", "learning rate"),
+        "seconds": ("s", "wall time since the run began"),
+        "analysis_seconds": ("s", "wall time of this frame's analysis"),
+    }
+)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Frame:
+    """One snapshot of a network's features.
+
+    Parameters
+    ----------
+    epoch : float
+        Passes over the training set so far; fractional where frames come within an epoch.
+    step : int
+        Optimiser steps so far.
+    scalars : dict of str to float
+        Single numbers, float64; `SCALARS` names each with its unit. A number that does not exist
+        for a run is absent; one that could not be computed is NaN.
+    labels : dict of str to str
+        Words: ``regime`` (the label), ``evidence`` (one sentence), ``solver`` (which eigensolver).
+    arrays : dict of str to ndarray of float32
+        ``eigenvalues`` (K,), ``quality`` (K,), ``utilization`` (K,) and, where known,
+        ``quality_error`` and ``utilization_error`` (K,), ``projections`` (n_shown, m),
+        ``predictions`` (n_shown,), ``held_out_projections`` (n_held_out, m), and per layer
+        ``layer_low_rank_measure``, ``layer_low_rank_measure_debiased``, ``layer_effective_rank``,
+        ``layer_used_features`` (L,).
+        K is the number of eigenvalues above the numerical floor, or fewer with a top-k solver.
+    """
+
+    epoch: float
+    step: int
+    scalars: dict[str, float]
+    labels: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.epoch, Real) or not 0 <= self.epoch < math.inf:
+            raise ValueError(f"epoch={self.epoch!r}: must be a finite number ≥ 0")
+        if not isinstance(self.step, Integral) or self.step < 0:
+            raise ValueError(f"step={self.step!r}: must be an integer ≥ 0")
+        scalars: dict[str, float] = {}
+        for name, scalar in self.scalars.items():
+            try:
+                scalars[name] = float(scalar)
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"scalars[{name!r}]={scalar!r}: must be a number") from error
+        for name, label in self.labels.items():
+            if not isinstance(label, str):
+                raise TypeError(f"labels[{name!r}]={label!r}: must be a str")
+        arrays = {name: _frozen(f"arrays[{name!r}]", array) for name, array in self.arrays.items()}
+        # Copies too, and dicts, which json.dumps takes.
+        object.__setattr__(self, "scalars", scalars)
+        object.__setattr__(self, "labels", dict(self.labels))
+        object.__setattr__(self, "arrays", arrays)
+
+    @property
+    def eigenvalues(self) -> NDArray[np.float32]:
+        """Eigenvalues ρ_k of the feature operator, shape (K,), descending."""
+        return self.arrays["eigenvalues"]
+
+    @property
+    def quality(self) -> NDArray[np.float32]:
+        """Cumulative quality Π*(k), shape (K,), from 0 to 1."""
+        return self.arrays["quality"]
+
+    @property
+    def utilization(self) -> NDArray[np.float32]:
+        """Cumulative utilization Π̂(k), shape (K,), from 0 to 1."""
+        return self.arrays["utilization"]
+
+    @property
+    def projections(self) -> NDArray[np.float32]:
+        """Eigenfunction values of the shown samples, shape (n_shown, m), aligned over time."""
+        return self.arrays["projections"]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the frame's arrays take, in bytes."""
+        return sum(array.nbytes for array in self.arrays.values()) + 8 * len(self.scalars)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Arrays come out of a pickle writable; made anew they are read-only again.
+        return Frame, (self.epoch, self.step, self.scalars, self.labels, self.arrays)
+
+    def __repr__(self) -> str:
+        regime = self.labels.get("regime", "?")
+        d_lr = self.scalars.get("low_rank_measure", math.nan)
+        return f"Frame(epoch={self.epoch:g}, step={self.step}, regime={regime}, D_LR={d_lr:.3g})"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RunInfo:
+    """What does not change during a run.
+
+    Parameters
+    ----------
+    config : dict
+        The settings, JSON types only.
+    task : {"cross_entropy", "squared_error"}
+    num_features : int
+        p, the dimension of Φ.
+    num_outputs : int
+        C, the number of outputs.
+    labels : ndarray, shape (n_shown,)
+        Class index of each shown sample, or its (first) target value for a regression; float32.
+    class_names : sequence of str
+        One name a class; empty for a regression.
+    thumbnails : ndarray of uint8, shape (n_shown, h, w) or (n_shown, h, w, 3), optional
+        Pictures of the shown samples.
+    held_out_labels : ndarray, shape (n_held_out,), optional
+    layers : sequence of str
+        Names of the watched layers, in the order of the forward pass.
+    title : str
+    """
+
+    config: Mapping[str, Any]
+    task: str
+    num_features: int
+    num_outputs: int
+    labels: NDArray[np.float32]
+    class_names: tuple[str, ...] = ()
+    thumbnails: NDArray[np.uint8] | None = None
+    held_out_labels: NDArray[np.float32] | None = None
+    layers: tuple[str, ...] = ()
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        # What cannot be saved must be refused now, not when hours of training are to be kept.
+        object.__setattr__(self, "config", _json("config", self.config))
+        if self.task not in ("cross_entropy", "squared_error"):
+            raise ValueError(f"task={self.task!r}: must be cross_entropy or squared_error")
+        for name in ("num_features", "num_outputs"):
+            if not isinstance(getattr(self, name), Integral) or getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be an integer ≥ 1")
+        for name in ("class_names", "layers"):
+            words = tuple(getattr(self, name))
+            if not all(isinstance(word, str) for word in words):
+                raise TypeError(f"{name}={words!r}: must be names")
+            object.__setattr__(self, name, words)
+        if not isinstance(self.title, str):
+            raise TypeError(f"title={self.title!r}: must be a str")
+        object.__setattr__(self, "labels", _frozen("labels", self.labels, ndim=1))
+        if self.held_out_labels is not None:
+            held_out = _frozen("held_out_labels", self.held_out_labels, ndim=1)
+            object.__setattr__(self, "held_out_labels", held_out)
+        if self.thumbnails is not None:
+            pictures = np.asarray(self.thumbnails)
+            grey_or_rgb = pictures.ndim == 3 or (pictures.ndim == 4 and pictures.shape[3] == 3)
+            if pictures.dtype != np.uint8 or not grey_or_rgb or len(pictures) != len(self.labels):
+                raise ValueError(
+                    f"thumbnails: {pictures.dtype} of shape {pictures.shape}, must be uint8 of "
+                    f"shape ({len(self.labels)}, h, w) or ({len(self.labels)}, h, w, 3)"
+                )
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the arrays, as JSON types."""
+        return {
+            "config": dict(self.config),
+            "task": self.task,
+            "num_features": self.num_features,
+            "num_outputs": self.num_outputs,
+            "class_names": list(self.class_names),
+            "layers": list(self.layers),
+            "title": self.title,
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays that are present, by name."""
+        arrays: dict[str, NDArray[Any]] = {"labels": np.asarray(self.labels, np.float32)}
+        if self.thumbnails is not None:
+            arrays["thumbnails"] = np.asarray(self.thumbnails, np.uint8)
+        if self.held_out_labels is not None:
+            arrays["held_out_labels"] = np.asarray(self.held_out_labels, np.float32)
+        return arrays
+
+    @classmethod
+    def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> RunInfo:
+        """The inverse of `describe` and `arrays`."""
+        return cls(
+            config=description["config"],
+            task=description["task"],
+            num_features=description["num_features"],
+            num_outputs=description["num_outputs"],
+            labels=arrays["labels"],
+            class_names=tuple(description["class_names"]),
+            thumbnails=arrays.get("thumbnails"),
+            held_out_labels=arrays.get("held_out_labels"),
+            layers=tuple(description["layers"]),
+            title=description["title"],
+        )
+
+
+def _frozen(name: str, values: object, ndim: int | None = None) -> NDArray[np.float32]:
+    """A read-only copy: a caller's buffer that is reused must not change what was recorded."""
+    try:
+        array = np.array(values, dtype=np.float32, order="C")
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}={values!r}: must be an array of numbers") from error
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name}: of shape {array.shape}, must have {ndim} dimension")
+    array.setflags(write=False)
+    return array
+
+
+def _json(name: str, value: object) -> Any:
+    """A copy in JSON types; numpy's numbers become Python's."""
+    try:
+        text = json.dumps(value, allow_nan=False, default=lambda number: number.item())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TypeError(f"{name}={value!r}: must be JSON types, without NaN") from error
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name}={value!r}: must be a dict")
+    return json.loads(text)

@@ -1,0 +1,214 @@
+"""The frames of one run."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from bokeh.models import Plot
+from numpy.typing import NDArray
+
+from fswidget.recording import file
+from fswidget.recording.atomic import atomic_write, with_suffix
+from fswidget.recording.frame import Frame, RunInfo
+
+
+class Recording:
+    """The frames of one run, in order.
+
+    Parameters
+    ----------
+    info : RunInfo
+    byte_budget : int, optional
+        Memory that the frames may take. Beyond it the recording thins itself: the first and the
+        last frame stay, and of the others the one goes whose neighbours lie closest in
+        log(1 + step), which leaves the steps spaced evenly on a log axis (our choice). None keeps
+        everything.
+
+    Notes
+    -----
+    Every frame keeps the sequence number under which it was appended, so that a reader can tell a
+    frame that was thinned out from one that was lost on the way.
+    """
+
+    def __init__(self, info: RunInfo, *, byte_budget: int | None = 256_000_000) -> None:
+        if not isinstance(info, RunInfo):
+            raise TypeError(f"info={info!r}: must be a RunInfo")
+        if byte_budget is not None and not (isinstance(byte_budget, Real) and byte_budget > 0):
+            raise ValueError(f"byte_budget={byte_budget!r}: must be positive, or None for no bound")
+        self.info = info
+        self.byte_budget = byte_budget
+        # One list, so that a thread that copies it sees numbers and frames that belong together.
+        self._entries: list[tuple[int, Frame]] = []
+        self._nbytes = 0
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The settings of the run."""
+        return self.info.config
+
+    @property
+    def entries(self) -> tuple[tuple[int, Frame], ...]:
+        """The kept frames, each behind its sequence number, ascending."""
+        return tuple(self._entries)
+
+    @property
+    def appended(self) -> int:
+        """Frames ever appended; the next sequence number."""
+        return self._entries[-1][0] + 1 if self._entries else 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the frames take, in bytes."""
+        return self._nbytes
+
+    def append(self, frame: Frame) -> int:
+        """Add a frame at the end and return its sequence number."""
+        if not isinstance(frame, Frame):
+            raise TypeError(f"frame={frame!r}: must be a Frame")
+        sequence = self.appended
+        self._add(sequence, frame)
+        if self.byte_budget is not None:
+            while self._nbytes > self.byte_budget and len(self._entries) > 2:
+                self._drop_one()
+        return sequence
+
+    def _add(self, sequence: int, frame: Frame) -> None:
+        self._entries.append((sequence, frame))
+        self._nbytes += frame.nbytes
+
+    def _drop_one(self) -> None:
+        position = np.log1p([frame.step for _, frame in self._entries])
+        # argmin takes the first of equals: of two equally crowded frames the earlier one goes.
+        index = 1 + int(np.argmin(position[2:] - position[:-2]))
+        self._nbytes -= self._entries.pop(index)[1].nbytes
+
+    def thinned(self, byte_budget: int) -> Recording:
+        """A copy that takes at most `byte_budget` bytes, thinned as the class describes."""
+        copy = Recording(self.info, byte_budget=byte_budget)
+        for sequence, frame in self.entries:
+            copy._add(sequence, frame)
+        while copy._nbytes > byte_budget and len(copy._entries) > 2:
+            copy._drop_one()
+        return copy
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter([frame for _, frame in self.entries])
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Recording: ...
+    def __getitem__(self, index: int | slice) -> Frame | Recording:
+        if isinstance(index, slice):
+            part = Recording(self.info, byte_budget=self.byte_budget)
+            for sequence, frame in self._entries[index]:
+                part._add(sequence, frame)
+            return part
+        return self._entries[index][1]
+
+    def __repr__(self) -> str:
+        title = f" {self.info.title!r}" if self.info.title else ""
+        last = f", last {self[-1]!r}" if len(self) else ""
+        return f"<Recording{title}: {len(self)} frames{last}>"
+
+    def at(self, epoch: float) -> Frame:
+        """The newest frame at or before `epoch`; −1 is the last frame, −2 the one before.
+
+        Raises
+        ------
+        ValueError
+            If `epoch` is negative and no whole number.
+        IndexError
+            If there is no such frame.
+        """
+        if not isinstance(epoch, Real):
+            raise TypeError(f"epoch={epoch!r}: must be a number")
+        frames = list(self)
+        if not frames:
+            raise IndexError(f"epoch={epoch!r}: the recording has no frames yet")
+        if epoch < 0:
+            if not float(epoch).is_integer():
+                raise ValueError(f"epoch={epoch!r}: must be ≥ 0, or −1, −2, … from the last frame")
+            if -epoch > len(frames):
+                raise IndexError(f"epoch={epoch!r}: the recording has {len(frames)} frames")
+            return frames[int(epoch)]
+        before = [frame for frame in frames if frame.epoch <= epoch]
+        if not before:
+            raise IndexError(f"epoch={epoch!r}: the recording starts at epoch {frames[0].epoch:g}")
+        return before[-1]
+
+    def table(self) -> dict[str, NDArray[Any]]:
+        """The numbers of all frames, one column a name, one row a frame.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (n_frames,)
+            ``epoch``, ``step``, ``regime`` and every scalar; NaN where a frame lacks it. The unit
+            of a column is ``fswidget.recording.SCALARS[name][0]``.
+        """
+        names = list(dict.fromkeys(name for frame in self for name in frame.scalars))
+        columns: dict[str, NDArray[Any]] = {
+            "epoch": np.array([frame.epoch for frame in self], float),
+            "step": np.array([frame.step for frame in self], np.int64),
+            "regime": np.array([frame.labels.get("regime", "") for frame in self], str),
+        }
+        for name in names:
+            columns[name] = np.array([f.scalars.get(name, math.nan) for f in self], np.float64)
+        return columns
+
+    def figure(self, name: str, epoch: float = -1) -> Plot:
+        """A Bokeh figure of the recording; see `fswidget.figures.drawing.figure`."""
+        from fswidget.figures.drawing import figure
+
+        return figure(self, name, epoch)
+
+    def to_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write one self-contained interactive page; see `fswidget.widget.html.to_html`."""
+        from fswidget.widget.html import to_html
+
+        return to_html(self, path, **options)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the recording to one ``.npz`` file, whole or not at all.
+
+        Returns
+        -------
+        pathlib.Path
+            The file written; ``.npz`` is appended where `path` has no suffix.
+        """
+        return atomic_write(with_suffix(path, ".npz"), self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The content of the file that `save` writes."""
+        return file.to_bytes(file.Contents(self.info, self.entries, self.byte_budget))
+
+
+def load(path: str | os.PathLike[str]) -> Recording:
+    """Read a recording that `Recording.save` wrote; needs numpy alone and runs nothing.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    IsADirectoryError
+        If it is a folder.
+    ValueError
+        If the file is damaged, is no recording, or was written by a newer version.
+    """
+    contents = file.read(path)
+    try:
+        recording = Recording(contents.info, byte_budget=contents.byte_budget)
+    except ValueError as error:
+        raise ValueError(f"path={str(path)!r}: a damaged recording ({error})") from error
+    for sequence, frame in contents.entries:
+        recording._add(sequence, frame)
+    return recording

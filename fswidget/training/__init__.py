@@ -1,0 +1,10 @@
+"""Settings, named networks and data sets, and the loop that trains and hands out frames.
+
+May use: probing, recording.
+Never here: widgets, or threads of its own.
+"""
+
+from fswidget.training.loop import Training as Training
+from fswidget.training.loop import record as record
+from fswidget.training.loop import train as train
+from fswidget.training.optimisation import Progress as Progress

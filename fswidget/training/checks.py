@@ -1,0 +1,79 @@
+"""Whether a single value is possible for a setting, and settings in Python's own types."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from typing import Any
+
+from fswidget.training.registry import networks, sources
+
+
+def plain(value: Any) -> Any:
+    """A setting in Python's own types: numpy's numbers, arrays, lists and paths become those."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return tuple(map(plain, value)) if isinstance(value, (list, tuple)) else value
+
+
+def check(field: dataclasses.Field[Any], value: Any) -> None:
+    """Raise ValueError if `value` is impossible for the setting on its own."""
+    name, meta, default = field.name, field.metadata, field.default
+
+    def wrong(allowed: str) -> ValueError:
+        return ValueError(f"{name}={value!r}: must be {allowed}")
+
+    if name in ("model", "dataset"):
+        known = networks if name == "model" else sources
+        if not _is_str(value) or value not in known:
+            raise wrong(f"one of {', '.join(known)}")
+    elif name == "root":
+        if not isinstance(value, str):
+            raise wrong("the path of a folder, as a string")
+    elif name == "device":
+        if not isinstance(value, str) or value.split(":")[0] not in ("auto", "cpu", "cuda", "mps"):
+            raise wrong("auto, cpu, mps, cuda or cuda:N")
+    elif name == "layers":
+        names = value if isinstance(value, tuple) else ()
+        if not (value is None or value == "all" or (names and all(map(_is_str, names)))):
+            raise wrong('None, "all" or a list of layer names')
+    elif name == "frame_every":
+        word = _is_str(value) and value in meta["choices"]
+        if not word and not (_is_int(value) and value >= 1):
+            raise wrong("auto, epoch, log or a number of steps ≥ 1")
+    elif name == "seed":
+        # What torch's generators take.
+        if not _is_int(value) or not 0 <= value < 2**64:
+            raise wrong("an integer ≥ 0 and < 2**64")
+    elif meta["choices"] is not None:
+        if not _is_str(value) or value not in meta["choices"]:
+            raise wrong(f"one of {', '.join(map(str, meta['choices']))}")
+    elif isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise wrong("True or False")
+    elif not (value is None and default is None):
+        integer = not isinstance(default, float)
+        low, high, above = meta["min"], meta["max"], ">" if meta["open_min"] else "≥"
+        right_type = _is_int(value) if integer else _is_number(value)
+        too_low = right_type and (value <= low if meta["open_min"] else value < low)
+        # Upper ends of integers are the reach of a slider, not a limit.
+        too_high = right_type and not integer and high is not None and value > high
+        if not right_type or too_low or too_high:
+            kind = "an integer" if integer else "a finite number"
+            top = f" and ≤ {high:g}" if not integer and high is not None else ""
+            raise wrong(f"{kind} {above} {low:g}{top}")
+
+
+def _is_str(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_int(value) or (isinstance(value, float) and math.isfinite(value))

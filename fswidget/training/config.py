@@ -1,0 +1,343 @@
+"""The settings of a run: every knob declared once, with what it does and where it applies."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from fswidget.training import dataset_readers  # noqa: F401 (they register)
+from fswidget.training.checks import check, plain
+from fswidget.training.registry import DataSource, Network, networks, sources
+from fswidget.training.rules import conflicts
+
+#: What each squared error or cross-entropy loss means for the analysis of the outputs.
+TASKS = {"cross_entropy": "cross_entropy", "mse": "squared_error"}
+
+
+def _knob(
+    default: Any,
+    label: str,
+    help: str,
+    *,
+    group: str | None = "advanced",
+    choices: tuple[Any, ...] | None = None,
+    min: float | None = None,
+    max: float | None = None,
+    step: float | None = None,
+    log: bool = False,
+    slider: bool = False,
+    open_min: bool = False,
+) -> Any:
+    described = {
+        "label": label,
+        "help": help,
+        "group": group,
+        "choices": choices,
+        "min": min,
+        "max": max,
+        "step": step,
+        "log": log,
+        "slider": slider,
+        "open_min": open_min,
+    }
+    return dataclasses.field(default=default, metadata=described)
+
+
+def _name_unknown(cls: type[Config]) -> type[Config]:
+    """Have the constructor say which settings there are where it is given another."""
+    init = cls.__init__
+
+    @wraps(init)
+    def checked(self: Config, **settings: Any) -> None:
+        for name, value in settings.items():
+            if name not in cls.__dataclass_fields__:
+                raise TypeError(f"{name}={value!r}: {no_setting(name)}")
+        init(self, **settings)
+
+    cls.__init__ = checked  # type: ignore[method-assign]
+    return cls
+
+
+@_name_unknown
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to train, on what, and how. Every value is checked when the object is made.
+
+    Numbers and arrays of numpy and paths of pathlib are taken too, and kept as Python's own types.
+
+    A setting that can have no effect beside the others (batch normalisation for the transformer,
+    momentum for Adam) must be left at its default. Each setting is described where it is declared;
+    `controls` gives the descriptions.
+
+    Raises
+    ------
+    ValueError
+        If a value, or a combination of values, is impossible; the message names the setting, its
+        value and what is allowed.
+    TypeError
+        If there is no such setting.
+    """
+
+    model: str = _knob("mlp", "Network", "Which network learns the features.", group="main")
+    dataset: str = _knob("digits", "Data", "What the network learns from.", group="main")
+    root: str = _knob("data", "Data folder", "Folder with the files of the data set.", group=None)
+    download: bool = _knob(
+        False, "Download", "Fetch missing files of the data set into the data folder.", group=None
+    )
+    width: int = _knob(
+        256,
+        "Width p",
+        "Dimension of the feature map, and with it the width of every layer. Wide networks have "
+        "more features to choose from; whether they use few or many of them is the question.",
+        group="main",
+        min=1,
+        max=1024,
+        log=True,
+        slider=True,
+    )
+    depth: int = _knob(
+        2,
+        "Depth",
+        "Hidden layers (MLP), convolutions (CNN) or blocks (transformer).",
+        min=1,
+        max=16,
+        slider=True,
+    )
+    batchnorm: bool = _knob(
+        False,
+        "Batch normalisation",
+        "Normalises each unit over the batch. Which way it moves the features depends on loss and "
+        "network: it makes deep convolutional networks richer, and the default MLP with squared "
+        "error use more features.",
+        group="main",
+    )
+    activation: str = _knob(
+        "relu",
+        "Activation",
+        "Nonlinearity after each layer; Φ is what leaves the last one.",
+        choices=("relu", "gelu", "tanh"),
+    )
+    train_size: int = _knob(
+        1000,
+        "Training samples",
+        "Size of the class-balanced training set; smaller ones are part of larger ones. More data "
+        "leaves fewer ways to fit it, so features have to do more of the work.",
+        group="main",
+        min=2,
+        log=True,
+        slider=True,
+    )
+    test_size: int | None = _knob(
+        None, "Test samples", "Held-out samples; empty means at most 1,000.", min=2
+    )
+    probe_size: int | None = _knob(
+        None,
+        "Probe samples",
+        "Training samples on which the features are measured; empty means at most four a feature, "
+        "within 1,000 to 4,000. Small probes make D_LR too small.",
+        min=2,
+    )
+    label_noise: float = _knob(
+        0.0,
+        "Label noise",
+        "Share of the training labels that are shuffled among each other. At 1 nothing can be "
+        "learned that generalises, and yet the features may become just as low-rank.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        slider=True,
+    )
+    label_pixels: bool = _knob(
+        False,
+        "Label in pixels",
+        "Writes the label into the first row of each training picture, and a random one into test "
+        "pictures: a shortcut that a rich network takes and that then misleads it.",
+    )
+    target_scale: float = _knob(
+        1.0,
+        "Target scale",
+        "Multiplies the targets of the squared error. Small targets need small changes of the "
+        "function, so features have more cause to move relative to it.",
+        min=0.0,
+        max=1000.0,
+        log=True,
+        open_min=True,
+    )
+    augment: bool = _knob(
+        False, "Augmentation", "Random crops (4 pixels of padding) and horizontal flips."
+    )
+    modulus: int = _knob(97, "Modulus", "p of the arithmetic modulo p.", min=2, max=997)
+    operation: str = _knob(
+        "add",
+        "Operation",
+        "a ∘ b modulo p; division needs a prime p above 2.",
+        choices=("add", "subtract", "multiply", "divide"),
+    )
+    train_fraction: float = _knob(
+        0.5,
+        "Training fraction",
+        "Share of all pairs (a, b) used for training; below about 0.3 nothing generalises.",
+        min=0.0,
+        max=1.0,
+        open_min=True,
+    )
+    num_targets: int = _knob(3, "Targets d", "Outputs of the synthetic teacher.", min=1, max=64)
+    final_norm: bool = _knob(
+        False, "Final LayerNorm", "One more LayerNorm between the transformer and its head."
+    )
+    loss: str = _knob(
+        "cross_entropy",
+        "Loss",
+        "Cross-entropy, or the squared error to the one-hot class, summed over outputs. The "
+        "squared error shows minimal features most clearly.",
+        group="main",
+        choices=("cross_entropy", "mse"),
+    )
+    optimizer: str = _knob(
+        "adam", "Optimiser", "Rule of the update.", choices=("sgd", "adam", "adamw")
+    )
+    lr: float = _knob(
+        1e-3,
+        "Learning rate",
+        "Step size. Larger ones move the features further, until training breaks.",
+        group="main",
+        min=0.0,
+        max=10.0,
+        log=True,
+        open_min=True,
+    )
+    momentum: float = _knob(0.9, "Momentum", "Of SGD.", min=0.0, max=0.999)
+    nesterov: bool = _knob(False, "Nesterov", "Nesterov's form of SGD's momentum.")
+    beta2: float = _knob(0.999, "β₂", "Decay of Adam's second moment.", min=0.0, max=0.99999)
+    weight_decay: float = _knob(
+        0.0,
+        "Weight decay",
+        "Pulls all parameters towards zero; in the long run it favours few, shared features.",
+        min=0.0,
+        max=10.0,
+    )
+    schedule: str = _knob(
+        "constant",
+        "Schedule",
+        "Learning rate over the run: constant, cosine to zero, or a tenth of it at one half and "
+        "again at three quarters (step).",
+        choices=("constant", "cosine", "step"),
+    )
+    warmup_steps: int = _knob(0, "Warm-up", "Steps of linear warm-up.", min=0)
+    batch_size: int = _knob(64, "Batch size", "Samples an update.", min=1)
+    epochs: int = _knob(20, "Epochs", "Passes over the training set.", group="main", min=1)
+    max_steps: int | None = _knob(
+        None, "Most steps", "Ends the run after so many updates, even within an epoch.", min=1
+    )
+    last_layer_only: bool = _knob(
+        False,
+        "Train the last layer only",
+        "Coefficient learning: the features stay as they were drawn, which is as lazy as it gets.",
+    )
+    output_scale: float = _knob(
+        1.0,
+        "Output scale α",
+        "Trains α(f − f₀) with the loss divided by α². Large α makes training lazy: the function "
+        "is learned with features that hardly move. At 1 the network is left as it is.",
+        min=0.0,
+        max=10000.0,
+        log=True,
+        open_min=True,
+    )
+    init_scale: float = _knob(
+        1.0,
+        "Initial scale",
+        "Multiplies all initial weights. Large ones make training lazy.",
+        min=0.0,
+        max=100.0,
+        log=True,
+        open_min=True,
+    )
+    frame_every: str | int = _knob(
+        "auto",
+        "Frames",
+        "When to analyse: automatic (within the analysis budget), each epoch, log-spaced steps "
+        "(eight a doubling at most), or every so many steps.",
+        choices=("auto", "epoch", "log"),
+    )
+    analysis_budget: float = _knob(
+        0.1,
+        "Analysis budget",
+        "Share of the wall time that the automatic cadence may spend on analysis where epochs take "
+        "longer than a second. Frames become rarer, never less exact.",
+        min=0.0,
+        max=1.0,
+        open_min=True,
+    )
+    precision: str = _knob(
+        "float32",
+        "Precision",
+        "bfloat16 trains in mixed precision (faster on recent GPUs); analysis stays in float32.",
+        choices=("float32", "bfloat16"),
+    )
+    device: str = _knob(
+        "auto", "Device", "auto, cpu, mps, cuda or cuda:N; auto takes the fastest.", group=None
+    )
+    seed: int = _knob(0, "Seed", "Draws subsets, initial weights and batch order.", min=0)
+    layers: tuple[str, ...] | str | None = _knob(
+        None, "Layers", 'Further layers to watch, by name; "all" for every one.', group=None
+    )
+    num_eigenfunctions: int = _knob(
+        8, "Eigenfunctions", "How many eigenfunctions can be looked at.", min=2, max=64
+    )
+    num_shown: int = _knob(2000, "Samples shown", "Samples in the scatter plot.", min=1)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
+            check(field, getattr(self, field.name))
+        for conflict in conflicts(self):
+            value = getattr(self, conflict.field)
+            if value != conflict.instead:
+                raise ValueError(f"{conflict.field}={value!r}: {conflict.reason}")
+
+    @property
+    def network(self) -> Network:
+        """What `model` names."""
+        return networks[self.model]
+
+    @property
+    def source(self) -> DataSource:
+        """What `dataset` names."""
+        return sources[self.dataset]
+
+    @property
+    def task(self) -> str:
+        """How the analysis reads the outputs: ``"cross_entropy"`` or ``"squared_error"``."""
+        return TASKS[self.loss]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON types."""
+        values = dataclasses.asdict(self)
+        if isinstance(self.layers, tuple):
+            values["layers"] = list(self.layers)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """The inverse of `to_dict`."""
+        return cls(**values)
+
+    def replace(self, **changes: Any) -> Config:
+        """A copy with some settings changed."""
+        return dataclasses.replace(self, **changes)
+
+
+_FIELDS = dataclasses.fields(Config)
+
+
+def no_setting(name: str) -> str:
+    """What to tell of a name that is none of the settings."""
+    names = [field.name for field in _FIELDS]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"no such setting; {hint}Settings: {', '.join(names)}"

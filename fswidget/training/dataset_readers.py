@@ -1,0 +1,254 @@
+"""Where the samples of each named data set come from."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from torch import Tensor
+
+from fswidget.training.registry import Settings, Split, source, sources
+
+DIGITS = tuple("0123456789")
+
+
+@source(
+    "digits",
+    kind="image",
+    shape=(1, 8, 8),
+    class_names=DIGITS,
+    train_size=1437,
+    test_size=360,
+)
+def digits(config: Settings) -> Split:
+    """Handwritten digits of 8×8 pixels, part of scikit-learn."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    images, labels = load_digits(return_X_y=True)
+    # Grey values go up to 16.
+    images = np.round(images.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
+    parts = train_test_split(images, labels, test_size=360, stratify=labels, random_state=0)
+    train, test, train_labels, test_labels = map(torch.from_numpy, parts)
+    return Split(train, train_labels.long(), test, test_labels.long())
+
+
+def _torchvision(config: Settings, kind: Any) -> Split:
+    return _read_files(kind, config.dataset, config.root, config.download)
+
+
+# Two, so that going back and forth between data sets in a menu reads no file again.
+@lru_cache(maxsize=2)
+def _read_files(kind: Any, name: str, root: str, download: bool) -> Split:
+    parts: list[Tensor] = []
+    for train in (True, False):
+        try:
+            dataset = kind(Path(root).expanduser(), train=train, download=download)
+        except Exception as error:
+            # Readers of files fail in many ways: pickle, zlib, struct, assertions.
+            raise _unreadable(kind, name, root, download, error) from error
+        images = torch.as_tensor(dataset.data)
+        images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        parts += [images.contiguous(), torch.as_tensor(dataset.targets).long()]
+    return Split(*parts)
+
+
+def _unreadable(kind: Any, name: str, root: str, download: bool, error: Exception) -> Exception:
+    """What to tell when torchvision cannot read a data set: which file, and what to do."""
+    fetch = f"Config(dataset={name!r}, root={root!r}, download=True)"
+    if download and isinstance(error, OSError):
+        return OSError(f"download=True: fetching {name} into root={root!r} failed: {error}")
+    for path, size, md5 in _files(kind, Path(root).expanduser()):
+        if not path.is_file():
+            return FileNotFoundError(
+                f"root={root!r}: {name} is not there (no file {str(path)!r}). Name the folder that "
+                f"holds it, or let {fetch} download it"
+            )
+        whole = size in (None, path.stat().st_size)
+        if not whole or (md5 and hashlib.md5(path.read_bytes()).hexdigest() != md5):
+            return ValueError(
+                f"root={root!r}: the file {str(path)!r} is damaged or only half downloaded. "
+                f"Delete it and let {fetch} download it again"
+            )
+    return ValueError(f"root={root!r}: {name} cannot be read: {error}")
+
+
+def _files(kind: Any, root: Path) -> list[tuple[Path, int | None, str | None]]:
+    """Path, size and MD5, as far as known, of the files that torchvision's data set reads."""
+    if hasattr(kind, "train_list"):
+        base = root / kind.base_folder
+        listed = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
+        return [(base / file, None, md5) for file, md5 in listed]
+    # torchvision knows the MD5 of MNIST's archives only, not of what comes out of them.
+    sizes = {"train-images": 47_040_016, "train-labels": 60_008}
+    sizes |= {"t10k-images": 7_840_016, "t10k-labels": 10_008}
+    raw = root / kind.__name__ / "raw"
+    names = [Path(file).stem for file, _ in kind.resources]
+    return [(raw / file, sizes[file.rsplit("-", 2)[0]], None) for file in names]
+
+
+@source(
+    "mnist",
+    kind="image",
+    shape=(1, 28, 28),
+    class_names=DIGITS,
+    train_size=60_000,
+    test_size=10_000,
+    files=True,
+)
+def mnist(config: Settings) -> Split:
+    """MNIST: handwritten digits of 28×28 pixels."""
+    return _torchvision(config, torchvision.datasets.MNIST)
+
+
+@source(
+    "fashion_mnist",
+    kind="image",
+    shape=(1, 28, 28),
+    class_names=torchvision.datasets.FashionMNIST.classes,
+    train_size=60_000,
+    test_size=10_000,
+    files=True,
+)
+def fashion_mnist(config: Settings) -> Split:
+    """Fashion-MNIST: clothes of 28×28 pixels."""
+    return _torchvision(config, torchvision.datasets.FashionMNIST)
+
+
+CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
+
+
+@source(
+    "cifar10",
+    kind="image",
+    shape=(3, 32, 32),
+    class_names=[
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ],
+    train_size=50_000,
+    test_size=10_000,
+    files=True,
+)
+def cifar10(config: Settings) -> Split:
+    """CIFAR-10: colour photographs of 32×32 pixels, 10 classes."""
+    return _torchvision(config, torchvision.datasets.CIFAR10)
+
+
+# In the order of the files' numbers, which is alphabetical.
+CIFAR100 = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup
+dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower
+leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid
+otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray
+road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
+wardrobe whale willow_tree wolf woman worm
+"""
+
+
+@source(
+    "cifar100",
+    kind="image",
+    shape=(3, 32, 32),
+    class_names=CIFAR100.split(),
+    train_size=50_000,
+    test_size=10_000,
+    files=True,
+)
+def cifar100(config: Settings) -> Split:
+    """CIFAR-100: colour photographs of 32×32 pixels, 100 classes."""
+    return _torchvision(config, torchvision.datasets.CIFAR100)
+
+
+@source("modular", kind="tokens", shape=(4,), class_names=(), train_size=0, test_size=0)
+def modular(config: Settings) -> Split:
+    """Modular arithmetic: a ∘ b = c modulo p, each number and sign a token."""
+    p = config.modulus
+    a, b = torch.meshgrid(torch.arange(p), torch.arange(p), indexing="ij")
+    a, b = a.reshape(-1), b.reshape(-1)
+    if config.operation == "divide":
+        # Of c · b = a: every pair with b ≠ 0, written as (c b) / b = c.
+        a, b = a[b != 0], b[b != 0]
+        a, c = a * b % p, a
+    elif config.operation == "multiply":
+        c = a * b % p
+    else:
+        c = (a + b if config.operation == "add" else a - b) % p
+    tokens = torch.stack([a, torch.full_like(a, p), b, torch.full_like(a, p + 1)], 1)
+    generator = torch.Generator().manual_seed(config.seed)
+    order = torch.randperm(len(tokens), generator=generator)
+    count = sources["modular"].sizes(config)[0]
+    train, test = order[:count], order[count:]
+    return Split(tokens[train], c[train], tokens[test], c[test])
+
+
+@source("diabetes", kind="vector", shape=(10,), class_names=None, train_size=353, test_size=89)
+def diabetes(config: Settings) -> Split:
+    """Diabetes: progression after a year from 10 measurements, part of scikit-learn (d = 1)."""
+    from sklearn.datasets import load_diabetes
+
+    return _table(*load_diabetes(return_X_y=True), train_size=353)
+
+
+@source(
+    "california",
+    kind="vector",
+    shape=(8,),
+    class_names=None,
+    train_size=16_640,
+    test_size=4_000,
+    files=True,
+)
+def california(config: Settings) -> Split:
+    """California housing: house values from 8 numbers of a district (d = 1)."""
+    from sklearn.datasets import fetch_california_housing
+
+    root = str(Path(config.root).expanduser())
+    try:
+        table = fetch_california_housing(
+            data_home=root, download_if_missing=config.download, return_X_y=True
+        )
+    except OSError as error:
+        raise FileNotFoundError(
+            f"root={config.root!r}: california is not there ({error}). Name the folder that holds "
+            f"it, or let Config(dataset='california', root={config.root!r}, download=True) "
+            "download it"
+        ) from error
+    return _table(*table, train_size=16_640)
+
+
+def _table(inputs: Any, values: Any, *, train_size: int) -> Split:
+    x = torch.as_tensor(np.asarray(inputs), dtype=torch.float32)
+    y = torch.as_tensor(np.asarray(values), dtype=torch.float32)[:, None]
+    # The same test samples for every seed.
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    train, test = order[:train_size], order[train_size:]
+    return Split(x[train], y[train], x[test], y[test])
+
+
+@source("teacher", kind="vector", shape=(20,), class_names=None, train_size=20_000, test_size=2_000)
+def teacher(config: Settings) -> Split:
+    """Teacher: d smooth functions of 20 normal numbers, drawn from a small random network."""
+    generator = torch.Generator().manual_seed(config.seed)
+    inputs = torch.randn(22_000, 20, generator=generator)
+    # Twice as many units as outputs keeps the outputs well apart from being dependent.
+    units = max(8, 2 * config.num_targets)
+    hidden = torch.tanh(inputs @ torch.randn(20, units, generator=generator) / math.sqrt(20))
+    values = hidden @ torch.randn(units, config.num_targets, generator=generator)
+    return Split(inputs[:20_000], values[:20_000], inputs[20_000:], values[20_000:])

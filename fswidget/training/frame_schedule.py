@@ -1,0 +1,109 @@
+"""When to analyse: frames as often as the analysis budget allows, each of full precision."""
+
+from __future__ import annotations
+
+#: Most frames a second where epochs are short.
+MAX_RATE = 20.0
+
+
+#: Epochs longer than this, in seconds, are held to the budget.
+LONG_EPOCH = 1.0
+
+
+#: Share of what the budget will allow over the whole run that may be spent before it is earned, so
+#: that frames come densely at the start, when most happens.
+AHEAD = 0.25
+
+
+class FrameSchedule:
+    """Decides after each step whether a frame is due. Our choice throughout.
+
+    The first and the last step always have a frame. ``"epoch"``, ``"log"`` and a number of steps
+    are followed exactly. ``"auto"`` takes each epoch, and while epochs take longer than a second
+    also the steps 1, 4, 16, 64, … of the first one, as far as these limits allow: at most 20 frames
+    a second while epochs are short, and otherwise at most `budget` of the wall time.
+
+    Parameters
+    ----------
+    every : {"auto", "epoch", "log"} or int
+    budget : float
+        Share of the wall time, 0 to 1.
+    steps_per_epoch, total_steps : int
+
+    Attributes
+    ----------
+    frames : int
+        Frames taken so far.
+    analysis_seconds : float
+        What they took together.
+    """
+
+    def __init__(
+        self, every: str | int, budget: float, steps_per_epoch: int, total_steps: int
+    ) -> None:
+        self.every = every
+        self.budget = budget
+        self.steps_per_epoch = steps_per_epoch
+        self.total_steps = total_steps
+        self.frames = 0
+        self.analysis_seconds = 0.0
+        self._cost = 0.0
+        self._last_start = 0.0
+        self._step = self._first_step = 0
+        self._seconds = 0.0
+        # Four a doubling; rounding merges the first ones.
+        self._log_steps = {round(2 ** (k / 4)) for k in range(4 * total_steps.bit_length())}
+
+    def resume(self, step: int) -> None:
+        """The run starts at `step`, not at 0."""
+        self._step = self._first_step = step
+
+    def took(self, start: float, end: float) -> None:
+        """A frame was taken, from `start` to `end` in seconds into the run."""
+        self.frames += 1
+        # The newest cost alone: the first frame also pays for warming up.
+        self._cost = end - start
+        self.analysis_seconds += end - start
+        self._last_start, self._seconds = start, end
+
+    def due(self, step: int, seconds: float) -> bool:
+        """Whether to analyse after `step`, which ended `seconds` into the run (pauses left out)."""
+        self._step, self._seconds = step, seconds
+        if step >= self.total_steps:
+            return True
+        if self.every == "log":
+            return step in self._log_steps
+        if self.every != "auto":
+            every = self.steps_per_epoch if self.every == "epoch" else int(self.every)
+            return step % every == 0
+        epoch_ends = step % self.steps_per_epoch == 0
+        dense = step < self.steps_per_epoch and step.bit_length() % 2 == 1 and _power_of_two(step)
+        if not (epoch_ends or dense):
+            return False
+        step_seconds = (seconds - self.analysis_seconds) / (step - self._first_step)
+        if step_seconds * self.steps_per_epoch <= LONG_EPOCH:
+            return epoch_ends and seconds - self._last_start >= 1 / MAX_RATE
+        # Two more frames: this one, and the last, which comes in any case.
+        analysis = self.analysis_seconds + 2 * self._cost
+        remaining = step_seconds * (self.total_steps - step)
+        wall = seconds + 2 * self._cost
+        return analysis <= self.budget * (wall + AHEAD * remaining)
+
+    @property
+    def share(self) -> float:
+        """Share of the wall time so far that went into analysis."""
+        return self.analysis_seconds / self._seconds if self._seconds else 0.0
+
+    def __str__(self) -> str:
+        epochs = (self._step - self._first_step) / self.steps_per_epoch
+        rule = {"auto": f"automatic, budget {self.budget:.0%}", "epoch": "each epoch"}
+        rule |= {"log": "log-spaced steps"}
+        chosen = rule.get(str(self.every), f"every {self.every} steps")
+        return (
+            f"{chosen}: {self.frames} frames in {epochs:.4g} epochs, "
+            f"analysis {self.share:.0%} of the time"
+        )
+
+
+def _power_of_two(step: int) -> bool:
+    return step & (step - 1) == 0

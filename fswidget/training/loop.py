@@ -1,0 +1,364 @@
+"""Training: a plain iterator of frames, without thread or widget."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fswidget.probing.head import find_head
+from fswidget.probing.inference import Diverged
+from fswidget.probing.probe import Probe
+from fswidget.recording.frame import Frame, RunInfo
+from fswidget.recording.recording import Recording
+from fswidget.training.changes import describe_change
+from fswidget.training.config import Config
+from fswidget.training.datasets import Data, augment, load
+from fswidget.training.frame_schedule import FrameSchedule
+from fswidget.training.networks import build, centre
+from fswidget.training.optimisation import (
+    Clock,
+    Progress,
+    choose_threads,
+    device_of,
+    make_optimizer,
+)
+
+#: Settings that a resumed run may change: where it runs, how long, and what it shows.
+_FREE = {"root", "download", "device", "epochs", "max_steps", "frame_every", "analysis_budget"}
+_FREE |= {"probe_size", "test_size", "layers", "num_eigenfunctions", "num_shown"}
+
+
+class Training:
+    """One run, to be iterated over once; iterating trains.
+
+    Parameters
+    ----------
+    config : Config
+    keep_going : callable, optional
+        Called before every batch and every analysis. It may block, which pauses the run; when it
+        returns False the iteration ends, and `model` stays as it is.
+    state : mapping, optional
+        An earlier run's `state_dict`: the run goes on from there, on a CPU bit for bit as if it had
+        not stopped. Its first frame is of the restored network.
+
+    Attributes
+    ----------
+    info : RunInfo
+    model : torch.nn.Module
+    step, total_steps, steps_per_epoch : int
+    progress : Progress
+        May be read from another thread.
+    cadence : FrameSchedule
+        When frames come and what they cost; ``str(training.cadence)`` says it in words, as does
+        ``frame.labels["cadence"]``.
+    threads : int
+        Threads of the CPU that the training uses, fewer for small networks; torch's own setting is
+        put back whenever a frame is handed out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the files of the data set are missing.
+    ValueError
+        If one of them is damaged, the device is not there, or `state` is of another run.
+    TypeError
+        If `config` is no `Config`.
+    Diverged
+        While iterating, if the loss or the features are no longer finite.
+
+    Notes
+    -----
+    Batch order and augmentation depend on the seed and the step alone, so neither the cadence of
+    the frames nor a pause changes what is learned. A network of your own that draws random numbers
+    (dropout) draws them from torch's global generator.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        keep_going: Callable[[], bool] | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not isinstance(config, Config):
+            raise TypeError(f"config={config!r}: must be a fswidget.Config")
+        self.config = config
+        self.device = device_of(config)
+        self.data = data = load(config, self.device)
+        shape = tuple(data.inputs.shape[1:])
+        self.model = build(config, shape, data.num_outputs).to(self.device)
+        self._keep_going = keep_going or (lambda: True)
+        self._batch_ends = _batch_ends(len(data.inputs), config)
+        self.steps_per_epoch = len(self._batch_ends)
+        steps = config.epochs * self.steps_per_epoch
+        self.total_steps = steps if config.max_steps is None else min(steps, config.max_steps)
+        self.step = 0
+        self._order: Tensor | None = None  # of the samples in the present epoch
+
+        example = data.inputs[:2]
+        head = find_head(self.model, example)
+        if config.output_scale != 1:
+            centre(self.model, head.name, copy.deepcopy(self.model), config.output_scale)
+        if config.last_layer_only:
+            self.model.requires_grad_(False)
+            self.model.get_submodule(head.name).requires_grad_(True)
+        self._targets = _targets(config, data)
+        self._optimizer = make_optimizer(config, self.model)
+        self.threads = choose_threads(self.model, data.inputs[:1], self._batch_ends[0])
+        self.cadence = FrameSchedule(
+            config.frame_every, config.analysis_budget, self.steps_per_epoch, self.total_steps
+        )
+        self.probe = Probe(
+            self.model,
+            data.inputs[: data.probe_size],
+            data.targets[: data.probe_size],
+            task=config.task,
+            class_names=data.class_names or None,
+            images=data.images,
+            held_out=(data.test_inputs, data.test_targets),
+            layers=config.layers,
+            num_eigenfunctions=config.num_eigenfunctions,
+            num_shown=config.num_shown,
+            device=self.device,
+            config=config.to_dict(),
+            title=f"{config.model} on {config.dataset}, p = {config.width}",
+        )
+        self._clock = Clock()
+        if state is not None:
+            self._restore(state)
+        self.progress = self._progress()
+
+    @property
+    def info(self) -> RunInfo:
+        """What does not change during the run."""
+        return self.probe.recording.info
+
+    def __iter__(self) -> Iterator[Frame]:
+        with self._running():
+            frame = self._frame() if self._may_go_on() else None
+        while frame is not None:
+            yield frame
+            with self._running():
+                frame = self._advance()
+
+    def _advance(self) -> Frame | None:
+        """Train until the next frame is due; None where the run ends."""
+        loss_sum = torch.zeros((), device=self.device)
+        samples = 0
+        while self.step < self.total_steps and self._may_go_on():
+            lr = self._learning_rate()
+            loss, count = self._train_step(lr)
+            self.step += 1
+            loss_sum += loss * count
+            samples += count
+            # Reading a loss makes a GPU wait; a CPU has it at hand.
+            if self.device.type == "cpu" or self.step % self.steps_per_epoch == 0:
+                self._check_finite(float(loss))
+            self.progress = self._progress()
+            if self.cadence.due(self.step, self._clock.seconds):
+                mean = float(loss_sum) / samples
+                self._check_finite(mean)
+                return self._frame(loss=mean, lr=lr) if self._may_go_on() else None
+        return None
+
+    def _train_step(self, lr: float) -> tuple[Tensor, int]:
+        """One update; the loss (detached, before the update) and the number of samples."""
+        inputs, targets = self._batch()
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        # Batch normalisation that follows the batch would move features that are not trained.
+        self.model.train(not self.config.last_layer_only)
+        mixed = self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed):
+            outputs = self.model(inputs)
+        loss = self._loss(outputs.float(), targets)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        return loss.detach(), len(inputs)
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if self.config.loss == "mse":
+            loss = (outputs - targets).square().sum(1).mean()
+        else:
+            loss = F.cross_entropy(outputs, targets)
+        return loss / self.config.output_scale**2
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        epoch, index = divmod(self.step, self.steps_per_epoch)
+        if index == 0 or self._order is None:
+            order = torch.randperm(len(self.data.inputs), generator=self._generator(0, epoch))
+            self._order = order.to(self.device)
+        start = self._batch_ends[index - 1] if index else 0
+        chosen = self._order[start : self._batch_ends[index]]
+        inputs = self.data.inputs[chosen]
+        if self.config.augment:
+            inputs = augment(inputs, self._generator(1, self.step))
+        return inputs, self._targets[chosen]
+
+    def _generator(self, stream: int, index: int) -> torch.Generator:
+        """Random numbers that depend on the seed, what they are for, and when; on the CPU."""
+        seed = np.random.SeedSequence((self.config.seed, stream, index)).generate_state(
+            1, np.uint64
+        )
+        return torch.Generator().manual_seed(int(seed[0] >> np.uint64(1)))
+
+    def _learning_rate(self) -> float:
+        """At the coming step."""
+        config, done = self.config, self.step / self.total_steps
+        factor = min(1.0, (self.step + 1) / (config.warmup_steps + 1))
+        if config.schedule == "cosine":
+            factor *= (1 + math.cos(math.pi * done)) / 2
+        elif config.schedule == "step":
+            factor *= 0.1 ** ((done >= 0.5) + (done >= 0.75))
+        return config.lr * factor
+
+    def _frame(self, **scalars: float) -> Frame:
+        before = self._clock.seconds
+        scalars.setdefault("lr", self._learning_rate())
+        frame = self.probe.frame(
+            self.step / self.steps_per_epoch, self.step, seconds=before, **scalars
+        )
+        after = self._clock.seconds
+        self.cadence.took(before, after)
+        self.progress = self._progress()
+        return replace(frame, labels={**frame.labels, "cadence": str(self.cadence)})
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"the loss is {loss} at step {self.step} (epoch "
+                f"{self.step / self.steps_per_epoch:.4g}): lr={self.config.lr!r} may be too large"
+            )
+
+    def _may_go_on(self) -> bool:
+        with self._clock.stopped():
+            return self._keep_going()
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """The clock runs, and the threads are those chosen for this network."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            with self._clock.running():
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+    def _progress(self) -> Progress:
+        per_epoch, seconds = self.steps_per_epoch, self._clock.seconds
+        done = self.step - self._clock.first_step
+        left = (self.total_steps - self.step) * seconds / done if done else math.nan
+        epochs = self.total_steps / per_epoch
+        return Progress(self.step / per_epoch, epochs, self.step, self.total_steps, seconds, left)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on later: a copy that ``torch.save`` takes.
+
+        ``torch.load(path, weights_only=True)`` reads it back.
+        """
+        return {
+            "config": self.config.to_dict(),
+            "step": self.step,
+            "model": copy.deepcopy(self.model.state_dict()),
+            "optimizer": copy.deepcopy(self._optimizer.state_dict()),
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        earlier = Config.from_dict(state["config"])
+        same = {name: getattr(self.config, name) for name in _FREE}
+        change = describe_change(earlier.replace(**same), self.config)
+        if change:
+            raise ValueError(f"state: is of another run ({change}); must have the same settings")
+        with self._running():
+            # The network is still untrained: what kernel drift is measured from.
+            self.probe.frame(0.0, 0)
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step = int(state["step"])
+        self._clock = Clock(self.step)
+        self.cadence.resume(self.step)
+
+
+def train(config: Config, *, state: Mapping[str, Any] | None = None) -> Iterator[Frame]:
+    """Train a network and yield its frames; frame 0 is the untrained network.
+
+    Parameters
+    ----------
+    config : Config
+    state : mapping, optional
+        An earlier run's `Training.state_dict`, to go on from.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, TypeError
+        At once, as `Training` does.
+    Diverged
+        While iterating, if the loss or the features are no longer finite.
+    """
+    return iter(Training(config, state=state))
+
+
+def record(config: Config, progress: bool = False) -> Recording:
+    """Train a network and return the recording of the run.
+
+    Parameters
+    ----------
+    config : Config
+    progress : bool
+        Show a progress bar.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, TypeError
+        At once, as `Training` does.
+    Diverged
+        If the loss or the features are no longer finite.
+    """
+    from tqdm.auto import tqdm
+
+    training = Training(config)
+    recording = Recording(training.info)
+    form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    with tqdm(total=training.total_steps, bar_format=form, disable=not progress) as bar:
+        bar.set_description(training.info.title)
+        for frame in training:
+            recording.append(frame)
+            bar.set_postfix(_glance(frame), refresh=False)
+            bar.update(frame.step - bar.n)
+    return recording
+
+
+def _glance(frame: Frame) -> dict[str, str]:
+    shown = {"loss": "loss", "test_accuracy": "test", "test_r2": "test R²"}
+    shown |= {"low_rank_measure": "D_LR", "used_features": "k95"}
+    numbers = {label: f"{frame.scalars[k]:.3g}" for k, label in shown.items() if k in frame.scalars}
+    return {"epoch": f"{frame.epoch:g}", **numbers, "regime": frame.labels["regime"]}
+
+
+def _batch_ends(samples: int, config: Config) -> list[int]:
+    """Where each batch ends in the order of an epoch."""
+    ends = [*range(config.batch_size, samples, config.batch_size), samples]
+    if config.batchnorm and len(ends) > 1 and samples - ends[-2] == 1:
+        # Batch normalisation of a single sample is undefined: the batch before takes it in.
+        del ends[-2]
+    return ends
+
+
+def _targets(config: Config, data: Data) -> Tensor:
+    """What the loss compares the outputs with: classes, or values of shape (n, C)."""
+    if config.loss == "cross_entropy":
+        return data.targets
+    if not data.class_names:
+        return data.targets
+    return F.one_hot(data.targets, data.num_outputs) * config.target_scale

@@ -1,0 +1,35 @@
+"""The built front end and BokehJS, as they are sent to a browser."""
+
+from __future__ import annotations
+
+import gzip
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+STATIC = Path(str(resources.files("fswidget"))) / "static"
+
+
+def bundle(name: str) -> str:
+    """The text of a built front-end file.
+
+    Raises
+    ------
+    ImportError
+        If the front end was not built, with what to do.
+    """
+    path = STATIC / name
+    if not path.is_file():
+        raise ImportError(
+            f"fswidget's front end is not built ({name} is missing in fswidget/static): install "
+            "with `pip install .`, which needs Node.js with npm, or run `npm ci && npm run build` "
+            "in the folder js. Numbers and recordings work without it."
+        )
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def bokehjs() -> bytes:
+    """BokehJS as the installed bokeh package ships it, gzip'ed."""
+    source = resources.files("bokeh") / "server" / "static" / "js" / "bokeh.min.js"
+    return gzip.compress(source.read_bytes(), mtime=0)
