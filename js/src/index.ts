@@ -1,8 +1,8 @@
-import type { Model } from "./model";
-import { openStore } from "./store";
-import { View } from "./view";
+import { openStore } from "./data/store";
+import type { Model } from "./host/model";
+import { View } from "./ui/view";
 
-export { mount } from "./page";
+export { mount } from "./host/page";
 
 // anywidget gives a module two seconds from load to here and drops later messages: BokehJS waits
 // until a view is drawn.

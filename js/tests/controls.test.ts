@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from "vitest";
-import { controls, toPosition, toValue } from "../src/controls";
-import { Cleanup } from "../src/dom";
-import type { ControlSpec } from "../src/model";
+import { controls, toPosition, toValue } from "../src/controls/settings";
+import { Cleanup } from "../src/host/dom";
+import type { ControlSpec } from "../src/host/model";
 import { FakeModel, traits } from "./fake";
 
 const width: ControlSpec = {

@@ -1,8 +1,8 @@
 // Stand-ins for what surrounds the widget: hosts' models, frames, and BokehJS.
 
 import { readFileSync } from "node:fs";
-import type { Handler, Model } from "../src/model";
-import type { ArrayLayout, FrameHeader, RunHeader } from "../src/wire";
+import type { ArrayLayout, FrameHeader, RunHeader } from "../src/data/wire";
+import type { Handler, Model } from "../src/host/model";
 
 /** A model that calls change handlers as a host does. */
 export class FakeModel implements Model {

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
-import type { Model } from "../src/model";
-import { fromBase64, mount, PageModel, type Widget } from "../src/page";
+import type { Model } from "../src/host/model";
+import { fromBase64, mount, PageModel, type Widget } from "../src/host/page";
 
 const widget = (render: Widget["render"]): Widget => ({ initialize: () => {}, render });
 

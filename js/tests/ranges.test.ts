@@ -1,7 +1,7 @@
 // @vitest-environment node
 
 import { expect, test } from "vitest";
-import { logTicks, Range } from "../src/ranges";
+import { logTicks, Range } from "../src/bokeh/ranges";
 
 test("a range grows in round steps, and only a reset lets it shrink", () => {
   const range = new Range(false, [-2, 2]).include(2.3);

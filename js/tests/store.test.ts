@@ -1,7 +1,7 @@
 // @vitest-environment node
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { openStore } from "../src/store";
+import { openStore } from "../src/data/store";
 import { FakeModel, frameHeader, framesMessage, proxy, runMessage, traits } from "./fake";
 
 beforeEach(() => {
@@ -31,13 +31,13 @@ const seqs = (frames: { seq: number }[] | undefined) => frames?.map(({ seq }) =>
 describe.each(["jupyter", "marimo"] as const)("in %s", (host) => {
   test("asks for everything at the start and confirms what it got", async () => {
     const { model, store } = await started(host);
-    expect(model.sent).toEqual([{ type: "sync", client: store.client, run: "a", next: 0 }]);
+    expect(model.sent).toEqual([{ type: "sync", run: "a", next: 0 }]);
     push(model, "a", 0);
     push(model, "a", 1, 2, 3);
     expect(seqs(store.runs.get("a")?.frames)).toEqual([0, 1, 2, 3]);
     expect(model.sent).toHaveLength(1);
     vi.advanceTimersByTime(500);
-    expect(model.sent.at(-1)).toEqual({ type: "ack", client: store.client, run: "a", next: 4 });
+    expect(model.sent.at(-1)).toEqual({ type: "ack", run: "a", next: 4 });
     for (const seq of [4, 5, 6, 7, 8]) push(model, "a", seq);
     expect(model.sent).toHaveLength(3); // well before the kernel waits, at 8
     expect(model.sent.at(-1)).toMatchObject({ type: "ack", next: 9 });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { brief } from "../src/controls/runs";
 import widget from "../src/index";
-import { brief } from "../src/runs";
 import {
   FakeModel,
   type FakePlot,
@@ -220,6 +220,25 @@ test("after a reload the ghost is there again, unless it was dismissed", async (
   const third = await load();
   expect(third.asked).toEqual([]);
   expect(third.ghost.hidden).toBe(true);
+});
+
+test("the gauge's ghost needle goes to the run that is pinned instead", async () => {
+  const { begin, model, query } = show();
+  const runs = ["x", "y", "a"].map((run) => ({ run, label: run, changed: "", frames: 3 }));
+  model.set("_runs", JSON.stringify(runs));
+  const used = { x: 1, y: 4, a: 2 };
+  for (const [run, used_features] of Object.entries(used)) {
+    begin(run);
+    const { header, body } = frameHeader(0, -1, {}, { used_features });
+    model.message({ type: "frames", run, frames: [header] }, body);
+  }
+  const pinned = async (run: string) => {
+    query<HTMLButtonElement>(`[data-testid=runs] [data-run=${run}] button`).click();
+    await pass();
+    return query(".fsw-needle-ghost").style.left;
+  };
+  // Of the same number in their runs, and of the same time.
+  expect(await pinned("x")).not.toBe(await pinned("y"));
 });
 
 test("of many changes the ghost names three", () => {

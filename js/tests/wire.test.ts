@@ -2,7 +2,7 @@
 
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { column, copyBody, decodeFrame, decodeRun, unpack } from "../src/wire";
+import { column, copyBody, decodeFrame, decodeRun, unpack } from "../src/data/wire";
 import { bytes, frameHeader, golden } from "./fake";
 
 test("reads the frames that Python wrote", () => {

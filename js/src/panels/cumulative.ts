@@ -1,8 +1,8 @@
-import { h, hide, setText } from "../dom";
-import { FigurePanel, type Host, legendItem } from "../panel";
-import type { Plot } from "../plot";
-import { minimal, ranks, type Scene } from "../scene";
-import type { Frame } from "../wire";
+import type { Plot } from "../bokeh/plot";
+import { minimal, ranks, type Scene } from "../data/scene";
+import type { Frame } from "../data/wire";
+import { h, hide, setText } from "../host/dom";
+import { FigurePanel, type Host, legendItem } from "./panel";
 
 const EMPTY = { x: [], y: [] };
 
@@ -48,8 +48,7 @@ export class CumulativePanel extends FigurePanel {
   }
 
   protected fill(plot: Plot, scene: Scene): void {
-    const { run, frame, ghost, ghostFrame, choices } = scene;
-    const seq = `${run.id}/${frame.seq}`;
+    const { run, frame, ghostFrame, choices } = scene;
     const curve = (of: Frame | null, name: string) => {
       const y = of?.arrays[name];
       return y ? { x: ranks(y.length), y } : EMPTY;
@@ -58,17 +57,14 @@ export class CumulativePanel extends FigurePanel {
       const now = curve(frame, name);
       const before = curve(ghostFrame, name);
       this.x = Math.max(this.x, now.x.length, before.x.length);
-      plot.data(name, seq, () => now);
-      plot.data(`ghost_${name}`, `${ghost?.id}/${ghostFrame?.seq}`, () => before);
-      plot.data(`${name}_band`, `${seq}/${choices.errorBands}`, () => {
+      plot.data(name, [frame], () => now);
+      plot.data(`ghost_${name}`, [ghostFrame], () => before);
+      plot.data(`${name}_band`, [frame, choices.errorBands], () => {
         const error = frame.arrays[`${name}_error`];
         if (!error || !choices.errorBands) return { x: [], y1: [], y2: [] };
-        const { x, y } = now as { x: Float32Array; y: Float32Array };
-        return {
-          x,
-          y1: y.map((value, at) => value - (error[at] as number)),
-          y2: y.map((value, at) => value + (error[at] as number)),
-        };
+        const edge = (sign: number) =>
+          Float32Array.from(now.y, (value, at) => value + sign * (error[at] ?? Number.NaN));
+        return { x: now.x, y1: edge(-1), y2: edge(1) };
       });
     }
     const used = frame.scalars.used_features;

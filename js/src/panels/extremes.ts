@@ -1,10 +1,11 @@
 // What is eigenfunction k: the samples on which it is lowest and highest.
 
-import { className } from "../classes";
-import { attribute, h, setOptions, setText } from "../dom";
-import { type Host, Panel } from "../panel";
-import type { Scene } from "../scene";
-import { column, type RunInfo } from "../wire";
+import { memo } from "../data/memo";
+import type { Scene } from "../data/scene";
+import { column, type Frame, type RunInfo } from "../data/wire";
+import { attribute, h, setOptions, setText } from "../host/dom";
+import { className } from "./classes";
+import { type Host, Panel } from "./panel";
 
 /** Samples at each end. */
 const COUNT = 8;
@@ -24,7 +25,8 @@ class Strip {
     while (this.names.children.length > samples.length) this.names.lastChild?.remove();
     samples.forEach((sample, place) => {
       const name = className(info, info.labels[sample]);
-      const item = this.names.children[place] as HTMLElement;
+      const item = this.names.children[place];
+      if (!item) return;
       setText(item, name);
       attribute(item, "title", name);
     });
@@ -37,7 +39,7 @@ export class ExtremesPanel extends Panel {
   private readonly highest = new Strip("highest");
   private readonly lowest = new Strip("lowest");
   private follow = true;
-  private drawn = "";
+  private readonly drawn = memo();
   private chosen = -1;
 
   constructor(host: Host) {
@@ -66,18 +68,19 @@ export class ExtremesPanel extends Panel {
     this.chosen = choices.k;
     if (last !== choices.k) this.follow = true;
     if (this.follow) this.which.value = String(Math.min(choices.k, columns - 1));
-    const key = `${run.id}/${frame.seq}/${this.which.value}`;
-    if (this.drawn === key) return;
-    this.drawn = key;
+    this.drawn([frame, this.which.value], () => this.show(run.info, frame));
+  }
+
+  private show(info: RunInfo, frame: Frame): void {
     const values = column(frame, "projections", Number(this.which.value));
     if (!values) return;
     const { high, low } = extremes(values, COUNT);
     const later = () => {
-      this.drawn = "";
+      this.drawn.forget();
       this.host.redraw();
     };
-    this.highest.show(run.info, high, later);
-    this.lowest.show(run.info, low, later);
+    this.highest.show(info, high, later);
+    this.lowest.show(info, low, later);
   }
 }
 
@@ -87,7 +90,7 @@ export function extremes(values: ArrayLike<number>, count: number) {
   for (let at = 0; at < values.length; at++) {
     if (Number.isFinite(values[at])) finite.push(at);
   }
-  finite.sort((a, b) => (values[b] as number) - (values[a] as number));
+  finite.sort((a, b) => (values[b] ?? 0) - (values[a] ?? 0));
   const ends = Math.min(count, Math.floor(finite.length / 2) || finite.length);
   return { high: finite.slice(0, ends), low: finite.slice(-ends).reverse() };
 }

@@ -1,11 +1,12 @@
-import { h, hide, opensInSight, setText } from "../dom";
-import { FigurePanel, type Host, legendItem } from "../panel";
-import type { Plot } from "../plot";
-import { Range } from "../ranges";
-import { shortRegime } from "../regime";
-import { DEBIASED, lowRank, PLAIN, type Scene } from "../scene";
-import type { Run } from "../store";
-import type { Frame } from "../wire";
+import type { Plot } from "../bokeh/plot";
+import { Range } from "../bokeh/ranges";
+import { memo } from "../data/memo";
+import { DEBIASED, lowRank, PLAIN, type Scene } from "../data/scene";
+import type { Run } from "../data/store";
+import type { Frame } from "../data/wire";
+import { h, hide, opensInSight, setText } from "../host/dom";
+import { FigurePanel, type Host, legendItem } from "./panel";
+import { shortRegime } from "./regime";
 
 /** Width of a letter of a regime's name, in pixels. */
 const LETTER = 8.5;
@@ -20,7 +21,8 @@ export class HistoryPanel extends FigurePanel {
   private readonly right = new Range(true, null, true);
   private readonly menu = h("div", { class: "fsw-menu", role: "group", "aria-label": "Curves" });
   private readonly ghostKey = legendItem("ghost", "dotdash", "before");
-  private offered = "";
+  private readonly names = memo<string[]>();
+  private readonly offered = memo();
   private run: Run | null = null;
   /** What stays chosen when a box is ticked: the curves on show, and those of other kinds of run. */
   private kept: string[] = [];
@@ -56,12 +58,14 @@ export class HistoryPanel extends FigurePanel {
     const { run, frame, ghost, choices, colors, epochs } = scene;
     const { frames } = run;
     this.run = run;
-    const names = available(frames, choices.scalars);
+    const names = this.names([run, run.revision, choices.scalars], () =>
+      available(frames, choices.scalars),
+    );
     this.kept = [...new Set([...names, ...choices.scalars.filter((name) => name !== DEBIASED)])];
-    this.offer(frames.at(-1) as Frame, names);
+    const last = frames.at(-1) ?? frame;
+    this.offered([last, names], () => this.offer(last, names));
     const style = (at: number) => colors.lines[at % colors.lines.length] as [string, string];
     const isShare = (name: string) => this.host.style.shares.includes(name);
-    const last = frames.at(-1) as Frame;
     this.x.include(0, last.epoch, epochs, ghost?.frames.at(-1)?.epoch ?? 0);
     const curves = (of: Run | null, share: boolean, faint: boolean) => {
       const chosen = names
@@ -81,9 +85,8 @@ export class HistoryPanel extends FigurePanel {
         alpha: chosen.map(() => (faint ? 0.8 : 1)),
       };
     };
-    const chosen = `${names.join()}/${scene.theme}`;
-    const key = `${run.id}/${last.seq}/${frames.length}/${chosen}`;
-    const before = `${ghost?.id}/${ghost?.frames.length}/${chosen}`;
+    const key = [run, run.revision, names, colors];
+    const before = [ghost, ghost?.revision, names, colors];
     plot.data("left", key, () => curves(run, true, false));
     plot.data("right", key, () => curves(run, false, false));
     plot.data("ghost_left", before, () => curves(ghost ?? null, true, true));
@@ -99,11 +102,32 @@ export class HistoryPanel extends FigurePanel {
     plot.range("y", [low, top]);
     const [least, most] = this.right.padded;
     plot.logRange("right", [least, most * (most / least) ** strip]);
+    this.fillRegimes(plot, scene, [low, high, top]);
+    plot.data("dots", [...key, frame], () => {
+      const shown = names
+        .map((name, at) => ({ at, y: frame.scalars[name], share: isShare(name) }))
+        .filter(({ share, y }) => share && y !== undefined && !Number.isNaN(y));
+      return {
+        x: shown.map(() => frame.epoch),
+        y: shown.map(({ y }) => y),
+        color: shown.map(({ at }) => style(at)[0]),
+      };
+    });
+    plot.set("cursor", { location: frame.epoch });
+    this.drawLegend(names, colors.lines, frame);
+    hide(this.ghostKey, !ghost);
+  }
+
+  private fillRegimes(
+    plot: Plot,
+    { run, colors }: Scene,
+    [low, high, top]: readonly [number, number, number],
+  ): void {
     const { bbox } = plot.view.frame;
     const pixels = (bbox.right - bbox.left) / this.x.bounds[1];
-    const place = `${key}/${pixels}/${low}/${high}`;
+    const place = [run, run.revision, colors, pixels, low, high];
     plot.data("regimes", place, () => {
-      const spans = regimes(frames);
+      const spans = regimes(run.frames);
       const named = spans.filter(
         ({ left, right, regime }) =>
           (right - left) * pixels > LETTER * (shortRegime(regime).length + 1),
@@ -120,27 +144,12 @@ export class HistoryPanel extends FigurePanel {
         color: spans.map(({ regime }) => colors.roles[regime] ?? "transparent"),
       };
     });
-    plot.data("dots", `${key}/${frame.seq}`, () => {
-      const shown = names
-        .map((name, at) => ({ at, y: frame.scalars[name], share: isShare(name) }))
-        .filter(({ share, y }) => share && y !== undefined && !Number.isNaN(y));
-      return {
-        x: shown.map(() => frame.epoch),
-        y: shown.map(({ y }) => y),
-        color: shown.map(({ at }) => style(at)[0]),
-      };
-    });
-    plot.set("cursor", { location: frame.epoch });
-    this.drawLegend(names, colors.lines, frame);
-    hide(this.ghostKey, !ghost);
   }
 
-  private keys = "";
+  private readonly keys = memo();
 
   private drawLegend(names: string[], lines: [string, string][], frame: Frame): void {
-    const keys = `${names.join()}/${lines[0]?.[0]}`;
-    if (this.keys !== keys) {
-      this.keys = keys;
+    this.keys([names, lines], () => {
       const items = names.map((name, at) => {
         const [color, dash] = lines[at % lines.length] as [string, string];
         const item = legendItem("line", dash, "");
@@ -150,7 +159,7 @@ export class HistoryPanel extends FigurePanel {
         return item;
       });
       this.legend.replaceChildren(...items, this.ghostKey);
-    }
+    });
     names.forEach((name, at) => {
       const label = this.legend.children[at]?.lastElementChild;
       if (label) setText(label, `${this.pretty(name)} ${short(frame.scalars[name])}`);
@@ -167,9 +176,6 @@ export class HistoryPanel extends FigurePanel {
     const names = Object.keys(frame.scalars)
       .filter((name) => !name.endsWith("_error"))
       .sort((a, b) => place(a) - place(b));
-    const offered = `${names.join()}/${chosen.join()}`;
-    if (this.offered === offered) return;
-    this.offered = offered;
     const boxes = names.map((name) =>
       h("input", { type: "checkbox", value: name, checked: chosen.includes(name) }),
     );
@@ -192,11 +198,11 @@ export class HistoryPanel extends FigurePanel {
     const screen = event.clientX - this.body.getBoundingClientRect().left;
     if (screen < bbox.left - 4 || screen > bbox.right + 4) return;
     const epoch = x_scale.invert(screen);
-    let best = this.run.frames[0] as Frame;
+    let best = this.run.frames[0];
     for (const frame of this.run.frames) {
-      if (Math.abs(frame.epoch - epoch) < Math.abs(best.epoch - epoch)) best = frame;
+      if (!best || Math.abs(frame.epoch - epoch) < Math.abs(best.epoch - epoch)) best = frame;
     }
-    this.host.goTo(best.seq);
+    if (best) this.host.goTo(best.seq);
   }
 }
 
@@ -222,7 +228,8 @@ function band(frames: Frame[], name = "") {
   const known = frames.filter(({ scalars }) => Number.isFinite(scalars[`${name}_error`]));
   const edge = (sign: number) =>
     known.map(
-      ({ scalars }) => (scalars[name] as number) + sign * (scalars[`${name}_error`] as number),
+      ({ scalars }) =>
+        (scalars[name] ?? Number.NaN) + sign * (scalars[`${name}_error`] ?? Number.NaN),
     );
   return { x: known.map(({ epoch }) => epoch), y1: edge(-1), y2: edge(1) };
 }

@@ -1,8 +1,9 @@
-import { h, setText } from "../dom";
-import { FigurePanel, type Host, legendItem } from "../panel";
-import type { Plot } from "../plot";
-import { Range } from "../ranges";
-import { lowRank, ranks, type Scene } from "../scene";
+import type { Plot } from "../bokeh/plot";
+import { Range } from "../bokeh/ranges";
+import { memo } from "../data/memo";
+import { lowRank, ranks, type Scene } from "../data/scene";
+import { h, setText } from "../host/dom";
+import { FigurePanel, type Host, legendItem } from "./panel";
 
 /** Size of a letter and of a line of the axis, in pixels. */
 const LETTER = 7;
@@ -18,7 +19,7 @@ export class LayersPanel extends FigurePanel {
   private readonly left = new Range(false, [0, 1]);
   private readonly right = new Range(true, [1, 10], true);
   private readonly measure = legendItem("now", "solid", "");
-  private names = "";
+  private readonly names = memo();
 
   constructor(host: Host) {
     super(host, {
@@ -46,7 +47,7 @@ export class LayersPanel extends FigurePanel {
       ["effective_rank", array("effective_rank"), this.right],
     ] as const) {
       range.includeAll(y);
-      plot.data(name, `${run.id}/${frame.seq}`, () => ({ x: ranks(y.length), y }));
+      plot.data(name, [frame], () => ({ x: ranks(y.length), y }));
     }
     plot.axis("left", { axis_label: label });
     setText(this.measure.lastElementChild as Element, `${label} (left)`);
@@ -56,9 +57,10 @@ export class LayersPanel extends FigurePanel {
     plot.range("y", [low, high + 0.04 * (high - low)]);
     plot.logRange("right", this.right.padded);
     const { left, right } = plot.view.frame.bbox;
-    const key = `${left}/${right}/${layers.join()}`;
-    if (this.names === key) return;
-    this.names = key;
+    this.names([plot, left, right, layers], () => this.label(plot, layers, left, right));
+  }
+
+  private label(plot: Plot, layers: string[], left: number, right: number): void {
     const step = (right - left) / layers.length;
     const length = LETTER * Math.max(...layers.map((name) => shorten(name).length));
     // As flat as the room to the left of the first layer allows, and no flatter than lines need.

@@ -1,11 +1,12 @@
-import { classColor, classMarker, isRegression, mapping, markers } from "../classes";
-import { attribute, button, format, h, hide, setOptions, setText } from "../dom";
-import { HoverCard, type Points } from "../hover";
-import { FigurePanel, type Host } from "../panel";
-import type { Plot } from "../plot";
-import { Range } from "../ranges";
-import type { Scene } from "../scene";
-import { column, type RunInfo } from "../wire";
+import type { Plot } from "../bokeh/plot";
+import { Range } from "../bokeh/ranges";
+import { memo } from "../data/memo";
+import type { Scene } from "../data/scene";
+import { column, type RunInfo } from "../data/wire";
+import { attribute, button, format, h, hide, setOptions, setText } from "../host/dom";
+import { classColor, classMarker, isRegression, mapping, markers } from "./classes";
+import { HoverCard, type Points } from "./hover";
+import { FigurePanel, type Host } from "./panel";
 
 /** Classes that the legend names before it only counts them. */
 const NAMED = 12;
@@ -41,8 +42,8 @@ export class ProjectionsPanel extends FigurePanel {
   private readonly clear = button("", "Clear the selection", { "data-testid": "selection" });
   private readonly card: HoverCard;
   private points: Points | null = null;
-  private run = "";
-  private axesKey = "";
+  private readonly described = memo();
+  private readonly turned = memo();
   private columns = 0;
 
   constructor(host: Host) {
@@ -88,7 +89,8 @@ export class ProjectionsPanel extends FigurePanel {
   }
 
   protected override ready(plot: Plot): void {
-    this.run = "";
+    this.described.forget();
+    this.turned.forget();
     const { selected } = plot.source("samples");
     selected.change.connect(() => this.showSelection(selected.indices));
   }
@@ -97,10 +99,10 @@ export class ProjectionsPanel extends FigurePanel {
     const { run, frame, choices } = scene;
     const { info } = run;
     this.columns = frame.shapes.projections?.[1] ?? 0;
-    const options = Array.from(
-      { length: this.columns },
-      (_, at) => [String(at), `e${at + 1}`] as [string, string],
-    );
+    const options = Array.from({ length: this.columns }, (_, at): [string, string] => [
+      String(at),
+      `e${at + 1}`,
+    ]);
     const last = Math.max(0, this.columns - 1);
     let [k, l] = [Math.min(choices.k, last), Math.min(choices.l, last)];
     // Of fewer features than were chosen from, still two different ones.
@@ -113,22 +115,18 @@ export class ProjectionsPanel extends FigurePanel {
       setOptions(select, options);
       if (select.value !== String(value)) select.value = String(value);
     }
-    if (this.run !== run.id) {
-      this.run = run.id;
+    this.described([info], () => {
       plot.set("classes", mapping(this.host.style, info));
       this.drawLegend(info);
       const held = plot.source("samples").selected;
       if (held.indices.some((at) => at >= info.labels.length)) held.setv({ indices: [] });
-    }
-    const axesKey = `${k}/${l}`;
-    if (this.axesKey !== axesKey) {
+    });
+    this.turned([k, l], () => {
       this.resetRanges();
       plot.axis("below", { axis_label: `eigenfunction e${subscript(k + 1)}` });
       plot.axis("left", { axis_label: `eigenfunction e${subscript(l + 1)}` });
-    }
-    this.axesKey = axesKey;
-    const key = `${run.id}/${frame.seq}/${axesKey}`;
-    plot.data("samples", key, () => {
+    });
+    plot.data("samples", [frame, k, l], () => {
       const x = column(frame, "projections", k) ?? new Float32Array(0);
       const y = column(frame, "projections", l) ?? new Float32Array(0);
       this.points = { x, y, info, predictions: frame.arrays.predictions };
@@ -139,7 +137,7 @@ export class ProjectionsPanel extends FigurePanel {
     });
     const labels = info.heldOutLabels;
     hide(this.heldOutLabel, !labels);
-    plot.data("held_out", choices.heldOut && labels ? key : "none", () => {
+    plot.data("held_out", choices.heldOut && labels ? [frame, k, l] : [], () => {
       const x = choices.heldOut ? column(frame, "held_out_projections", k) : null;
       const y = column(frame, "held_out_projections", l);
       if (!x || !y || !labels) return { x: [], y: [], label: [], marker: [] };
@@ -210,7 +208,6 @@ export class ProjectionsPanel extends FigurePanel {
     setText(this.clear, `✕ ${length}`);
     attribute(this.clear, "aria-label", `Clear the selection of ${length} samples`);
     hide(this.clear, length === 0);
-    this.host.choose({ selected: [...indices] });
   }
 
   private key(event: KeyboardEvent): void {
@@ -237,5 +234,5 @@ export class ProjectionsPanel extends FigurePanel {
 }
 
 function subscript(n: number): string {
-  return String(n).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[Number(digit)] as string);
+  return String(n).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉".charAt(Number(digit)));
 }

@@ -1,9 +1,10 @@
-import { h, hide } from "../dom";
-import { FigurePanel, type Host, legendItem } from "../panel";
-import type { Plot } from "../plot";
-import { Range } from "../ranges";
-import { minimal, ranks, type Scene } from "../scene";
-import type { Frame } from "../wire";
+import type { Plot } from "../bokeh/plot";
+import { Range } from "../bokeh/ranges";
+import { memo } from "../data/memo";
+import { minimal, ranks, type Scene } from "../data/scene";
+import type { Frame } from "../data/wire";
+import { h, hide } from "../host/dom";
+import { FigurePanel, type Host, legendItem } from "./panel";
 
 /** Past spectra that are shown faintly. */
 const TRAIL = 8;
@@ -24,7 +25,7 @@ export class SpectrumPanel extends FigurePanel {
   private y = new Range(true);
   private readonly ghostKey = legendItem("ghost", "dotdash", "before");
   private readonly outputsKey = legendItem("mark", "dashed", "number of outputs");
-  private mode = "";
+  private readonly scale = memo<Range>();
   private next: "k" | "l" = "k";
   private shown = 0;
 
@@ -73,23 +74,19 @@ export class SpectrumPanel extends FigurePanel {
   }
 
   protected fill(plot: Plot, scene: Scene): void {
-    const { run, frame, index, ghost, ghostFrame, choices, colors } = scene;
+    const { run, frame, index, ghostFrame, choices, colors } = scene;
     const { relative, log } = choices;
-    const mode = `${relative}/${log}`;
-    if (this.mode !== mode) {
-      this.mode = mode;
-      this.y = new Range(log, log ? null : [0, 0]);
-    }
-    const first = run.frames[0] as Frame;
+    this.y = this.scale([relative, log], () => new Range(log, log ? null : [0, 0]));
+    const first = run.frames[0] ?? frame;
     const floor = this.host.style.floor;
     const curve = (of: Frame | null, at?: number[]) => {
       const values = of?.arrays.eigenvalues;
       if (!values?.length) return { x: [], y: [] };
-      const top = values[0] as number;
+      const [top = 0] = values;
       const scale = relative ? 1 / top : 1;
       const x = at ?? ranks(values.length);
-      const y = Float32Array.from(x as ArrayLike<number>, (k) => {
-        const value = values[k - 1] as number;
+      const y = Float32Array.from(x, (k) => {
+        const value = values[k - 1] ?? Number.NaN;
         // Rounding noise of float32 is no spectrum.
         return value > top * floor ? value * scale : Number.NaN;
       });
@@ -100,13 +97,10 @@ export class SpectrumPanel extends FigurePanel {
     const before = curve(ghostFrame);
     this.x = Math.max(this.x, now.x.length, start.x.length, before.x.length);
     for (const { y } of [now, start, before]) this.y.includeAll(y);
-    const seq = `${run.id}/${frame.seq}/${mode}`;
-    plot.data("now", seq, () => now);
-    plot.data("first", `${run.id}/${index > 0}/${mode}`, () =>
-      index > 0 ? start : { x: [], y: [] },
-    );
-    plot.data("ghost", `${ghost?.id}/${ghostFrame?.seq}/${mode}`, () => before);
-    plot.data("trail", `${seq}/${scene.theme}`, () => {
+    plot.data("now", [frame, this.y], () => now);
+    plot.data("first", [index > 0 && first, this.y], () => (index > 0 ? start : { x: [], y: [] }));
+    plot.data("ghost", [ghostFrame, this.y], () => before);
+    plot.data("trail", [frame, this.y, colors], () => {
       const chosen = trail(run.frames, index);
       const curves = chosen.map((of) => {
         const length = of.arrays.eigenvalues?.length ?? 0;
@@ -121,7 +115,7 @@ export class SpectrumPanel extends FigurePanel {
       };
     });
     this.shown = Math.min(frame.shapes.projections?.[1] ?? 0, now.x.length);
-    plot.data("points", `${seq}/${choices.k}/${choices.l}`, () => {
+    plot.data("points", [frame, this.y, choices.k, choices.l], () => {
       const x = Array.from({ length: this.shown }, (_, at) => at + 1);
       const chosen = (at: number) => at === choices.k || at === choices.l;
       return {
@@ -162,10 +156,8 @@ export class SpectrumPanel extends FigurePanel {
 /** Up to `TRAIL` frames before `index`, evenly spaced. */
 function trail(frames: Frame[], index: number): Frame[] {
   const count = Math.min(TRAIL, index - 1);
-  return Array.from(
-    { length: Math.max(0, count) },
-    (_, at) => frames[1 + Math.floor((at * (index - 1)) / count)] as Frame,
-  );
+  const places = Array.from({ length: Math.max(0, count) }, (_, at) => (at * (index - 1)) / count);
+  return places.flatMap((place) => frames[1 + Math.floor(place)] ?? []);
 }
 
 /** Whole numbers from 1 to n, evenly spaced on a log axis. */

@@ -1,7 +1,7 @@
 // Start, pause, resume, step, stop, reset; how far the run is, and what it says.
 
-import { attribute, button, type Cleanup, disable, h, hide, setText } from "./dom";
-import { flag, json, listen, type Model, type Preset, type Progress, text } from "./model";
+import { attribute, button, type Cleanup, disable, h, hide, setText } from "../host/dom";
+import { flag, json, listen, type Model, type Preset, type Progress, text } from "../host/model";
 
 type Command = (name: string, value?: unknown) => void;
 
@@ -37,25 +37,16 @@ export function trainer(model: Model, command: Command, reset: () => void, clean
   }
   const update = () => {
     const state = text(model, "state", "finished");
-    const trains = flag(model, "_can_train");
-    const controls = trains || flag(model, "_can_control");
-    const running = state === "running";
-    const paused = state === "paused";
-    hide(buttons.start, !trains || running || paused);
-    hide(buttons.reset, !trains);
-    hide(buttons.pause, !controls || !running);
-    hide(buttons.resume, !controls || !paused);
-    hide(buttons.step, !controls || !(trains || paused || running));
-    hide(buttons.stop, !controls || !(running || paused));
-    disable(buttons.step, running);
-    disable(buttons.reset, state === "idle");
+    offer(buttons, model, state);
     const progress = (model.get("progress") ?? {}) as Progress;
     const { fraction = 0, epoch, epochs, seconds_left: left } = progress;
     bar.value = Number.isFinite(fraction) ? fraction : 0;
-    hide(bar, !controls);
+    hide(bar, !flag(model, "_can_train") && !flag(model, "_can_control"));
     const parts = [
       epochs ? `epoch ${round(epoch ?? 0)} of ${epochs}` : "",
-      running && typeof left === "number" && Number.isFinite(left) ? `${duration(left)} left` : "",
+      state === "running" && typeof left === "number" && Number.isFinite(left)
+        ? `${duration(left)} left`
+        : "",
     ];
     setText(where, parts.filter(Boolean).join(" · "));
     setText(message, text(model, "message"));
@@ -63,16 +54,8 @@ export function trainer(model: Model, command: Command, reset: () => void, clean
     setText(errorText, text(model, "error_text"));
     hide(error, !text(model, "error_text"));
   };
-  cleanup.add(
-    listen(model, {
-      "change:state": update,
-      "change:progress": update,
-      "change:message": update,
-      "change:error_text": update,
-      "change:_can_train": update,
-      "change:_can_control": update,
-    }),
-  );
+  const told = ["state", "progress", "message", "error_text", "_can_train", "_can_control"];
+  cleanup.add(listen(model, Object.fromEntries(told.map((name) => [`change:${name}`, update]))));
   update();
   return h(
     "div",
@@ -87,6 +70,24 @@ export function trainer(model: Model, command: Command, reset: () => void, clean
     error,
   );
 }
+
+/** Show the buttons that do something in this state. */
+function offer(buttons: Buttons, model: Model, state: string): void {
+  const trains = flag(model, "_can_train");
+  const controls = trains || flag(model, "_can_control");
+  const running = state === "running";
+  const paused = state === "paused";
+  hide(buttons.start, !trains || running || paused);
+  hide(buttons.reset, !trains);
+  hide(buttons.pause, !controls || !running);
+  hide(buttons.resume, !controls || !paused);
+  hide(buttons.step, !controls || !(trains || paused || running));
+  hide(buttons.stop, !controls || !(running || paused));
+  disable(buttons.step, running);
+  disable(buttons.reset, state === "idle");
+}
+
+type Buttons = Record<"start" | "pause" | "resume" | "step" | "stop" | "reset", HTMLButtonElement>;
 
 /** The paper's experiments, one click each. */
 export function presets(model: Model, command: Command, cleanup: Cleanup): HTMLElement {

@@ -29,7 +29,7 @@ export class Range {
     let low = Number.POSITIVE_INFINITY;
     let high = Number.NEGATIVE_INFINITY;
     for (let index = 0; index < values.length; index++) {
-      const value = values[index] as number;
+      const value = values[index] ?? Number.NaN;
       if (!Number.isFinite(value) || (this.log && value <= 0)) continue;
       if (value < low) low = value;
       if (value > high) high = value;

@@ -1,8 +1,8 @@
 // BokehJS, from the bytes that the installed bokeh package ships.
 
-import { gunzip } from "./gunzip";
-import type { Buffer } from "./model";
-import { copyBody } from "./wire";
+import { gunzip } from "../data/gunzip";
+import { copyBody } from "../data/wire";
+import type { Buffer } from "../host/model";
 
 // Only what this front end uses; the real types are 500 files.
 export interface HasProps {
@@ -22,7 +22,7 @@ export interface Scale {
   invert(screen: number): number;
 }
 export interface PlotView {
-  model: HasProps;
+  model: HasProps & { document: BokehDocument };
   frame: {
     bbox: { left: number; right: number; top: number; bottom: number };
     x_scale: Scale;

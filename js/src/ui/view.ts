@@ -1,7 +1,22 @@
 // One view of a model: the panels, what the user has chosen, and when to draw.
 
-import { controls } from "./controls";
-import { attribute, button, Cleanup, h, hide, setText } from "./dom";
+import { type Bokeh, loadBokeh } from "../bokeh/runtime";
+import { Runs } from "../controls/runs";
+import { Scrubber } from "../controls/scrubber";
+import { controls } from "../controls/settings";
+import { presets, trainer } from "../controls/trainer";
+import {
+  type Choices,
+  DEBIASED,
+  frameAt,
+  indexOf,
+  lowRankOf,
+  type Scene,
+  type Style,
+} from "../data/scene";
+import type { Change, FileMessage, Store } from "../data/store";
+import type { Frame } from "../data/wire";
+import { attribute, button, Cleanup, h, hide, setText } from "../host/dom";
 import {
   assign,
   type Buffer,
@@ -12,32 +27,17 @@ import {
   number,
   type Progress,
   text,
-} from "./model";
-import type { Host, Panel } from "./panel";
-import { CumulativePanel } from "./panels/cumulative";
-import { ExtremesPanel } from "./panels/extremes";
-import { HistoryPanel } from "./panels/history";
-import { LayersPanel } from "./panels/layers";
-import { ProjectionsPanel } from "./panels/projections";
-import { SpectrumPanel } from "./panels/spectrum";
-import { RegimeView } from "./regime";
-import { Runs } from "./runs";
-import { type Bokeh, loadBokeh } from "./runtime";
+} from "../host/model";
+import { surroundingTheme, type Theme, watchTheme } from "../host/theme";
+import { CumulativePanel } from "../panels/cumulative";
+import { ExtremesPanel } from "../panels/extremes";
+import { HistoryPanel } from "../panels/history";
+import { LayersPanel } from "../panels/layers";
+import type { Host, Panel } from "../panels/panel";
+import { ProjectionsPanel } from "../panels/projections";
+import { RegimeView } from "../panels/regime";
+import { SpectrumPanel } from "../panels/spectrum";
 import { download, saveMenu } from "./save";
-import {
-  type Choices,
-  DEBIASED,
-  frameAt,
-  indexOf,
-  lowRankOf,
-  type Scene,
-  type Style,
-} from "./scene";
-import { Scrubber } from "./scrubber";
-import type { Change, FileMessage, Store } from "./store";
-import { surroundingTheme, type Theme, watchTheme } from "./theme";
-import { presets, trainer } from "./trainer";
-import type { Frame } from "./wire";
 
 /** A screen reader hears of a new frame no more often than this. */
 const ANNOUNCE_MS = 2000;
@@ -71,7 +71,6 @@ export class View {
     errorBands: true,
     // Of these a run shows what it has: accuracies of classes, R² of a regression.
     scalars: [DEBIASED, "test_accuracy", "train_accuracy", "test_r2", "train_r2", "loss"],
-    selected: [],
   };
   private theme: Theme = "light";
   private fitted = "";
@@ -146,7 +145,6 @@ export class View {
   private command = (name: string, value?: unknown): void => {
     this.store.send({
       type: "command",
-      client: this.store.client,
       name,
       ...(value === undefined ? {} : { value }),
     });
@@ -334,7 +332,8 @@ export class View {
     if (!run?.frames.length) return null;
     const shown = number(this.model, "shown", -1);
     const index = shown < 0 ? run.frames.length - 1 : indexOf(run, shown);
-    const frame = run.frames[index] as Frame;
+    const frame = run.frames[index];
+    if (!frame) return null;
     const ghost = this.runs.ghost(run.id);
     const progress = (this.model.get("progress") ?? {}) as Progress;
     const here = run.id === text(this.model, "run") && progress !== this.former;

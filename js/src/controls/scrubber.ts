@@ -1,10 +1,10 @@
 // Going through time: a slider over the frames, play, speed, single steps, and back to live.
 
-import { attribute, button, type Cleanup, disable, h, setText } from "./dom";
-import { assign, listen, type Model, number } from "./model";
-import { frameAt, indexOf, type Scene } from "./scene";
-import type { Run } from "./store";
-import type { Frame } from "./wire";
+import { frameAt, indexOf, type Scene } from "../data/scene";
+import type { Run } from "../data/store";
+import type { Frame } from "../data/wire";
+import { attribute, button, type Cleanup, disable, h, setText } from "../host/dom";
+import { assign, listen, type Model, number } from "../host/model";
 
 const SPEEDS = [1, 2, 5, 10, 30];
 

@@ -1,7 +1,10 @@
 // The regime: where k95 stands between minimal and extended features, and the evidence in words.
 
-import { attribute, format, h, hide, setText } from "./dom";
-import { DEBIASED, lowRankOf, minimal, PLAIN, type Scene } from "./scene";
+import { memo } from "../data/memo";
+import { DEBIASED, lowRankOf, minimal, PLAIN, type Scene } from "../data/scene";
+import type { Run } from "../data/store";
+import type { Frame } from "../data/wire";
+import { attribute, format, h, hide, setText } from "../host/dom";
 
 const TITLES: Record<string, [title: string, meaning: string]> = {
   MF: ["Minimal features", "about as many features as outputs are in use"],
@@ -37,8 +40,8 @@ export class RegimeView {
   private readonly ticks = h("div", { class: "fsw-ticks", "aria-hidden": "true" });
   private readonly gauge: HTMLElement;
   private readonly numbers = h("div", { class: "fsw-numbers", role: "list" });
-  private drawn = "";
-  private scale = "";
+  private readonly drawn = memo();
+  private readonly scale = memo();
 
   constructor() {
     const { MF, TRANSITION, EF } = this.zones;
@@ -79,9 +82,10 @@ export class RegimeView {
   }
 
   draw({ run, frame, ghostFrame, theme }: Scene): void {
-    const key = `${run.id}/${frame.seq}/${ghostFrame?.seq}/${theme}`;
-    if (this.drawn === key) return;
-    this.drawn = key;
+    this.drawn([frame, ghostFrame, theme], () => this.show(run, frame, ghostFrame));
+  }
+
+  private show(run: Run, frame: Frame, ghostFrame: Frame | null): void {
     const { scalars, labels } = frame;
     const regime = labels.regime ?? "";
     const [title, meaning] = TITLES[regime] ?? [regime || "–", ""];
@@ -133,9 +137,7 @@ export class RegimeView {
     // On a log axis from 1 to p, so that C, 2C and p keep apart at any width.
     const most = Math.max(features, 2 * outputs + 1, 4);
     const place = (k: number) => (100 * Math.log(Math.min(Math.max(k, 1), most))) / Math.log(most);
-    const scale = `${most}/${outputs}/${name}`;
-    if (this.scale !== scale) {
-      this.scale = scale;
+    this.scale([most, outputs, name], () => {
       const [c, cc] = [place(outputs), place(2 * outputs)];
       this.zones.MF.style.width = `${c}%`;
       this.zones.TRANSITION.style.width = `${cc - c}%`;
@@ -149,7 +151,7 @@ export class RegimeView {
       this.ticks.replaceChildren(
         ...ticks.map(([k, label]) => h("span", { style: `left: ${place(k)}%` }, label)),
       );
-    }
+    });
     const used = scalars.used_features;
     const known = used !== undefined && !Number.isNaN(used);
     hide(this.needle, !known);

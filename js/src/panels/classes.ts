@@ -1,9 +1,9 @@
 // What a sample's label is called and how it is drawn: colour and shape for a class, a colour scale
 // for a regression's target.
 
-import { format } from "./dom";
-import type { Style } from "./scene";
-import type { RunInfo } from "./wire";
+import type { Style } from "../data/scene";
+import type { RunInfo } from "../data/wire";
+import { format } from "../host/dom";
 
 export function className(info: RunInfo, label: number | undefined): string {
   if (label === undefined || Number.isNaN(label)) return "–";
@@ -17,12 +17,12 @@ export function isRegression(info: RunInfo): boolean {
 
 /** Class i's colour and shape: ten of each, shifted so that a hundred classes differ. */
 export function classColor(style: Style, label: number): string {
-  return style.class_colors[label % style.class_colors.length] as string;
+  return style.class_colors[label % style.class_colors.length] ?? "";
 }
 
 export function classMarker(style: Style, label: number): string {
   const { length } = style.class_markers;
-  return style.class_markers[(label + Math.floor(label / length)) % length] as string;
+  return style.class_markers[(label + Math.floor(label / length)) % length] ?? "circle";
 }
 
 export function markers(style: Style, info: RunInfo, labels: Float32Array): string[] {

@@ -1,9 +1,9 @@
 // Files to keep: the recording and the page come from the kernel, pictures and numbers from here.
 
-import { button, type Cleanup, h, opensInSight } from "./dom";
-import type { Panel } from "./panel";
-import type { Scene } from "./scene";
-import type { Frame } from "./wire";
+import type { Scene } from "../data/scene";
+import type { Frame } from "../data/wire";
+import { button, type Cleanup, h, opensInSight } from "../host/dom";
+import type { Panel } from "../panels/panel";
 
 export function download(name: string, content: Blob): void {
   const link = h("a", { href: URL.createObjectURL(content), download: name });

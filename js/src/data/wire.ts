@@ -144,7 +144,7 @@ export function column(frame: Frame, name: string, k: number): Float32Array | nu
   const scale = frame.arrays[`${name}:scale`]?.[k];
   const result = new Float32Array(rows);
   for (let row = 0, at = k; row < rows; row++, at += columns) {
-    const value = values[at] as number;
+    const value = values[at] ?? Number.NaN;
     if (scale === undefined) result[row] = value;
     else result[row] = value === MISSING ? Number.NaN : value * scale;
   }
@@ -179,7 +179,7 @@ function undoDifferences(headers: FrameHeader[], frames: Frame[]): void {
       const before = frames[index - 1]?.arrays[name];
       if (!delta || !values || !before) continue;
       for (let at = 0; at < values.length; at++) {
-        values[at] = (values[at] as number) + (before[at] as number);
+        values[at] = (values[at] ?? 0) + (before[at] ?? 0);
       }
     }
   });

@@ -1,15 +1,16 @@
 // One Bokeh figure: embedded once, its named sources and ranges set frame by frame.
 
+import { type Memo, memo } from "../data/memo";
+import type { Colors } from "../data/scene";
 import { logTicks } from "./ranges";
 import type { Bokeh, BokehDocument, DataSource, HasProps, PlotView, ViewManager } from "./runtime";
-import type { Colors } from "./scene";
 
 export type Columns = Record<string, unknown>;
 
 export type Roles = Record<string, [role: string, ...properties: string[]]>;
 
 export class Plot {
-  private readonly keys = new Map<string, string>();
+  private readonly memos = new Map<string, Memo<void>>();
   private readonly models = new Map<string, HasProps>();
   private paused = false;
   private settled = false;
@@ -24,9 +25,9 @@ export class Plot {
 
   static async create(bokeh: Bokeh, item: unknown, host: HTMLElement): Promise<Plot> {
     const views = await bokeh.embed.embed_item(item, host);
-    const view = views.roots[0] as PlotView;
-    const document = (view.model as unknown as { document: BokehDocument }).document;
-    return new Plot(bokeh, views, document, view);
+    const [view] = views.roots;
+    if (!view) throw new Error("BokehJS drew no figure");
+    return new Plot(bokeh, views, view.model.document, view);
   }
 
   get model(): HasProps {
@@ -70,16 +71,22 @@ export class Plot {
     this.settled = true;
   }
 
-  /** Replace a source's data, unless `key` says that it is the same as last time. */
-  data(name: string, key: string, columns: () => Columns): void {
-    if (this.keys.get(name) === key) return;
-    this.keys.set(name, key);
-    this.source(name).data = columns();
+  /** Replace a source's data, unless it is made of the same inputs as last time. */
+  data(name: string, inputs: readonly unknown[], columns: () => Columns): void {
+    this.memo(name)(inputs, () => {
+      this.source(name).data = columns();
+    });
   }
 
   /** Take all data as new at the next update. */
   forget(): void {
-    this.keys.clear();
+    this.memos.clear();
+  }
+
+  private memo(name: string): Memo<void> {
+    const known = this.memos.get(name) ?? memo();
+    this.memos.set(name, known);
+    return known;
   }
 
   set(name: string, attributes: Columns): void {
@@ -94,18 +101,16 @@ export class Plot {
 
   /** Set a range where it differs from the last one set, so that a user's zoom stays. */
   range(name: string, [start, end]: readonly [number, number]): void {
-    const key = `${start}/${end}`;
-    if (this.keys.get(`range:${name}`) === key) return;
-    this.keys.set(`range:${name}`, key);
-    this.settled = false;
-    this.set(`range:${name}`, { start, end });
+    this.memo(`range:${name}`)([start, end], () => {
+      this.settled = false;
+      this.set(`range:${name}`, { start, end });
+    });
   }
 
   /** Likewise the range of a logarithmic axis, and its ticks. */
   logRange(name: string, range: readonly [number, number]): void {
-    const [ticker, key] = [`ticks:${name}`, String(range)];
-    if (this.keys.get(ticker) !== key) this.set(ticker, { ticks: logTicks(range) });
-    this.keys.set(ticker, key);
+    const ticker = `ticks:${name}`;
+    this.memo(ticker)(range, () => this.set(ticker, { ticks: logTicks(range) }));
     this.range(name, range);
   }
 

@@ -1,10 +1,10 @@
 // A card with a figure in it: title, tools, the figure, its legend and its caption.
 
-import { attribute, button, Cleanup, h } from "./dom";
-import type { Model } from "./model";
-import { Plot, type Roles } from "./plot";
-import type { Bokeh } from "./runtime";
-import type { Choices, Scene, Style } from "./scene";
+import { Plot, type Roles } from "../bokeh/plot";
+import type { Bokeh } from "../bokeh/runtime";
+import type { Choices, Scene, Style } from "../data/scene";
+import { attribute, button, Cleanup, h } from "../host/dom";
+import type { Model } from "../host/model";
 
 /** What the view offers to its panels. */
 export interface Host {

@@ -41,9 +41,10 @@ export function disable(element: HTMLButtonElement, disabled: boolean): void {
 
 /** Replace the options of a select, keeping the choice. */
 export function setOptions(select: HTMLSelectElement, options: [string, string][]): void {
-  const wanted = JSON.stringify(options);
-  if (select.dataset.options === wanted) return;
-  select.dataset.options = wanted;
+  const known = [...select.options];
+  const same = ([key, label]: [string, string], at: number) =>
+    known[at]?.value === key && known[at].label === label;
+  if (known.length === options.length && options.every(same)) return;
   const { value } = select;
   select.replaceChildren(...options.map(([key, label]) => h("option", { value: key }, label)));
   if (options.some(([key]) => key === value)) select.value = value;

@@ -1,10 +1,10 @@
 // A card beside the nearest point. Bokeh's own tooltips would build HTML out of names and rebuild
 // an index for every frame; this one looks at the points only while the pointer is there.
 
+import type { Plot } from "../bokeh/plot";
+import type { RunInfo } from "../data/wire";
+import { type Cleanup, h, hide, setText } from "../host/dom";
 import { className } from "./classes";
-import { type Cleanup, h, hide, setText } from "./dom";
-import type { Plot } from "./plot";
-import type { RunInfo } from "./wire";
 
 /** How near the pointer must come, in pixels. */
 const REACH = 14;
@@ -69,8 +69,8 @@ export class HoverCard {
     this.root.hidden = this.ring.hidden = at < 0;
     if (at < 0 || !points || !view) return;
     const { info, predictions } = points;
-    const x = view.frame.x_scale.compute(points.x[at] as number);
-    const y = view.frame.y_scale.compute(points.y[at] as number);
+    const x = view.frame.x_scale.compute(points.x[at] ?? 0);
+    const y = view.frame.y_scale.compute(points.y[at] ?? 0);
     this.ring.style.transform = `translate(${x}px, ${y}px)`;
     setText(this.label, className(info, info.labels[at]));
     const predicted = predictions?.[at];
@@ -105,8 +105,8 @@ export class HoverCard {
     let least = REACH * REACH;
     for (let at = 0; at < x.length; at++) {
       const distance =
-        (x0 + dx * (x[at] as number) - pointer.x) ** 2 +
-        (y0 + dy * (y[at] as number) - pointer.y) ** 2;
+        (x0 + dx * (x[at] ?? Number.NaN) - pointer.x) ** 2 +
+        (y0 + dy * (y[at] ?? Number.NaN) - pointer.y) ** 2;
       if (distance < least) {
         least = distance;
         best = at;

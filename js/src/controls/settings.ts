@@ -1,7 +1,7 @@
 // Native inputs built from the specifications that the kernel sends, each bound to its trait.
 
-import { attribute, type Cleanup, format, h, hide, setText } from "./dom";
-import { assign, type ControlSpec, json, listen, type Model } from "./model";
+import { attribute, type Cleanup, format, h, hide, setText } from "../host/dom";
+import { assign, type ControlSpec, json, listen, type Model } from "../host/model";
 
 /** Steps of a logarithmic slider. */
 const STEPS = 100;

@@ -1,6 +1,6 @@
 // The frames of every run that this model has sent, and what of them to ask for again.
 
-import { type Buffer, listen, type Model, number, text } from "./model";
+import { type Buffer, listen, type Model, number, text } from "../host/model";
 import {
   copyBody,
   decodeFrame,
@@ -27,6 +27,8 @@ export interface Run {
   frames: Frame[];
   /** The next sequence number expected. */
   next: number;
+  /** Grows with every frame that is added or replaced. */
+  revision: number;
 }
 
 export type Change = "frames" | "run" | "file";
@@ -41,7 +43,6 @@ export class Store {
   readonly runs = new Map<string, Run>();
   /** What there is to look at: the run in progress, and until its first frame the one before. */
   current: Run | undefined;
-  readonly client = Math.random().toString(36).slice(2, 10);
   /** Resolves when a packed recording, if there is one, has been read. */
   readonly ready: Promise<void>;
   private readonly listeners = new Set<(change: Change, file?: FileMessage) => void>();
@@ -81,7 +82,7 @@ export class Store {
   sync(run: string): void {
     if (!this.model.send) return;
     this.asked.set(run, Date.now());
-    this.send({ type: "sync", client: this.client, run, next: this.runs.get(run)?.next ?? 0 });
+    this.send({ type: "sync", run, next: this.runs.get(run)?.next ?? 0 });
   }
 
   /** Fetch an older run, for the ghost, unless it is here. */
@@ -130,7 +131,7 @@ export class Store {
     const { run, info, frames } = unpacked;
     if (this.runs.get(run)?.frames.length) return;
     // What is saved may be thinned, so a kernel that is there is asked for all of it: next stays 0.
-    this.runs.set(run, { id: run, info, frames, next: 0 });
+    this.runs.set(run, { id: run, info, frames, next: 0, revision: 0 });
     this.current ??= this.runs.get(run);
     this.look();
     this.emit("frames");
@@ -142,7 +143,7 @@ export class Store {
     if (message?.type === "run") {
       if (!this.runs.has(message.run)) {
         const info = decodeRun(message.info, copyBody(buffers[0]));
-        this.runs.set(message.run, { id: message.run, info, frames: [], next: 0 });
+        this.runs.set(message.run, { id: message.run, info, frames: [], next: 0, revision: 0 });
       }
       this.emit("run");
     } else if (message?.type === "frames") {
@@ -167,7 +168,7 @@ export class Store {
         gap = true;
         break;
       }
-      insert(run.frames, decodeFrame(header, body));
+      insert(run, decodeFrame(header, body));
       run.next = header.seq + 1;
     }
     this.acknowledge(run);
@@ -192,7 +193,7 @@ export class Store {
     clearTimeout(this.confirming);
     this.confirming = undefined;
     this.unconfirmed = 0;
-    this.send({ type: "ack", client: this.client, run: run.id, next: run.next });
+    this.send({ type: "ack", run: run.id, next: run.next });
   }
 
   /** Ask again, but not while the answer to the last request may be on its way. */
@@ -220,11 +221,11 @@ export class Store {
 }
 
 /** Add a frame in order; one of the same number, out of a saved recording, gives way. */
-function insert(frames: Frame[], frame: Frame): void {
-  let at = frames.length;
-  while (at > 0 && (frames[at - 1] as Frame).seq > frame.seq) at--;
-  const replaces = at > 0 && (frames[at - 1] as Frame).seq === frame.seq;
-  frames.splice(replaces ? at - 1 : at, replaces ? 1 : 0, frame);
+function insert(run: Run, frame: Frame): void {
+  const before = run.frames.findLastIndex(({ seq }) => seq <= frame.seq);
+  const replaces = run.frames[before]?.seq === frame.seq;
+  run.frames.splice(replaces ? before : before + 1, replaces ? 1 : 0, frame);
+  run.revision += 1;
 }
 
 interface FramesMessage {
@@ -238,16 +239,21 @@ type Message =
   | FramesMessage
   | { type: "file"; name: string; mime: string };
 
-// One store a model, shared by its views. A host may wrap the model anew for every view (anywidget
-// does), so what tells models apart is a value that each of them holds once: its copy of BokehJS.
-const stores = new WeakMap<object, { store: Store; users: number }>();
+const KEPT = Symbol("fswidget.store");
 
-/** The model's store, and what to call when it is no longer needed. */
+interface Holder {
+  [KEPT]?: { store: Store; users: number } | undefined;
+}
+
+/** The model's store, shared by its views, and what to call when it is no longer needed.
+ *
+ * A host may wrap the model anew for every view (anywidget does), so the store is kept on a value
+ * that each model holds once: its copy of BokehJS. */
 export function openStore(model: Model): { store: Store; close: () => void } {
   const held = model.get("_bokehjs");
-  const key = typeof held === "object" && held !== null ? held : model;
-  const entry = stores.get(key) ?? { store: new Store(model), users: 0 };
-  stores.set(key, entry);
+  const holder: Holder = typeof held === "object" && held !== null ? held : model;
+  holder[KEPT] ??= { store: new Store(model), users: 0 };
+  const entry = holder[KEPT];
   entry.users += 1;
   let open = true;
   const close = () => {
@@ -256,7 +262,7 @@ export function openStore(model: Model): { store: Store; close: () => void } {
     entry.users -= 1;
     if (entry.users > 0) return;
     entry.store.close();
-    stores.delete(key);
+    delete holder[KEPT];
   };
   return { store: entry.store, close };
 }

@@ -1,7 +1,7 @@
 // What a draw sees: one frame of one run, the ghost beside it, and what the user has chosen.
 
+import type { Theme } from "../host/theme";
 import type { Run } from "./store";
-import type { Theme } from "./theme";
 import type { Frame } from "./wire";
 
 export interface Choices {
@@ -13,8 +13,6 @@ export interface Choices {
   log: boolean;
   errorBands: boolean;
   scalars: string[];
-  /** Indices of the selected samples; they keep their places through time. */
-  selected: number[];
 }
 
 export interface Scene {
@@ -70,26 +68,23 @@ export function lowRankOf({ scalars }: Frame): { name: string; label: string } {
 }
 
 /** The newest frame at or before an epoch; the first where there is none. */
-export function frameAt(run: Run, epoch: number): Frame | null {
-  const { frames } = run;
-  let low = 0;
-  let high = frames.length - 1;
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if ((frames[middle] as Frame).epoch <= epoch + 1e-9) low = middle;
-    else high = middle - 1;
-  }
-  return frames[low] ?? null;
+export function frameAt({ frames }: Run, epoch: number): Frame | null {
+  return frames[lastWhere(frames, (frame) => frame.epoch <= epoch + 1e-9)] ?? null;
 }
 
 /** Place of the newest frame numbered `seq` or lower. */
-export function indexOf(run: Run, seq: number): number {
-  const { frames } = run;
+export function indexOf({ frames }: Run, seq: number): number {
+  return lastWhere(frames, (frame) => frame.seq <= seq);
+}
+
+/** Place of the last frame that holds, where all before it do; 0 where none does. */
+function lastWhere(frames: Frame[], holds: (frame: Frame) => boolean): number {
   let low = 0;
   let high = frames.length - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if ((frames[middle] as Frame).seq <= seq) low = middle;
+    const frame = frames[middle];
+    if (frame && holds(frame)) low = middle;
     else high = middle - 1;
   }
   return low;

@@ -1,8 +1,8 @@
 // The runs of this session, and the one that stays behind as a ghost to compare with.
 
-import { attribute, button, type Cleanup, h, hide, opensInSight, setText } from "./dom";
-import { json, listen, type Model, type RunEntry, text } from "./model";
-import type { Run, Store } from "./store";
+import type { Run, Store } from "../data/store";
+import { attribute, button, type Cleanup, h, hide, opensInSight, setText } from "../host/dom";
+import { json, listen, type Model, type RunEntry, text } from "../host/model";
 
 /** Changes of settings that are named before the rest is only counted. */
 const NAMED = 3;
@@ -70,7 +70,7 @@ export class Runs {
     const before = entries.slice(0, Math.max(at, 0)).findLast(({ frames }) => frames > 1)?.run;
     const kept = recall(this.current);
     this.pinned = entries.some(({ run }) => run === kept);
-    this.chosen = this.pinned || kept === "" ? (kept as string) : (before ?? "");
+    this.chosen = this.pinned || kept === "" ? (kept ?? "") : (before ?? "");
     if (this.chosen) void this.store.ready.then(() => this.store.fetch(this.chosen));
   }
 
