@@ -8,6 +8,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq --no-compile
 BUNDLE := fswidget/static/widget.js
 BENCHMARKS := $(patsubst benchmarks/%.py,benchmarks.%,$(wildcard benchmarks/[a-z]*.py)) tests.benchmarks.front
 JS := js/package.json $(wildcard js/src/* js/src/*/*)
@@ -55,20 +56,21 @@ clean:
 $(VENV)/.python:
 	scripts/need.sh python
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --no-compile torch torchvision
+	$(PIP) --upgrade "pip>=25.1" # the first that knows dependency groups
+	$(PIP) torch torchvision
 	touch $@
 
 $(VENV)/.demo: pyproject.toml $(VENV)/.python | $(BUNDLE)
-	$(BIN)/python -m pip install -qq --no-compile --editable ".[demo]"
+	$(PIP) --editable . --group demo
 	touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	scripts/need.sh chromium
-	$(BIN)/python -m pip install -qq --no-compile --editable ".[dev]"
+	$(PIP) --editable ".[lightning,transformers]" --group dev
 	touch $@
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.test
-	$(BIN)/python -m pip install -qq --no-compile --editable ".[bench]"
+	$(PIP) --editable . --group bench
 	touch $@
 
 js/node_modules/.stamp: js/package-lock.json

@@ -24,6 +24,8 @@ import nbformat
 from jupyter_client import BlockingKernelClient
 from playwright.sync_api import Page
 
+import fswidget
+
 CHROMIUM_ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -78,6 +80,8 @@ class JupyterServer:
             **os.environ,
             # The kernelspec named python3 runs `python`: the environment's own must come first.
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            # Kernels import the package that is tested, wherever the environment's own one lies.
+            "PYTHONPATH": str(Path(fswidget.__file__).parents[1]),
             "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
             "JUPYTER_DATA_DIR": str(self.folder / "data"),
             "JUPYTER_RUNTIME_DIR": str(self.runtime),
@@ -172,13 +176,20 @@ class JupyterServer:
 
     def kernel(self, name: str) -> Kernel:
         """The kernel that runs the notebook `name`."""
+        return Kernel(self.runtime / f"kernel-{self.kernel_id(name)}.json")
+
+    def restart_kernel(self, name: str) -> None:
+        """Replace the kernel that runs the notebook `name` by a new one."""
+        self.request(f"api/kernels/{self.kernel_id(name)}/restart", method="POST")
+
+    def kernel_id(self, name: str) -> str:
+        """What the server calls the kernel that runs the notebook `name`."""
 
         def session() -> Any:
             found = [s for s in self.request("api/sessions") if s["path"] == name and s["kernel"]]
             return found and found[0]["kernel"]["id"]
 
-        identity = wait_until(session, f"a kernel for {name}")
-        return Kernel(self.runtime / f"kernel-{identity}.json")
+        return str(wait_until(session, f"a kernel for {name}"))
 
 
 class Kernel:
@@ -227,6 +238,11 @@ class Notebook:
 
     def open(self) -> None:
         """Go to the notebook, or load it anew, and wait until its kernel answers."""
+        self.go()
+        self.wait_until_ready()
+
+    def go(self) -> None:
+        """Go to the notebook, or load it anew."""
         # A workspace a notebook: the default one would bring back what other tests left open.
         workspace = f"lab/workspaces/{Path(self.name).stem}/tree"
         root = workspace if self.server.app == "lab" else "notebooks"
@@ -234,6 +250,9 @@ class Notebook:
             f"{self.server.url}{root}/{self.name}?token={self.server.token}",
             wait_until="domcontentloaded",
         )
+
+    def wait_until_ready(self) -> None:
+        """Wait until the notebook is there and its kernel idle."""
         self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=120_000)
         self.page.wait_for_function(
             """name => {

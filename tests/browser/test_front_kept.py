@@ -13,13 +13,14 @@ from playwright.sync_api import Browser, CDPSession, expect
 
 from .front import RECORDING, Stage, staged
 from .jupyter import JupyterServer, wait_until
+from .reopening import SLIDER, reopen
 from .widget import Widget
 
 
 def test_a_saved_notebook_shows_the_run_without_a_kernel(
     browser: Browser, lab: JupyterServer
 ) -> None:
-    cells = [RECORDING, "viewer = fs.Viewer(recording(8))\nviewer"]
+    cells = [RECORDING, f"viewer = fs.Viewer(recording(8))\n{SLIDER}\nviewer"]
     with staged(browser, lab, "saved", cells) as stage:
         widget = stage.widget()
         widget.wait_drawn(8)
@@ -28,7 +29,7 @@ def test_a_saved_notebook_shows_the_run_without_a_kernel(
         # What a person ticks once: Settings, Save Widget State Automatically.
         stage.notebook.save_with_widgets()
         stage.notebook.command("kernelmenu:shutdown")
-        stage.notebook.open()
+        reopen(stage.page, lab, stage.notebook.name)
         # The kernel that comes with the reopened notebook knows nothing of the widget.
         widget = stage.widget()
         widget.wait_drawn(8)

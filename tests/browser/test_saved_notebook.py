@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
 import warnings
 from collections.abc import Callable
@@ -11,19 +12,20 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import Page, expect
 
 from fswidget.recording.recording import Recording
 from tests.synthetic import make_recording
 
-from .jupyter import JupyterServer, Notebook
-from .pages import describe
+from .jupyter import JupyterServer, Notebook, wait_until
+from .reopening import SLIDER, HeldBack, reopen, wait_restored
 from .widget import Widget
 
 pytestmark = pytest.mark.timeout(600)
 
-COMPARE = """
+COMPARE = f"""
 import fswidget as fs
+{SLIDER}
 recording = fs.load("run.npz")
 every_other = recording[:0]
 for frame in recording[::2]:
@@ -48,18 +50,6 @@ def end_all_kernels(server: JupyterServer) -> None:
         urllib.request.urlopen(request, timeout=30).close()
 
 
-def reopened(page: Page, server: JupyterServer, name: str) -> Notebook:
-    """Open a saved notebook, and load its page anew, as a person would, where no widget came: once,
-    on a busy machine, none did. What the page showed instead is in the warning."""
-    notebook = Notebook(page, server, name)
-    try:
-        page.locator(".fswidget").first.wait_for(timeout=60_000)
-    except TimeoutError:
-        warnings.warn(f"no widgets in the reopened notebook:\n{describe(page)}", stacklevel=2)
-        notebook.open()
-    return notebook
-
-
 @pytest.mark.parametrize("application", ["lab", "notebook7"])
 def test_replay_after_reopening_with_nothing_run(
     application: str,
@@ -80,7 +70,7 @@ def test_replay_after_reopening_with_nothing_run(
     end_all_kernels(server)
     (server.work / "run.npz").unlink()
 
-    again = reopened(new_page(width=1800), server, "saved.ipynb")
+    again = reopen(new_page(width=1800), server, "saved.ipynb")
     first, second = (Widget(again.page, index) for index in (0, 1))
     first.wait_drawn(6)
     second.wait_drawn(3)
@@ -98,6 +88,62 @@ def test_replay_after_reopening_with_nothing_run(
     with server.kernel("saved.ipynb") as kernel:
         assert kernel.evaluate("'fs' in globals()") is False
     assert complaints == []
+
+
+SAVED = f"""
+import fswidget as fs
+{SLIDER}
+fs.Viewer(fs.load("run.npz"))
+"""
+
+
+@pytest.fixture
+def saved(open_notebook: Callable[..., Notebook], recording: Recording) -> Notebook:
+    """A saved notebook whose kernel knows nothing of the widgets that the notebook shows."""
+    notebook = open_notebook("reopened.ipynb", [SAVED])
+    recording.save(notebook.server.work / "run.npz")
+    notebook.run_all()
+    Widget(notebook.page).wait_drawn(6)
+    notebook.save_with_widgets()
+    notebook.server.restart_kernel(notebook.name)
+    return notebook
+
+
+@pytest.mark.parametrize("fate", ["late", "kernel replaced", "connection lost"])
+def test_a_blank_is_the_hosts_fault_and_goes_when_the_page_is_loaded_again(
+    saved: Notebook, fate: str
+) -> None:
+    """The kernel's answer is held back while the notebook opens."""
+    held = HeldBack(saved.page, "comm_info_reply")
+    saved.go()
+    wait_until(lambda: saved.page.wait_for_timeout(50) or held.kept, "the answer to be held back")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if fate == "late":
+            held.deliver()
+        else:
+            held.lose()
+        if fate == "kernel replaced":
+            saved.server.restart_kernel(saved.name)
+        if fate == "connection lost":
+            held.connections[-1].close(code=4000)
+        saved.wait_until_ready()
+        wait_restored(saved, 60 if fate == "late" else 5)
+    assert fate != "late" or caught == [], "an answer that comes late loses nothing"
+    Widget(saved.page).wait_drawn(6)
+
+
+def test_a_blank_of_ours_alone_is_our_fault(saved: Notebook) -> None:
+    file = saved.server.work / saved.name
+    content = json.loads(file.read_text())
+    [kept] = content["metadata"]["widgets"].values()
+    kept["state"] = {
+        name: model for name, model in kept["state"].items() if model["model_module"] != "anywidget"
+    }
+    file.write_text(json.dumps(content))
+    saved.open()
+    with pytest.raises(AssertionError, match="fswidget alone is blank"):
+        wait_restored(saved, 3)
 
 
 def test_a_converted_notebook_keeps_the_page_in_an_iframe(
