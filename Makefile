@@ -1,20 +1,27 @@
-# make demo       see it: trains a small network, runs the quickstart, opens it in JupyterLab
-# make test       check everything, in a real browser too
-# make bench      measure: analysis, training, front end
-# make reproduce  run the paper's experiments at laptop size (about an hour, resumable)
-# make check      formatters, linters, types
-# make setup      only the environment: .venv, js/node_modules, Chromium
+# make demo         see it: trains a small network, runs the quickstart, opens it in JupyterLab
+# make test         check everything, in a real browser too: a few minutes
+# make soak         what takes longer: leaks, long recordings, the whole demo
+# make coverage     how much of the package the tests without a browser run
+# make test-lowest  the unit tests with the lowest versions that are promised
+# make bench        measure: analysis, training, front end
+# make reproduce    run the paper's experiments at laptop size (about an hour, resumable)
+# make check        formatters, linters, types
+# make hooks        have git run them before every commit
+# make setup        only the environment: .venv, js/node_modules, Chromium
 
 PYTHON ?= python3
 VENV := .venv
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --no-compile
 BUNDLE := fswidget/static/widget.js
 BENCHMARKS := $(patsubst benchmarks/%.py,benchmarks.%,$(wildcard benchmarks/[a-z]*.py)) tests.benchmarks.front
 JS := js/package.json $(wildcard js/src/* js/src/*/*)
+# Two workers on two cores; what one of them has opened serves all tests that need it.
+PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 export PYTHON
 
-.PHONY: demo test test-browser test-rest bench reproduce check setup clean
+.PHONY: demo test soak coverage test-lowest bench reproduce check hooks setup clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo $(BUNDLE)
@@ -22,24 +29,30 @@ demo: $(VENV)/.demo $(BUNDLE)
 
 test: setup check
 	cd js && npm test
-ifdef PYTEST_ARGS
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
-else
-	$(MAKE) --no-print-directory -j2 test-browser test-rest
-endif
+	$(BIN)/python -m pytest $(or $(PYTEST_ARGS),-q $(PARALLEL))
 
-# Two processes: a browser waits more than it works.
-test-browser:
-	$(BIN)/python -m pytest -q -m browser
+soak: setup
+	$(BIN)/python -m pytest -m soak
 
-test-rest:
-	$(BIN)/python -m pytest -q -m "not browser"
+coverage: setup
+	$(BIN)/python -m pytest -q -m "not browser and not soak" $(PARALLEL) --cov
+
+# In an environment of its own, some gigabytes large; remove $(LOWEST) when it is no longer needed.
+test-lowest: $(BUNDLE)
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install -qq --upgrade "pip>=25.1"
+	$(PYTHON) scripts/lowest.py > $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/python -m pip install -qq --no-compile --requirement $(LOWEST)/requirements.txt --group unit
+	$(LOWEST)/bin/python -m pytest tests/unit tests/widget tests/structure
 
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cd js && npm run check
+
+hooks: setup
+	$(BIN)/pre-commit install
 
 bench: setup $(VENV)/.bench
 	set -e; for name in $(BENCHMARKS); do $(BIN)/python -m $$name; done
@@ -50,7 +63,7 @@ reproduce: $(VENV)/.demo $(BUNDLE)
 setup: $(VENV)/.test $(BUNDLE)
 
 clean:
-	rm -rf $(VENV) js/node_modules fswidget/static build dist demo artifacts
+	rm -rf $(VENV) $(LOWEST) js/node_modules fswidget/static build dist demo artifacts
 
 # Stamps: what is installed is not installed again.
 $(VENV)/.python:

@@ -13,8 +13,9 @@ import fswidget as fs
 QUICKSTART = Path(__file__).resolve().parents[1] / "notebooks" / "quickstart.ipynb"
 
 
-def main(folder: Path) -> int:
-    """Make the demo in `folder` and, where a person sits at a terminal, open it."""
+def main(folder: Path, source: Path = QUICKSTART) -> int:
+    """Make the demo in `folder` with the notebook `source` and, where a person sits at a terminal,
+    open it."""
     folder.mkdir(exist_ok=True)
     print("Training a small network on handwritten digits:")
     recording = fs.record(fs.Config(), progress=True)
@@ -23,15 +24,15 @@ def main(folder: Path) -> int:
     saved = recording.save(folder / "run.npz")
     page = recording.to_html(folder / "run.html")
 
-    notebook = execute(QUICKSTART, folder / "quickstart.ipynb")
+    notebook = execute(source, folder / source.name)
 
     print(f"""
 The run as a page, opens in any browser   {page}
 The same run for Python, fs.load(...)     {saved}
-The quickstart, executed                  {notebook}
+The notebook, executed                    {notebook}
 """)
     if sys.stdin.isatty() and sys.stdout.isatty():
-        print("Opening the quickstart in JupyterLab; Ctrl-C twice ends it.")
+        print("Opening the notebook in JupyterLab; Ctrl-C twice ends it.")
         try:
             subprocess.run([sys.executable, "-m", "jupyter", "lab", notebook], check=False)
         except KeyboardInterrupt:
@@ -60,4 +61,4 @@ def execute(source: Path, target: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo")))
+    sys.exit(main(*map(Path, sys.argv[1:] or ["demo"])))

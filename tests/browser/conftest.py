@@ -89,7 +89,8 @@ def open_notebook(lab: JupyterServer, page: Page) -> Iterator[Callable[..., Note
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     """Have a failed test leave a picture of every open page, and say what the page said."""
     browser = getattr(item, "funcargs", {}).get("browser")
-    if call.excinfo is not None and browser:
+    failed = call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception)
+    if failed and browser:
         pages = [page for context in browser.contexts for page in context.pages]
         for index, page in enumerate(pages):
             page.screenshot(path=ARTIFACTS / f"failed-{item.name}-{index}.png")

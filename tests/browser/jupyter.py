@@ -64,6 +64,7 @@ class JupyterServer:
         self.folder = folder
         self.work = folder / "work"
         self.runtime = folder / "runtime"
+        self.data = folder / "data"
         self.app = app
         self.token = secrets.token_hex(16)
         self.url = ""
@@ -83,7 +84,7 @@ class JupyterServer:
             # Kernels import the package that is tested, wherever the environment's own one lies.
             "PYTHONPATH": str(Path(fswidget.__file__).parents[1]),
             "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
-            "JUPYTER_DATA_DIR": str(self.folder / "data"),
+            "JUPYTER_DATA_DIR": str(self.data),
             "JUPYTER_RUNTIME_DIR": str(self.runtime),
             "IPYTHONDIR": str(self.folder / "ipython"),
             "JUPYTERLAB_SETTINGS_DIR": str(settings),
@@ -230,11 +231,14 @@ class Kernel:
 class Notebook:
     """One notebook open in one page."""
 
-    def __init__(self, page: Page, server: JupyterServer, name: str) -> None:
+    def __init__(
+        self, page: Page, server: JupyterServer, name: str, *, opened: bool = True
+    ) -> None:
         self.page = page
         self.server = server
         self.name = name
-        self.open()
+        if opened:
+            self.open()
 
     def open(self) -> None:
         """Go to the notebook, or load it anew, and wait until its kernel answers."""
@@ -293,11 +297,20 @@ class Notebook:
 
     def errors(self) -> list[str]:
         """The exceptions that cells ended with."""
-        found: list[str] = self.page.evaluate(
-            """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
+        outputs = self._outputs("error")
+        return [f"{output['ename']}: {output['evalue']}" for output in outputs]
+
+    def printed(self, stream: str) -> list[str]:
+        """What cells wrote to ``stdout`` or ``stderr``."""
+        outputs = self._outputs("stream")
+        return [str(output["text"]) for output in outputs if output["name"] == stream]
+
+    def _outputs(self, kind: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.page.evaluate(
+            """kind => [...window.jupyterapp.shell.currentWidget.content.model.cells]
                 .flatMap(cell => cell.toJSON().outputs ?? [])
-                .filter(output => output.output_type === 'error')
-                .map(output => `${output.ename}: ${output.evalue}`)"""
+                .filter(output => output.output_type === kind)""",
+            kind,
         )
         return found
 

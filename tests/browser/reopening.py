@@ -38,7 +38,7 @@ def wait_restored(notebook: Notebook, patience: float = 60) -> None:
     page = notebook.page
     if _restored(page, patience):
         return
-    assert not page.locator(".widget-slider").count(), f"fswidget alone is blank:\n{describe(page)}"
+    assert not page.locator(".widget-slider").count(), f"fswidget is blank:\n{describe(page)}"
     warnings.warn(f"JupyterLab restored no widget:\n{describe(page)}", HostFailed, stacklevel=2)
     notebook.open()
     assert _restored(page, patience), f"blank after the page was loaded again:\n{describe(page)}"

@@ -141,6 +141,7 @@ def cycle(stage: Stage, code: str, count: int) -> None:
     stage.notebook.command("notebook:clear-cell-output")
 
 
+@pytest.mark.soak
 def test_views_that_came_and_went_leave_nothing(stage: Stage) -> None:
     """Beyond what JupyterLab and anywidget keep of any widget with the same data."""
     memory = Memory(stage)
@@ -159,6 +160,7 @@ def test_views_that_came_and_went_leave_nothing(stage: Stage) -> None:
     assert ours["heap"] <= bare["heap"] + 0.6e6, left
 
 
+@pytest.mark.soak
 def test_2000_frames_take_what_their_recording_takes(stage: Stage) -> None:
     memory = Memory(stage)
     stage.notebook.run_code("viewer = fs.Viewer(recording(0))\nviewer")

@@ -16,6 +16,16 @@ from .widget import Widget
 pytestmark = pytest.mark.timeout(900)
 
 
+# What the notebook says in words.
+CLAIMS = """
+plain, normalised = (run[-1].scalars for run in (before, after))
+assert plain["used_features"] <= 12, dict(plain)
+assert normalised["used_features"] > 2 * 10, dict(normalised)
+assert abs(plain["test_accuracy"] - normalised["test_accuracy"]) < 0.05
+assert spectrum.low_rank_measure < 1e-6
+"""
+
+
 def test_the_first_five_minutes(
     open_notebook: Callable[..., Notebook],
     lab: JupyterServer,
@@ -24,6 +34,8 @@ def test_the_first_five_minutes(
 ) -> None:
     notebook = open_notebook("quickstart.ipynb", root / "notebooks" / "quickstart.ipynb")
     notebook.run_all()
+    assert notebook.printed("stderr") == []
+    notebook.run_code(CLAIMS)
     widget = Widget(notebook.page)
     widget.wait_for("state", "finished")
     widget.wait_newest()

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import urllib.request
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
-from playwright.sync_api import Page, expect
+from nbformat.sign import NotebookNotary
+from playwright.sync_api import Browser, Page, expect
 
 from fswidget.recording.recording import Recording
 from tests.synthetic import make_recording
 
 from .jupyter import JupyterServer, Notebook, wait_until
+from .pages import open_page
 from .reopening import SLIDER, HeldBack, reopen, wait_restored
 from .widget import Widget
 
@@ -97,16 +98,25 @@ fs.Viewer(fs.load("run.npz"))
 """
 
 
-@pytest.fixture
-def saved(open_notebook: Callable[..., Notebook], recording: Recording) -> Notebook:
-    """A saved notebook whose kernel knows nothing of the widgets that the notebook shows."""
-    notebook = open_notebook("reopened.ipynb", [SAVED])
-    recording.save(notebook.server.work / "run.npz")
+@pytest.fixture(scope="module")
+def saved_file(browser: Browser, lab: JupyterServer) -> Path:
+    """A notebook that was saved with what it showed."""
+    page = open_page(browser, [])
+    make_recording(6).save(lab.work / "run.npz")
+    notebook = Notebook(page, lab, lab.write("shown.ipynb", [SAVED]))
     notebook.run_all()
-    Widget(notebook.page).wait_drawn(6)
+    Widget(page).wait_drawn(6)
     notebook.save_with_widgets()
-    notebook.server.restart_kernel(notebook.name)
-    return notebook
+    page.context.close()
+    lab.end("shown.ipynb")
+    return lab.work / "shown.ipynb"
+
+
+@pytest.fixture
+def saved(page: Page, lab: JupyterServer, saved_file: Path) -> Iterator[Notebook]:
+    """The same before it is opened; no kernel knows its widgets."""
+    yield Notebook(page, lab, lab.write("reopened.ipynb", saved_file), opened=False)
+    lab.end("reopened.ipynb")
 
 
 @pytest.mark.parametrize("fate", ["late", "kernel replaced", "connection lost"])
@@ -127,22 +137,30 @@ def test_a_blank_is_the_hosts_fault_and_goes_when_the_page_is_loaded_again(
             saved.server.restart_kernel(saved.name)
         if fate == "connection lost":
             held.connections[-1].close(code=4000)
-        saved.wait_until_ready()
         wait_restored(saved, 60 if fate == "late" else 5)
     assert fate != "late" or caught == [], "an answer that comes late loses nothing"
     Widget(saved.page).wait_drawn(6)
 
 
-def test_a_blank_of_ours_alone_is_our_fault(saved: Notebook) -> None:
+@pytest.mark.parametrize(
+    "module",
+    [
+        "export default { render() { throw new Error('broken') } }",
+        "throw new Error('broken')",
+    ],
+    ids=["render", "load"],
+)
+def test_a_blank_that_we_make_is_not_taken_for_the_hosts(saved: Notebook, module: str) -> None:
     file = saved.server.work / saved.name
-    content = json.loads(file.read_text())
-    [kept] = content["metadata"]["widgets"].values()
-    kept["state"] = {
-        name: model for name, model in kept["state"].items() if model["model_module"] != "anywidget"
-    }
-    file.write_text(json.dumps(content))
+    notebook = nbformat.read(file, as_version=4)
+    [kept] = notebook.metadata.widgets.values()
+    for model in kept["state"].values():
+        if "_esm" in model["state"]:
+            model["state"]["_esm"] = module
+    nbformat.write(notebook, file)
+    NotebookNotary(data_dir=str(saved.server.data)).sign(notebook)  # else it is not trusted
     saved.open()
-    with pytest.raises(AssertionError, match="fswidget alone is blank"):
+    with pytest.raises(AssertionError, match="fswidget is blank"):
         wait_restored(saved, 3)
 
 

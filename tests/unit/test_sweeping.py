@@ -3,9 +3,9 @@
 import dataclasses
 import json
 import math
-import os
+import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from fswidget.experiments import workers
 from fswidget.experiments.sweeping import Sweep, load
 from fswidget.experiments.workers import Run
 from fswidget.training.registry import sources
+from tests.unit import sweep_tasks
 
 CONFIG = fs.Config(train_size=40, test_size=40, epochs=1, width=8, device="cpu", num_shown=5)
 
@@ -91,17 +92,18 @@ def test_failed_runs_keep_their_error_and_run_again(
 
 
 def test_a_process_that_dies_takes_no_other_run_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_train", _die_at_width_8)
+    # Each new process would import torch; these are born of one that has.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context.set_forkserver_preload([sweep_tasks.__name__])
+    monkeypatch.setattr(
+        workers, "_pool", lambda count: ProcessPoolExecutor(count, mp_context=context)
+    )
+    monkeypatch.setattr(workers, "_train", sweep_tasks.die_at_width_8)
     result = fs.sweep(CONFIG, width=[4, 8, 16], seed=[0, 1])
     assert [bool(run.error) for run in result] == [False, False, True, True, False, False]
     assert "BrokenProcessPool" in result.failed[0].error
     assert result.runs[-1].labels == {"regime": "alive"}
-
-
-def _die_at_width_8(settings: dict[str, Any]) -> Run:
-    if settings["width"] == 8:
-        os._exit(3)
-    return Run(settings, {"low_rank_measure": 0.5}, {"regime": "alive"}, 0.1)
 
 
 def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
