@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,15 @@ class Data:
     class_names: tuple[str, ...]
     probe_size: int
     images: np.ndarray[Any, np.dtype[np.uint8]] | None
+
+    def arranged(self, layout: torch.memory_format) -> Data:
+        """The same samples, pictures in another memory format."""
+        if self.inputs.ndim != 4:
+            return self
+        inputs, tests = (
+            x.contiguous(memory_format=layout) for x in (self.inputs, self.test_inputs)
+        )
+        return replace(self, inputs=inputs, test_inputs=tests)
 
 
 def load(config: Settings, device: torch.device | str = "cpu") -> Data:
@@ -138,11 +148,70 @@ def write_labels(images: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     return written
 
 
+@dataclass(frozen=True)
+class Crops:
+    """A crop and a flip for each of n pictures, as torchvision's ``RandomCrop(size, padding)`` and
+    ``RandomHorizontalFlip`` draw them, which as transforms would treat a whole batch alike.
+
+    Parameters
+    ----------
+    shifts : Tensor of int64, shape (2, n, 1)
+        Rows and columns by which each picture is shifted, from 0 to 2 × `padding`.
+    flip : Tensor of bool, shape (n, 1)
+    padding : int
+        Pixels of zeros around a picture.
+    """
+
+    shifts: Tensor
+    flip: Tensor
+    padding: int
+
+    @classmethod
+    def draw(cls, count: int, generator: torch.Generator, padding: int = 4) -> Crops:
+        """Draw for `count` pictures with a generator of the CPU."""
+        device = torch.device("cpu")
+        size = (2, count, 1)
+        shifts = torch.randint(0, 2 * padding + 1, size, generator=generator, device=device)
+        flip = torch.rand(count, 1, generator=generator, device=device) < 0.5
+        return cls(shifts, flip, padding)
+
+    @classmethod
+    def cat(cls, crops: Sequence[Crops]) -> Crops:
+        """Those of several batches, one after another."""
+        shifts = torch.cat([part.shifts for part in crops], 1)
+        return cls(shifts, torch.cat([part.flip for part in crops]), crops[0].padding)
+
+    def to(self, device: torch.device) -> Crops:
+        return Crops(self.shifts.to(device), self.flip.to(device), self.padding)
+
+    def __getitem__(self, samples: slice) -> Crops:
+        return Crops(self.shifts[:, samples], self.flip[samples], self.padding)
+
+
+def crop(images: Tensor, crops: Crops) -> Tensor:
+    """Pictures shifted and flipped as drawn, on their device, in the memory format they have.
+
+    Parameters
+    ----------
+    images : Tensor, shape (n, c, h, w)
+    crops : Crops
+        Of n pictures, on the same device.
+    """
+    n, _, height, width = images.shape
+    device = images.device
+    rows = crops.shifts[0] + torch.arange(height, device=device)
+    columns = torch.arange(width, device=device).expand(n, width)
+    columns = crops.shifts[1] + torch.where(crops.flip, columns.flip(1), columns)
+    padded = torch.nn.functional.pad(images, [crops.padding] * 4)
+    sample = torch.arange(n, device=device)[:, None, None]
+    # Indices around a full slice put the indexed axes first: (n, h, w, c), which is channels-last.
+    cropped = padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    last = images.is_contiguous(memory_format=torch.channels_last)
+    return cropped if last else cropped.contiguous()
+
+
 def augment(images: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
     """Random crop with zero padding and random horizontal flip, each sample on its own.
-
-    The distribution of torchvision's ``RandomCrop(size, padding)`` and ``RandomHorizontalFlip``,
-    which as transforms would treat a whole batch alike.
 
     Parameters
     ----------
@@ -150,17 +219,7 @@ def augment(images: Tensor, generator: torch.Generator, padding: int = 4) -> Ten
     generator : torch.Generator
         On the CPU, so that every device draws the same.
     """
-    n, _, height, width = images.shape
-    shifts = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator)
-    flip = torch.rand(n, 1, generator=generator) < 0.5
-    rows = shifts[0] + torch.arange(height)
-    columns = torch.arange(width).expand(n, width)
-    columns = shifts[1] + torch.where(flip, columns.flip(1), columns)
-    rows, columns = rows.to(images.device), columns.to(images.device)
-    padded = torch.nn.functional.pad(images, [padding] * 4)
-    sample = torch.arange(n, device=images.device)[:, None, None]
-    # Indices around a full slice put the indexed axes first: (n, h, w, c).
-    return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    return crop(images, Crops.draw(len(images), generator, padding).to(images.device))
 
 
 def _pictures(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:

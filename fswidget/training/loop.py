@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,22 +18,25 @@ from fswidget.probing.inference import Diverged
 from fswidget.probing.probe import Probe
 from fswidget.recording.frame import Frame, RunInfo
 from fswidget.recording.recording import Recording
+from fswidget.training.batches import Batches
 from fswidget.training.changes import describe_change
 from fswidget.training.config import Config
-from fswidget.training.datasets import Data, augment, load
+from fswidget.training.datasets import Data, load
 from fswidget.training.frame_schedule import FrameSchedule
 from fswidget.training.networks import build, centre
 from fswidget.training.optimisation import (
     Clock,
     Progress,
     choose_threads,
+    compiled,
     device_of,
+    lay_out,
     make_optimizer,
 )
 
 #: Settings that a resumed run may change: where it runs, how long, and what it shows.
 _FREE = {"root", "download", "device", "epochs", "max_steps", "frame_every", "analysis_budget"}
-_FREE |= {"probe_size", "test_size", "layers", "num_eigenfunctions", "num_shown"}
+_FREE |= {"compile", "probe_size", "test_size", "layers", "num_eigenfunctions", "num_shown"}
 
 
 class Training:
@@ -96,24 +98,31 @@ class Training:
         self.data = data = load(config, self.device)
         shape = tuple(data.inputs.shape[1:])
         self.model = build(config, shape, data.num_outputs).to(self.device)
+        layout = lay_out(self.model, data.inputs[:2])
+        data = self.data = data.arranged(layout)
         self._keep_going = keep_going or (lambda: True)
-        self._batch_ends = _batch_ends(len(data.inputs), config)
-        self.steps_per_epoch = len(self._batch_ends)
+        self._batches = Batches(
+            data.inputs,
+            _targets(config, data),
+            config.batch_size,
+            seed=config.seed,
+            augment=config.augment,
+            pairs=config.batchnorm,
+        )
+        self.steps_per_epoch = self._batches.steps_per_epoch
         steps = config.epochs * self.steps_per_epoch
         self.total_steps = steps if config.max_steps is None else min(steps, config.max_steps)
         self.step = 0
-        self._order: Tensor | None = None  # of the samples in the present epoch
 
-        example = data.inputs[:2]
-        head = find_head(self.model, example)
+        head = find_head(self.model, data.inputs[:2])
         if config.output_scale != 1:
             centre(self.model, head.name, copy.deepcopy(self.model), config.output_scale)
         if config.last_layer_only:
             self.model.requires_grad_(False)
             self.model.get_submodule(head.name).requires_grad_(True)
-        self._targets = _targets(config, data)
+        self._trained = compiled(self.model) if config.compile else self.model
         self._optimizer = make_optimizer(config, self.model)
-        self.threads = choose_threads(self.model, data.inputs[:1], self._batch_ends[0])
+        self.threads = choose_threads(self.model, data.inputs[:1], self._batches.largest)
         self.cadence = FrameSchedule(
             config.frame_every, config.analysis_budget, self.steps_per_epoch, self.total_steps
         )
@@ -172,14 +181,14 @@ class Training:
 
     def _train_step(self, lr: float) -> tuple[Tensor, int]:
         """One update; the loss (detached, before the update) and the number of samples."""
-        inputs, targets = self._batch()
+        inputs, targets = self._batches(self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         # Batch normalisation that follows the batch would move features that are not trained.
         self.model.train(not self.config.last_layer_only)
         mixed = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed):
-            outputs = self.model(inputs)
+            outputs = self._trained(inputs)
         loss = self._loss(outputs.float(), targets)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -192,25 +201,6 @@ class Training:
         else:
             loss = F.cross_entropy(outputs, targets)
         return loss / self.config.output_scale**2
-
-    def _batch(self) -> tuple[Tensor, Tensor]:
-        epoch, index = divmod(self.step, self.steps_per_epoch)
-        if index == 0 or self._order is None:
-            order = torch.randperm(len(self.data.inputs), generator=self._generator(0, epoch))
-            self._order = order.to(self.device)
-        start = self._batch_ends[index - 1] if index else 0
-        chosen = self._order[start : self._batch_ends[index]]
-        inputs = self.data.inputs[chosen]
-        if self.config.augment:
-            inputs = augment(inputs, self._generator(1, self.step))
-        return inputs, self._targets[chosen]
-
-    def _generator(self, stream: int, index: int) -> torch.Generator:
-        """Random numbers that depend on the seed, what they are for, and when; on the CPU."""
-        seed = np.random.SeedSequence((self.config.seed, stream, index)).generate_state(
-            1, np.uint64
-        )
-        return torch.Generator().manual_seed(int(seed[0] >> np.uint64(1)))
 
     def _learning_rate(self) -> float:
         """At the coming step."""
@@ -344,15 +334,6 @@ def _glance(frame: Frame) -> dict[str, str]:
     shown |= {"low_rank_measure": "D_LR", "used_features": "k95"}
     numbers = {label: f"{frame.scalars[k]:.3g}" for k, label in shown.items() if k in frame.scalars}
     return {"epoch": f"{frame.epoch:g}", **numbers, "regime": frame.labels["regime"]}
-
-
-def _batch_ends(samples: int, config: Config) -> list[int]:
-    """Where each batch ends in the order of an epoch."""
-    ends = [*range(config.batch_size, samples, config.batch_size), samples]
-    if config.batchnorm and len(ends) > 1 and samples - ends[-2] == 1:
-        # Batch normalisation of a single sample is undefined: the batch before takes it in.
-        del ends[-2]
-    return ends
 
 
 def _targets(config: Config, data: Data) -> Tensor:
