@@ -5,6 +5,7 @@
 # make test-lowest  the unit tests with the lowest versions that are promised
 # make bench        measure: analysis, training, front end
 # make reproduce    run the paper's experiments at laptop size (about an hour, resumable)
+# make gpu          check and measure on a GPU, in minutes; without one it says so
 # make check        formatters, linters, types
 # make hooks        have git run them before every commit
 # make setup        only the environment: .venv, js/node_modules, Chromium
@@ -21,7 +22,7 @@ JS := js/package.json $(wildcard js/src/* js/src/*/*)
 PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 export PYTHON
 
-.PHONY: demo test soak coverage test-lowest bench reproduce check hooks setup clean
+.PHONY: demo test soak coverage test-lowest bench reproduce gpu check hooks setup clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo $(BUNDLE)
@@ -59,6 +60,9 @@ bench: setup $(VENV)/.bench
 
 reproduce: $(VENV)/.demo $(BUNDLE)
 	$(BIN)/python -m fswidget.reproduction
+
+gpu: $(VENV)/.test
+	$(BIN)/python scripts/gpu.py
 
 setup: $(VENV)/.test $(BUNDLE)
 

@@ -170,7 +170,7 @@ def _summary(recording: Recording) -> str:
 
 def _add_recipe(parser: argparse.ArgumentParser) -> Callable[..., int]:
     parser.add_argument("name", nargs="?", metavar="NAME", help="which; all are listed without it")
-    parser.add_argument("--size", default="laptop", help="laptop (the default) or full")
+    parser.add_argument("--size", default="laptop", help="laptop (the default), desk or full")
     parser.add_argument("--seeds", type=int, help="how many; the recipe's own number by default")
     parser.add_argument("--root", help="folder of the data sets")
     parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:N")

@@ -7,23 +7,34 @@ from fswidget.experiments.recipe_parts import (
     D_LR,
     FULL,
     MNIST,
+    MNIST_AT_DESK,
     MNIST_FULL,
     RESNET,
+    RESNET_AT_DESK,
     TEST,
     VGG,
     VGG_ADAM,
+    VGG_AT_DESK,
     arm_of,
+    at_desk,
     recipe,
 )
 from fswidget.training.config import Config
 
+_RICH = MNIST_AT_DESK.replace(label_pixels=True)
 recipe(
     "rich_is_not_better",
     "MNIST with the label in the pixels: rich against lazy",
     "A richer network can generalise worse: it takes the shortcut that a lazy one overlooks.",
     arms={
-        "rich": arm_of(MNIST, MNIST_FULL, "D_LR .0087 at 10.0%"),
-        "lazy": arm_of(MNIST, MNIST_FULL, "D_LR .63 at 74.4%", last_layer_only=True),
+        "rich": arm_of(MNIST, MNIST_FULL, "D_LR .0087 at 10.0%", desk=_RICH),
+        "lazy": arm_of(
+            MNIST,
+            MNIST_FULL,
+            "D_LR .63 at 74.4%",
+            desk=_RICH.replace(last_layer_only=True),
+            last_layer_only=True,
+        ),
     },
     checks=(
         Check("rich: D_LR ≤ 0.05", lambda r: r.mean("rich", D_LR) <= 0.05),
@@ -40,14 +51,22 @@ recipe(
 )
 
 
+# Neither augmentation nor decay: what has no rule must be learned by heart.
+_BY_HEART = RESNET_AT_DESK.replace(
+    train_size=10_000, augment=False, weight_decay=0.0, epochs=60, warmup_steps=200
+)
 recipe(
     "shuffled_labels",
     "CIFAR-10, ResNet18: true against fully shuffled labels",
     "Rich features do not mean that anything general was learned: on shuffled labels D_LR is "
     "almost the same.",
     arms={
-        "true labels": arm_of(RESNET, FULL, "D_LR .031 at 95.0%", lr=0.05),
+        "true labels": arm_of(RESNET, FULL, "D_LR .031 at 95.0%", desk=RESNET_AT_DESK, lr=0.05),
         "shuffled labels": arm_of(RESNET, FULL, "D_LR .034 at 9.5%", lr=0.05, label_noise=1.0),
+        "10,000 true labels": at_desk(_BY_HEART),
+        "10,000 shuffled labels": at_desk(
+            _BY_HEART.replace(label_noise=1.0), "D_LR .034 at 9.5% (of 50,000)"
+        ),
     },
     checks=(
         Check(
@@ -65,18 +84,43 @@ recipe(
     ),
     seeds=3,
 )
+_VGG100 = VGG_AT_DESK.replace(dataset="cifar100")
+_VGG100_ENTROPY = _VGG100.replace(loss="cross_entropy")
 recipe(
     "batchnorm",
     "VGG16 without and with batch normalisation",
     "Batch normalisation makes a deep convolutional network rich, and better.",
     arms={
-        "without, SGD": arm_of(VGG, {**FULL, "dataset": "cifar100"}, "D_LR .66 at 21.7%"),
+        "without, SGD": arm_of(
+            VGG, {**FULL, "dataset": "cifar100"}, "D_LR .66 at 21.7%", desk=_VGG100_ENTROPY
+        ),
         "with, SGD": arm_of(
-            VGG, {**FULL, "dataset": "cifar100"}, "D_LR .073 at 72.0%", batchnorm=True
+            VGG,
+            {**FULL, "dataset": "cifar100"},
+            "D_LR .073 at 72.0%",
+            desk=_VGG100_ENTROPY.replace(batchnorm=True),
+            batchnorm=True,
         ),
         "without, Adam, squared error": arm_of(VGG_ADAM, {**FULL, "dataset": "cifar100"}),
         "with, Adam, squared error": arm_of(
             VGG_ADAM, {**FULL, "dataset": "cifar100"}, batchnorm=True
+        ),
+        # Targets of length 10, as Hui and Belkin (2021) rescale them for many classes: those of
+        # length 1 are small beside the first outputs of a hundred units.
+        **{
+            f"{name}, SGD, squared error": at_desk(
+                _VGG100.replace(batchnorm=norm, target_scale=10.0, lr=0.005)
+            )
+            for name, norm in (("without", False), ("with", True))
+        },
+        **{
+            f"{name}, SGD, squared error, CIFAR-10": at_desk(
+                VGG_AT_DESK.replace(batchnorm=norm, lr=0.1, epochs=20)
+            )
+            for name, norm in (("without", False), ("with", True))
+        },
+        "with, SGD at 0.02, squared error, CIFAR-10": at_desk(
+            VGG_AT_DESK.replace(batchnorm=True, lr=0.02, epochs=20)
         ),
     },
     checks=(
@@ -112,7 +156,15 @@ recipe(
     "ResNet18 over the learning rate",
     "D_LR against the learning rate has its minimum at the rate that generalises best.",
     arms={
-        f"lr {rate:g}": arm_of(RESNET, {**FULL, "dataset": "cifar100"}, reported, lr=rate)
+        f"lr {rate:g}": arm_of(
+            RESNET,
+            {**FULL, "dataset": "cifar100"},
+            reported,
+            desk=RESNET_AT_DESK.replace(
+                dataset="cifar100", loss="cross_entropy", epochs=20, lr=rate
+            ),
+            lr=rate,
+        )
         for rate, reported in _RATES.items()
     },
     checks=(
@@ -150,6 +202,7 @@ _GROKKING = Config(
     test_size=4656,
     frame_every=100,
 )
+_SQUARED = _GROKKING.replace(loss="mse", weight_decay=0.5, probe_size=4704, test_size=4705)
 recipe(
     "grokking",
     "Grokking modular arithmetic: a transformer learns to generalise long after it memorised",
@@ -159,6 +212,9 @@ recipe(
             _GROKKING,
             {},
             "D_LR .51 at 5.2% (step 200) → .11 at 99.8% (3,000)",
+            desk=_SQUARED.replace(
+                epochs=1000, max_steps=10_000, frame_every=200, num_shown=100, num_eigenfunctions=4
+            ),
             loss="mse",
             weight_decay=0.5,
             probe_size=4704,

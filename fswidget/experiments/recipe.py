@@ -17,16 +17,30 @@ from numpy.typing import NDArray
 from fswidget.recording.recording import Recording, load
 from fswidget.training.config import Config
 
-SIZES = ("laptop", "full")
+SIZES = ("laptop", "desk", "full")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of training within a recipe, in both sizes, and what the paper reports of it."""
+    """One way of training within a recipe, in each size, and what the paper reports of it.
 
-    laptop: Config
-    full: Config
+    A size is None where the arm is not run in it.
+    """
+
+    laptop: Config | None
+    full: Config | None
     reported: str = ""
+    desk: Config | None = None
+
+    def config(self, size: str) -> Config | None:
+        """The settings in a size of `SIZES`, or None."""
+        config: Config | None = getattr(self, size)
+        return config
+
+    @property
+    def example(self) -> Config:
+        """The settings in the smallest size there is."""
+        return next(config for size in SIZES if (config := self.config(size)) is not None)
 
 
 class Results(Mapping[str, "Sequence[Recording]"]):
@@ -97,7 +111,7 @@ class Recipe:
     @property
     def configs(self) -> list[Config]:
         """The laptop-size runs with their first seed."""
-        return [arm.laptop for arm in self.arms.values()]
+        return [arm.laptop for arm in self.arms.values() if arm.laptop is not None]
 
     def runs(self, size: str = "laptop", seeds: int | None = None) -> list[tuple[str, Config]]:
         """Arm and configuration of each run.
@@ -114,8 +128,9 @@ class Recipe:
             raise ValueError(f"seeds={seeds!r}: must be an integer ≥ 1, or None for {self.seeds}")
         count = self.seeds if seeds is None else seeds
         return [
-            (label, getattr(arm, size).replace(seed=seed))
+            (label, config.replace(seed=seed))
             for label, arm in self.arms.items()
+            if (config := arm.config(size)) is not None
             for seed in range(count)
         ]
 
@@ -134,7 +149,7 @@ class Recipe:
 
         Parameters
         ----------
-        size : {"laptop", "full"}
+        size : {"laptop", "desk", "full"}
         seeds : int, optional
             How many seeds; the recipe's own number if not given.
         root : str, optional
@@ -205,7 +220,7 @@ class Recipe:
             if label in results:
                 low_rank = results.values_of(label, "low_rank_measure")
                 regimes = results.regimes(label)
-                score = "test_accuracy" if arm.laptop.source.class_names is not None else "test_r2"
+                score = "test_accuracy" if arm.example.source.class_names is not None else "test_r2"
                 row |= {
                     "seeds": len(low_rank),
                     "low_rank_measure": float(low_rank.mean()),

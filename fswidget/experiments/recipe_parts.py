@@ -24,9 +24,22 @@ def recipe(name: str, title: str, claim: str, **rest: Any) -> None:
     recipes[name] = Recipe(name, title, claim, **rest)
 
 
-def arm_of(base: Config, full: Mapping[str, Any], reported: str = "", **changes: Any) -> Arm:
+def arm_of(
+    base: Config,
+    full: Mapping[str, Any],
+    reported: str = "",
+    *,
+    desk: Config | None = None,
+    **changes: Any,
+) -> Arm:
+    """An arm; its full size is the laptop's with the settings of `full`."""
     laptop = base.replace(**changes)
-    return Arm(laptop, laptop.replace(**full), reported)
+    return Arm(laptop, laptop.replace(**full), reported, desk)
+
+
+def at_desk(config: Config, reported: str = "") -> Arm:
+    """An arm that the desk size alone has."""
+    return Arm(None, None, reported, config)
 
 
 def falls(values: list[float]) -> bool:
@@ -101,4 +114,52 @@ VGG_ADAM = Config(
     test_size=500,
     epochs=25,
     frame_every=50,
+)
+
+
+#: What desk-size runs share: whole test sets, and few points and pictures, so that a recording of
+#: thirty epochs stays small.
+AT_DESK: dict[str, Any] = {
+    "test_size": 10_000,
+    "probe_size": 2000,
+    "frame_every": "epoch",
+    "num_shown": 100,
+    "num_eigenfunctions": 4,
+    "batch_size": 128,
+}
+
+
+# Squared error summed over outputs moves a network several times as far a step as cross-entropy
+# does, so that the first steps want a warm-up.
+_SGD_AT_DESK: dict[str, Any] = {
+    **AT_DESK,
+    "optimizer": "sgd",
+    "lr": 0.05,
+    "weight_decay": 5e-4,
+    "schedule": "cosine",
+    "warmup_steps": 400,
+    "train_size": 50_000,
+    "epochs": 30,
+    "augment": True,
+}
+
+
+RESNET_AT_DESK = Config(
+    model="resnet18", dataset="cifar10", width=128, batchnorm=True, loss="mse", **_SGD_AT_DESK
+)
+
+
+VGG_AT_DESK = Config(model="vgg16", dataset="cifar10", width=256, loss="mse", **_SGD_AT_DESK)
+
+
+MLP_AT_DESK = Config(
+    dataset="cifar10",
+    loss="mse",
+    depth=3,
+    **{**_SGD_AT_DESK, "lr": 0.02, "epochs": 20, "augment": False, "weight_decay": 0.0},
+)
+
+
+MNIST_AT_DESK = Config(
+    dataset="mnist", loss="mse", width=512, train_size=60_000, epochs=10, **AT_DESK
 )

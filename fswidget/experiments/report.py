@@ -41,7 +41,7 @@ def report(size: str, store: str | os.PathLike[str], figures: Path | None = None
 
     Parameters
     ----------
-    size : {"laptop", "full"}
+    size : {"laptop", "desk", "full"}
     store : path
     figures : path, optional
         Folder for one SVG a recipe, whose name the page's links begin with.
@@ -72,7 +72,7 @@ def _section(recipe: Recipe, results: Results, size: str) -> list[str]:
         cells = ["–"] * 5
         if row["seeds"]:
             spread = f" ± {row['low_rank_measure_spread']:.3f}" if row["seeds"] > 1 else ""
-            test, score = row["test"], recipe.arms[row["arm"]].laptop.source.class_names
+            test, score = row["test"], recipe.arms[row["arm"]].example.source.class_names
             cells = [
                 f"{row['low_rank_measure']:.3f}{spread}",
                 f"{test:.2f}" if score is None else f"{test:.1%}",
@@ -88,7 +88,9 @@ def _section(recipe: Recipe, results: Results, size: str) -> list[str]:
         lines.append(f"- {claim}: {mark}")
     if recipe.note:
         lines += ["", recipe.note]
-    example = getattr(next(iter(recipe.arms.values())), size)
+    _, example = next(iter(recipe.runs(size, 1)), ("", None))
+    if example is None:
+        return lines
     trained = f"{example.source.sizes(example)[0]:,}"
     lines += [
         "",

@@ -10,34 +10,68 @@ from fswidget.experiments.recipe_parts import (
     DRIFT,
     FULL,
     K95,
+    MLP_AT_DESK,
+    MNIST_AT_DESK,
     MNIST_FULL,
     RESNET,
+    RESNET_AT_DESK,
     TEST,
     VGG,
     VGG_ADAM,
+    VGG_AT_DESK,
     arm_of,
+    at_desk,
     at_most,
     falls,
     recipe,
 )
 from fswidget.training.config import Config
 
-for _name, _model, _base in (("vgg16", "VGG16", VGG), ("resnet18", "ResNet18", RESNET)):
+#: Epochs by training size at the desk; smaller sets get fewer steps, which is as many as they need.
+_EPOCHS = {500: 200, 5000: 60, 50_000: 20}
+
+
+def _sized(desk: Config, size: int, norm: bool) -> Config:
+    steps = -(-size // desk.batch_size) * _EPOCHS[size]
+    return desk.replace(
+        batchnorm=norm,
+        train_size=size,
+        epochs=_EPOCHS[size],
+        probe_size=min(size, 2000),
+        frame_every="epoch" if size == 50_000 else max(1, steps // 20),
+        warmup_steps=min(400, steps // 10),
+    )
+
+
+for _name, _model, _base, _desk in (
+    ("vgg16", "VGG16", VGG, VGG_AT_DESK.replace(lr=0.1)),
+    ("resnet18", "ResNet18", RESNET, RESNET_AT_DESK),
+):
     _sizes = {100: 1000, 500: 50_000}
     recipe(
         f"train_size_{_name}",
         f"{_model}: batch normalisation and the size of the training set",
         "More data leaves fewer ways to fit it; how D_LR follows depends on batch normalisation.",
         arms={
-            f"{size} samples, {'with' if norm else 'no'} batch norm": arm_of(
-                _base.replace(batchnorm=norm),
-                {**FULL, "train_size": full},
-                train_size=size,
-                # As many steps, whatever the size.
-                epochs=_base.epochs * 500 // size,
-            )
-            for size, full in _sizes.items()
-            for norm in (False, True)
+            **{
+                f"{size} samples, {'with' if norm else 'no'} batch norm": arm_of(
+                    _base.replace(batchnorm=norm),
+                    {**FULL, "train_size": full},
+                    desk=_sized(_desk, size, norm) if size in _EPOCHS else None,
+                    train_size=size,
+                    # As many steps, whatever the size.
+                    epochs=_base.epochs * 500 // size,
+                )
+                for size, full in _sizes.items()
+                for norm in (False, True)
+            },
+            **{
+                f"{size:,} samples, {'with' if norm else 'no'} batch norm": at_desk(
+                    _sized(_desk, size, norm)
+                )
+                for size in (5000, 50_000)
+                for norm in (False, True)
+            },
         },
         checks=(
             Check(
@@ -74,12 +108,14 @@ recipe(
     "A fully connected network keeps more features in use than the classes need; a convolutional "
     "one comes down to about one a class.",
     arms={
-        "MLP": arm_of(_MLP, _MLP_FULL, "EF", width=512),
+        "MLP": arm_of(_MLP, _MLP_FULL, "EF", desk=MLP_AT_DESK.replace(width=512), width=512),
         "VGG16": arm_of(
             VGG_ADAM,
             {**_MLP_FULL, "width": 512},
             "MF within a few epochs",
+            desk=VGG_AT_DESK.replace(batchnorm=True, lr=0.1, epochs=20),
         ),
+        "ResNet18": at_desk(RESNET_AT_DESK, "MF within a few epochs"),
     },
     checks=(
         Check("the MLP is EF", lambda r: set(r.regimes("MLP")) == {"EF"}),
@@ -96,11 +132,25 @@ recipe(
 
 
 _WIDTHS = (32, 128, 512)
+_DESK_WIDTHS = (64, 128, 256, 512, 1024)
 recipe(
     "width_mlp",
     "CIFAR-10: width of an MLP",
     "A wider MLP has more features in use.",
-    arms={f"width {width}": arm_of(_MLP, _MLP_FULL, width=width) for width in _WIDTHS},
+    arms={
+        f"width {width}": arm_of(
+            _MLP,
+            _MLP_FULL,
+            desk=MLP_AT_DESK.replace(width=width) if width in _DESK_WIDTHS else None,
+            width=width,
+        )
+        for width in _WIDTHS
+    }
+    | {
+        f"width {width}": at_desk(MLP_AT_DESK.replace(width=width))
+        for width in _DESK_WIDTHS
+        if width not in _WIDTHS
+    },
     checks=(
         Check(
             "k95 grows with the width",
@@ -132,6 +182,7 @@ recipe(
         f"α = {scale:g}": arm_of(
             _SMALL.replace(target_scale=scale, optimizer="sgd", lr=0.01),
             MNIST_FULL,
+            desk=MNIST_AT_DESK.replace(target_scale=scale, optimizer="sgd", lr=0.01),
         )
         for scale in (0.01, 0.1, 1.0)
     },
@@ -158,7 +209,9 @@ recipe(
     "Weight decay shrinks the parameters; whether it makes features richer is for D_LR to say.",
     arms={
         f"weight decay {decay:g}": arm_of(
-            _SMALL.replace(optimizer="adamw", weight_decay=decay), MNIST_FULL
+            _SMALL.replace(optimizer="adamw", weight_decay=decay),
+            MNIST_FULL,
+            desk=MNIST_AT_DESK.replace(optimizer="adamw", weight_decay=decay),
         )
         for decay in (0.0, 0.1, 1.0)
     },

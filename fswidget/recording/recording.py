@@ -7,15 +7,17 @@ import os
 from collections.abc import Iterator, Mapping
 from numbers import Real
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from bokeh.models import Plot
 from numpy.typing import NDArray
 
 from fswidget.recording import file
 from fswidget.recording.atomic import atomic_write, with_suffix
 from fswidget.recording.frame import Frame, RunInfo
+
+if TYPE_CHECKING:
+    from bokeh.models import Plot
 
 
 class Recording:

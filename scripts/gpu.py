@@ -1,0 +1,259 @@
+"""Check and measure on a GPU, in minutes: ``python scripts/gpu.py --minutes 5``.
+
+Parts, in this order: ``tests`` (those marked gpu), ``timings`` (moments, eigensolvers, a frame),
+``epoch`` (ResNet18 of width 512 with and without a frame) and ``science`` (recipes at desk size,
+side by side). What was done is kept in the store and not repeated; the results are written after
+every part, so that a run that is cut short leaves what it has. Nothing is downloaded. Without CUDA
+it says so, runs the parts that need none, and ends with 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+# The package may not be installed where the GPU is.
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+import gpu_timings  # noqa: E402
+import torch  # noqa: E402
+
+from fswidget.experiments.campaign import Outcome, growing, run_side_by_side  # noqa: E402
+from fswidget.experiments.catalogue import recipes  # noqa: E402
+from fswidget.experiments.recipe import stored  # noqa: E402
+from fswidget.experiments.small import small  # noqa: E402
+from fswidget.recording.atomic import atomic_write  # noqa: E402
+from fswidget.recording.recording import load  # noqa: E402
+from fswidget.training.config import Config  # noqa: E402
+
+PARTS = ("tests", "timings", "epoch", "science")
+
+#: Recipes and arms in the order of what they are worth; every first seed comes before any second.
+SCIENCE: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("shuffled_labels", ("true labels", "10,000 true labels", "10,000 shuffled labels")),
+    ("batchnorm", ()),
+    ("learning_rate", ()),
+    ("rich_is_not_better", ()),
+    ("regimes", ()),
+    ("grokking", ()),
+    ("train_size_vgg16", ()),
+    ("train_size_resnet18", ()),
+    ("width_mlp", ()),
+    ("target_scale", ()),
+    ("weight_decay", ()),
+)
+
+#: Bytes of a recording that is brought back.
+RECORDING_BYTES = 150_000
+
+TOY = Config(width=8, train_size=50, test_size=20, epochs=2, frame_every="epoch", loss="mse")
+
+
+def science_runs(seeds: int, data: Path, toy: bool) -> Iterator[tuple[str, str, Config]]:
+    """Recipe, arm and settings of each run whose data is there."""
+    if toy:
+        yield from (("toy", f"seed {seed}", TOY.replace(seed=seed)) for seed in range(2))
+        return
+    folders = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar100", "mnist": "MNIST"}
+    for seed in range(seeds):
+        for name, arms in SCIENCE:
+            for arm, config in recipes[name].runs("desk", 1):
+                folder = folders.get(config.dataset, ".")
+                if (not arms or arm in arms) and (data / folder).is_dir():
+                    yield name, arm, config.replace(seed=seed)
+
+
+class Session:
+    """The results so far, kept in the store and written to the output folder."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.ends = time.monotonic() + 60 * options.minutes
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.store = Path(options.store)
+        self.store.mkdir(parents=True, exist_ok=True)
+        kept = self.store / "RESULTS-gpu.json"
+        self.results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+        self.results["machine"] = describe_machine(self.device)
+
+    @property
+    def seconds_left(self) -> float:
+        return self.ends - time.monotonic()
+
+    def write(self, part: str, result: Any) -> None:
+        """Keep the result of a part, and write everything anew."""
+        self.results[part] = result
+        text = json.dumps(self.results, indent=1) + "\n"
+        output = Path(self.options.output)
+        output.mkdir(parents=True, exist_ok=True)
+        atomic_write(self.store / "RESULTS-gpu.json", text.encode())
+        atomic_write(output / "RESULTS-gpu.json", text.encode())
+        atomic_write(output / "RESULTS-gpu.md", gpu_timings.page(self.results).encode())
+
+
+def describe_machine(device: torch.device) -> dict[str, str]:
+    """What the numbers belong to."""
+    card = torch.cuda.get_device_name() if device.type == "cuda" else "none (no CUDA)"
+    return {
+        "card": card,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda or "none",
+        "python": platform.python_version(),
+        "cores": str(os.cpu_count()),
+    }
+
+
+def tests(session: Session) -> dict[str, Any]:
+    """Run the tests marked gpu in a process of their own."""
+    # The project's pytest settings name plug-ins that a bare machine lacks.
+    command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(ROOT)]
+    command += ["-p", "no:cacheprovider", "-q", "-rfE", "--tb=short", "--durations=5", "tests/gpu"]
+    # Wide matrices on the CPU, which the card is compared with, want all cores.
+    env = {**os.environ, "OMP_NUM_THREADS": str(os.cpu_count())}
+    start = time.monotonic()
+    try:
+        ran = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=max(session.seconds_left, 1),
+        )
+        output, code = ran.stdout + ran.stderr, ran.returncode
+    except subprocess.TimeoutExpired as error:
+        output, code = f"{error.stdout or b''!r}: time was up", 124
+    print(output[-4000:], flush=True)
+    summary = output.strip().splitlines()[-1] if output.strip() else ""
+    seconds = round(time.monotonic() - start, 1)
+    return {"code": code, "summary": summary, "seconds": seconds, "output": output[-6000:]}
+
+
+def science(session: Session) -> dict[str, Any]:
+    """Recipes at desk size, side by side, as far as time goes."""
+    options = session.options
+    folder = session.store / "runs"
+    here = {"root": options.root, "device": session.device.type}
+    named: dict[str, tuple[str, str, int]] = {}
+    runs = []
+    for name, arm, config in science_runs(options.seeds, Path(options.root), options.toy):
+        path = stored(config, folder)
+        named.setdefault(path.name, (name, arm, config.seed))
+        runs.append((config.replace(**here), path))
+    result: dict[str, Any] = session.results.get("science", {})
+
+    def done(outcome: Outcome) -> None:
+        key = " / ".join(map(str, named[outcome.path.name]))
+        row = result.setdefault(key, {"seconds": 0.0})
+        row |= {"status": outcome.status, "error": outcome.error[-600:]}
+        row["seconds"] = round(row["seconds"] + outcome.seconds, 1)
+        if outcome.status == "finished":
+            last = load(outcome.path)[-1]
+            keep = ("low_rank_measure", "used_features", "train_accuracy", "test_accuracy", "loss")
+            row |= {n: last.scalars[n] for n in keep if n in last.scalars}
+            row |= {"epoch": last.epoch, "regime": last.labels["regime"], "file": outcome.path.name}
+        elif outcome.epoch:
+            row["epoch"] = outcome.epoch
+        if outcome.seconds:
+            print(key, {n: v for n, v in row.items() if n != "file"}, flush=True)
+            session.write("science", result)
+            pack(folder, Path(options.output) / "recordings.tar")
+
+    run_side_by_side(
+        runs,
+        workers=options.workers,
+        # Runs stop at their next batch; keeping and packing them takes a few seconds.
+        seconds=max(session.seconds_left - 8, 1),
+        threads=2,
+        limit=RECORDING_BYTES,
+        on_done=done,
+    )
+    pack(folder, Path(options.output) / "recordings.tar", unfinished=True)
+    return result
+
+
+def pack(folder: Path, target: Path, unfinished: bool = False) -> None:
+    """All recordings in one tar; unfinished ones too where asked for."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for path in sorted(folder.glob("*.npz")):
+            partial = path.name.endswith(growing(Path("x.npz")).name[1:])
+            if partial and not unfinished:
+                continue
+            content = small(load(path), RECORDING_BYTES) if partial else path.read_bytes()
+            info = tarfile.TarInfo(path.name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(target, stream.getvalue())
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
+    parser.add_argument("--minutes", type=float, default=5.5, help="of wall time for all of it")
+    parser.add_argument("--root", default=os.environ.get("FSWIDGET_DATA", "data"))
+    parser.add_argument("--store", default=".gpu", help="what is done, and not done again")
+    parser.add_argument("--output", default=str(ROOT / "benchmarks"), help="where results go")
+    parser.add_argument("--workers", type=int, default=8, help="runs side by side")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--again", action="store_true", help="repeat parts that are done")
+    parser.add_argument("--toy", action="store_true", help="tiny sizes, on any machine")
+    options = parser.parse_args(arguments)
+    options.parts = options.parts.split(",")
+    unknown = sorted(set(options.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"--parts: {', '.join(unknown)}: must be of {', '.join(PARTS)}")
+    if options.workers < 1 or options.seeds < 1:
+        parser.error("--workers and --seeds: must be ≥ 1")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the parts; 0 if the tests passed and nothing failed."""
+    options = parse(arguments)
+    session = Session(options)
+    without = session.device.type != "cuda"
+    if without:
+        print("no CUDA here: only what needs none is run, and --toy sizes", flush=True)
+    status = 0
+    for part in PARTS:
+        # Everything but toy sizes would take hours on a CPU.
+        skipped = without and not options.toy
+        done = part != "science" and part in session.results and not options.again
+        if part not in options.parts or skipped or done or session.seconds_left <= 0:
+            continue
+        print(f"{part}: {session.seconds_left:.0f} s left", flush=True)
+        try:
+            if part == "tests":
+                result = tests(session)
+                status |= result["code"] not in (0, 5)
+            elif part == "science":
+                result = science(session)
+            else:
+                result = getattr(gpu_timings, part)(
+                    session.device, Path(options.root), toy=options.toy
+                )
+        except (RuntimeError, OSError, ValueError) as error:
+            # One part that fails must not cost the others.
+            result, status = {"error": f"{type(error).__name__}: {error}"}, 1
+            print(f"{part}: {result['error']}", file=sys.stderr, flush=True)
+        session.write(part, result)
+    session.write("seconds", session.results.get("seconds", 0) + round(time.process_time()))
+    print(Path(options.output) / "RESULTS-gpu.md")
+    return int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

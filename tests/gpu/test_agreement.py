@@ -1,0 +1,200 @@
+"""The GPU agrees with the CPU: moments, spectrum, error bars, probe, training."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from fswidget.analysis.api import FeatureMoments
+from fswidget.analysis.eigensolvers import eigh_full, eigh_topk
+from fswidget.probing.probe import Probe
+from fswidget.training.config import Config
+from fswidget.training.loop import Training
+from fswidget.training.networks import build
+
+pytestmark = pytest.mark.gpu
+
+WIDTHS = (64, 512, 2048, 4096)
+CPU = torch.device("cpu")
+
+
+def rows(
+    width: int, decay: float = 1.0, mean: float = 0.0, samples: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features whose k-th direction has variance k^(−decay), ten outputs of the first, classes."""
+    n = samples or 2 * width + 320
+    generator = torch.Generator().manual_seed(width)
+    features = torch.randn(n, width, generator=generator)
+    features *= torch.arange(1, width + 1) ** (-decay / 2)
+    # Turned, so that no direction is an axis; a reflection keeps it cheap at 4,096.
+    normal = torch.nn.functional.normalize(torch.randn(width, generator=generator), dim=0)
+    features = features - 2 * torch.outer(features @ normal, normal) + mean
+    outputs = features[:, :10] + 0.1 * torch.randn(n, 10, generator=generator)
+    return features, outputs, torch.arange(n) % 10
+
+
+def moments_on(
+    device: torch.device, data: tuple[torch.Tensor, ...], blocks: int = 1
+) -> FeatureMoments:
+    moments = FeatureMoments(data[0].shape[1], 10, 10, num_blocks=blocks, device=device)
+    half = len(data[0]) // 2  # two batches: sums are added up on the device too
+    for part in (slice(0, half), slice(half, None)):
+        moments.update(*(tensor[part].to(device) for tensor in data))
+    return moments
+
+
+def gram(moments: FeatureMoments) -> torch.Tensor:
+    return moments._gram.sum(0).cpu()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_moments(width: int, device: torch.device, widest: int) -> None:
+    if width > widest:
+        pytest.skip("too wide for a rehearsal")
+    data = rows(width)
+    there, here = gram(moments_on(device, data)), gram(moments_on(CPU, data))
+    assert there.dtype == torch.float64
+    # Sums of n products in another order: far from float32's 1e-7 and TF32's 1e-3.
+    assert float((there - here).norm() / here.norm()) < 1e-12
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("decay", [1.0, 6.0], ids=["ordinary", "ill-conditioned"])
+def test_spectrum(width: int, decay: float, device: torch.device, widest: int) -> None:
+    if width > widest:
+        pytest.skip("too wide for a rehearsal")
+    data = rows(width, decay)
+    there = moments_on(device, data).spectrum(task="squared_error")
+    here = moments_on(CPU, data).spectrum(task="squared_error")
+    largest = here.eigenvalues[0]
+    count = min(len(there.eigenvalues), len(here.eigenvalues))
+    difference = np.abs(there.eigenvalues[:count] - here.eigenvalues[:count]).max()
+    assert difference < 1e-12 * largest * math.sqrt(width)
+    for name in ("low_rank_measure", "low_rank_measure_debiased", "nc1", "kernel_drift"):
+        a, b = getattr(there, name), getattr(here, name)
+        assert a == pytest.approx(b, rel=1e-6, abs=1e-8, nan_ok=True), name
+    assert there.used_features == here.used_features
+    assert there.output_rank == here.output_rank
+
+
+def test_a_large_mean_keeps_small_directions(device: torch.device) -> None:
+    """In float32, Σ(x − m)² of values near 1,000 would have no digit left."""
+    data = rows(64, mean=1000.0)
+    there = moments_on(device, data).spectrum(task="squared_error")
+    here = moments_on(CPU, data).spectrum(task="squared_error")
+    assert there.low_rank_measure == pytest.approx(here.low_rank_measure, rel=1e-6)
+    assert there.eigenvalues[1:] == pytest.approx(here.eigenvalues[1:], rel=1e-5)
+
+
+def test_moments_are_not_made_in_tf32(device: torch.device) -> None:
+    data = rows(512 if device.type == "cuda" else 64)
+    plain = gram(moments_on(device, data))
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        allowed = gram(moments_on(device, data))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert torch.equal(plain, allowed)
+
+
+@pytest.mark.parametrize("width", [64, 512])
+def test_error_bars(width: int, device: torch.device, widest: int) -> None:
+    if width > widest:
+        pytest.skip("too wide for a rehearsal")
+    data = rows(width)
+    there, here = (
+        moments_on(where, data, blocks=8).spectrum(task="squared_error", errors=True)
+        for where in (device, CPU)
+    )
+    assert set(there.errors) == set(here.errors)
+    for name, error in here.errors.items():
+        wanted = pytest.approx(error, rel=2e-2, abs=1e-6, nan_ok=True)
+        assert there.errors[name] == wanted, name
+    assert there.utilization_error == pytest.approx(here.utilization_error, rel=5e-2, abs=1e-4)
+
+
+@pytest.mark.parametrize("width", WIDTHS[1:])
+def test_leading_eigenpairs(width: int, device: torch.device, widest: int) -> None:
+    width = min(width, max(widest, 512))
+    generator = torch.Generator().manual_seed(0)
+    half = torch.randn(2 * width, width, generator=generator, dtype=torch.float64).to(device)
+    half *= (torch.arange(1, width + 1, device=device, dtype=torch.float64) ** -0.5)[None]
+    matrix = half.T @ half / len(half)
+    leading, full = eigh_topk(matrix, 20), eigh_full(matrix)
+    assert leading is not None
+    assert leading.values.device.type == full.values.device.type == device.type
+    found, wanted = leading.values[:20].cpu(), full.values[: len(leading.values[:20])].cpu()
+    assert torch.allclose(found, wanted, rtol=1e-9)
+    residual = matrix @ full.vectors - full.vectors * full.values
+    assert float(residual.norm() / matrix.norm()) < 1e-12
+    assert "failed" not in full.solver
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_probe(model: str, device: torch.device) -> None:
+    config = Config(model=model, width=64, loss="mse", seed=3)
+    network = build(config, (1, 8, 8), 10)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(600, 1, 8, 8, generator=generator)
+    frames = []
+    allowed = torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = False
+        for where in (device, CPU):
+            probe = Probe(
+                copy.deepcopy(network).to(where),
+                inputs,
+                torch.arange(600) % 10,
+                task="squared_error",
+                held_out=(inputs[:100], torch.arange(100) % 10),
+                device=where,
+            )
+            frames.append(probe.frame(1.0, 1))
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed
+    there, here = frames
+    for name, value in here.scalars.items():
+        if "seconds" not in name:
+            expected = pytest.approx(value, rel=1e-3, abs=1e-4, nan_ok=True)
+            assert there.scalars[name] == expected, name
+    assert there.labels["regime"] == here.labels["regime"]
+    assert there.arrays["eigenvalues"] == pytest.approx(here.arrays["eigenvalues"], abs=1e-4)
+
+
+def test_training_follows_the_cpu(device: torch.device) -> None:
+    """Same data, weights, batches: what differs is rounding, little in 50 steps."""
+    config = Config(width=64, loss="mse", epochs=2, lr=1e-3, frame_every="epoch", probe_size=500)
+    there, here = (list(Training(config.replace(device=str(d)))) for d in (device, CPU))
+    assert [f.step for f in there] == [f.step for f in here]
+    for a, b in zip(there, here, strict=True):
+        for name in ("loss", "train_accuracy", "low_rank_measure"):
+            if name in b.scalars:
+                assert a.scalars[name] == pytest.approx(b.scalars[name], rel=2e-2, abs=5e-3), name
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_convolutional_network_learns(precision: str, device: torch.device) -> None:
+    config = Config(
+        model="cnn", width=32, epochs=6, precision=precision, device=str(device), batchnorm=True
+    )
+    training = Training(config)
+    frames = list(training)
+    assert next(training.model.parameters()).device.type == device.type
+    assert frames[-1].scalars["test_accuracy"] > 0.8
+    assert all(math.isfinite(f.scalars["low_rank_measure"]) for f in frames)
+
+
+def test_the_state_of_a_run_goes_on_there(device: torch.device) -> None:
+    config = Config(width=32, epochs=4, frame_every="epoch", device=str(device))
+    whole = list(Training(config))[-1]
+    training = Training(config)
+    for frame in training:
+        if frame.epoch == 2:
+            state = training.state_dict()
+            break
+    resumed = list(Training(config, state=state))[-1]
+    assert resumed.step == whole.step
+    assert resumed.scalars["loss"] == pytest.approx(whole.scalars["loss"], rel=1e-2)

@@ -1,0 +1,81 @@
+"""Runs side by side: they go on where they were left, and none takes another down."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from fswidget.experiments import campaign
+from fswidget.experiments.campaign import advance, growing, run_side_by_side
+from fswidget.experiments.small import small
+from fswidget.recording.recording import load
+from fswidget.training.config import Config
+from fswidget.training.loop import record
+
+TINY = Config(width=8, train_size=50, test_size=20, epochs=4, frame_every="epoch", device="cpu")
+
+
+def test_a_run_that_was_left_goes_on_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = record(TINY)
+    clock = iter(range(1000))
+    # Each look at the clock, one before a step and a frame, is one tick: the run stops in between.
+    monkeypatch.setattr(campaign.time, "time", lambda: float(next(clock)))
+    path = tmp_path / "run.npz"
+    left = advance(TINY, path, stop_at=4)
+    assert (left.status, path.exists()) == ("left", False)
+    assert 0 < len(load(growing(path))) < len(whole)
+    assert advance(TINY, path, stop_at=1e9).status == "finished"
+    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
+    again = load(path)
+    for name, column in whole.table().items():
+        if "seconds" not in name and name != "regime":
+            assert again.table()[name] == pytest.approx(column, rel=0, abs=0, nan_ok=True), name
+    assert (again.table()["seconds"][1:] > again.table()["seconds"][:-1]).all()
+
+
+def test_what_is_finished_is_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    assert advance(TINY, path).status == "finished"
+    written = path.read_bytes()
+    assert advance(TINY, path).seconds == 0
+    assert path.read_bytes() == written
+
+
+def test_no_time_no_run(tmp_path: Path) -> None:
+    assert advance(TINY, tmp_path / "run.npz", stop_at=time.time() - 1).status == "left"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_that_fails_leaves_the_others(
+    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Threads: processes are told apart in the tests of sweeps, and take seconds to start.
+    pool = lambda workers, **_: ThreadPoolExecutor(workers)  # noqa: E731
+    monkeypatch.setattr(campaign, "ProcessPoolExecutor", pool)
+    missing = TINY.replace(dataset="mnist", root=str(tmp_path / "nothing"))
+    runs = [(missing, tmp_path / "missing.npz"), (TINY, tmp_path / "good.npz")]
+    seen = []
+    # The same run twice, as recipes share arms, is one.
+    outcomes = run_side_by_side([*runs, runs[1]], workers=workers, on_done=seen.append)
+    assert [outcome.status for outcome in outcomes] == ["failed", "finished"]
+    assert "mnist is not there" in outcomes[0].error
+    assert sorted(o.path for o in seen) == sorted(o.path for o in outcomes)
+
+
+def test_a_small_recording_has_no_pictures_and_keeps_its_ends(tmp_path: Path) -> None:
+    recording = record(TINY.replace(num_shown=20))
+    content = small(recording)
+    path = tmp_path / "recording.npz"
+    path.write_bytes(content)
+    bare = load(path)
+    assert recording.info.thumbnails is not None
+    assert bare.info.thumbnails is None
+    assert len(bare) == len(recording)
+    path.write_bytes(small(recording, len(content) - 1000))
+    thinned = load(path)
+    assert len(thinned) < len(recording)
+    assert [thinned[0].step, thinned[-1].step] == [recording[0].step, recording[-1].step]

@@ -1,0 +1,73 @@
+"""The script for a machine with a GPU, rehearsed without one."""
+
+import json
+import runpy
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+#: What a bare machine lacks.
+ABSENT = ("bokeh", "anywidget", "ipywidgets", "traitlets", "IPython")
+
+BARE = f"""
+import runpy, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {ABSENT}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+script, sys.argv = sys.argv[1], sys.argv[1:]
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+def test_a_rehearsal_at_toy_sizes(root: Path, tmp_path: Path) -> None:
+    script = str(root / "scripts/gpu.py")
+    store, output = tmp_path / "store", tmp_path / "output"
+    options = ["--toy", "--store", str(store), "--output", str(output), "--workers", "1"]
+    options += ["--parts", "timings,epoch,science"]
+    ran = subprocess.run(
+        [sys.executable, "-c", BARE, script, *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr
+    results = json.loads((output / "RESULTS-gpu.json").read_text())
+    assert results["timings"]["moments"]["float64 GEMM ms"] > 0
+    assert results["epoch"]["with / without"] >= 1
+    assert {row["status"] for row in results["science"].values()} == {"finished"}
+    page = (output / "RESULTS-gpu.md").read_text()
+    assert "| toy / seed 0 / 0 |" in page
+    with tarfile.open(output / "recordings.tar") as tar:
+        assert len(tar.getnames()) == 2
+
+
+def test_without_cuda_it_says_so(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    names = runpy.run_path(str(root / "scripts/gpu.py"))
+    assert names["main"](["--store", str(tmp_path), "--output", str(tmp_path)]) == 0
+    assert "no CUDA here" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        names["main"](["--parts", "magic"])
+
+
+def test_every_run_that_is_listed_is_an_arm(root: Path, tmp_path: Path) -> None:
+    names = runpy.run_path(str(root / "scripts/gpu.py"))
+    for folder in ("cifar-10-batches-py", "cifar100", "MNIST"):
+        (tmp_path / folder).mkdir()
+    runs = list(names["science_runs"](2, tmp_path, False))
+    listed = {(name, arm) for name, arm, _ in runs}
+    for name, arms in names["SCIENCE"]:
+        assert {arm for _, arm in listed if _ == name} >= set(arms)
+    assert [config.seed for *_, config in runs] == sorted(config.seed for *_, config in runs)
+    (tmp_path / "cifar100").rmdir()
+    assert all(c.dataset != "cifar100" for *_, c in names["science_runs"](2, tmp_path, False))
