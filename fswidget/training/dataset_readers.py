@@ -173,7 +173,22 @@ wardrobe whale willow_tree wolf woman worm
 )
 def cifar100(config: Settings) -> Split:
     """CIFAR-100: colour photographs of 32×32 pixels, 100 classes."""
+    root = Path(config.root).expanduser()
+    if (root / "cifar100" / "train").is_dir() and not (root / "cifar-100-python").is_dir():
+        return _read_folders(str(root / "cifar100"))
     return _torchvision(config, torchvision.datasets.CIFAR100)
+
+
+@lru_cache(maxsize=1)
+def _read_folders(root: str) -> Split:
+    """The pictures of ``ROOT/train/CLASS/*.png`` and ``ROOT/test/CLASS/*.png``, classes by name."""
+    parts: list[Tensor] = []
+    for name in ("train", "test"):
+        listed = torchvision.datasets.ImageFolder(str(Path(root) / name))
+        images = [np.asarray(listed.loader(path)) for path, _ in listed.samples]
+        stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+        parts += [stacked, torch.tensor(listed.targets)]
+    return Split(*parts)
 
 
 @source("modular", kind="tokens", shape=(4,), class_names=(), train_size=0, test_size=0)

@@ -205,3 +205,21 @@ def test_real_pictures(name: str) -> None:
     assert torch.bincount(loaded.targets).tolist() == [20] * 10
     assert torch.bincount(loaded.test_targets).tolist() == [10] * 10
     assert float(loaded.inputs.mean()) == pytest.approx(0, abs=1e-4)
+
+
+def test_cifar100_is_read_from_folders_of_pictures_too(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for part, count in (("train", 3), ("test", 1)):
+        for label in range(100):
+            folder = tmp_path / "cifar100" / part / f"{label:02}"
+            folder.mkdir(parents=True)
+            for index in range(count):
+                Image.new("RGB", (32, 32), (label, index, 7)).save(folder / f"{index}.png")
+    config = Config(dataset="cifar100", root=str(tmp_path), width=8)
+    inputs, targets, test_inputs, test_targets = config.source.read(config)
+    assert inputs.shape == (300, 3, 32, 32)
+    assert inputs.dtype == torch.uint8
+    assert torch.equal(inputs[:, 0, 0, 0].long(), targets)
+    assert torch.equal(test_inputs[:, 0, 5, 5].long(), test_targets)
+    assert inputs[:3, 1, 0, 0].tolist() == [0, 1, 2]
