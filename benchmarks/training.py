@@ -1,4 +1,4 @@
-"""What the analysis costs: seconds an epoch against a bare PyTorch loop, and its share of a run.
+"""What the analysis costs: seconds per epoch against a bare PyTorch loop, and its share of a run.
 
 ``python -m benchmarks.training [--epochs 3] [--samples 5000]``; CIFAR-10 is looked for in the
 folder that FSWIDGET_DATA names, or in "data". The two loops take turns, an epoch each, so that what
@@ -48,7 +48,7 @@ class BareLoop:
 
 
 def against_bare_loop(root: str, samples: int, epochs: int) -> None:
-    """ResNet18 with p = 128: seconds an epoch with all analysis, and without fswidget."""
+    """ResNet18 with p = 128: seconds per epoch with all analysis, and without fswidget."""
     config = Config(
         model="resnet18",
         dataset="cifar10",

@@ -155,7 +155,7 @@ def _glance(frame: Frame) -> str:
 
 
 def _summary(recording: Recording) -> str:
-    """The last frame, one number a line."""
+    """The last frame, one number per line."""
     frame = recording[-1]
     lines = [f"{recording.info.title}, epoch {frame.epoch:g}, step {frame.step}"]
     for name, (unit, _) in SCALARS.items():

@@ -1,4 +1,4 @@
-"""Print the lowest versions that pyproject.toml declares, one requirement a line: what
+"""Print the lowest versions that pyproject.toml declares, one requirement per line: what
 ``make test-lowest`` installs. Resolvers' own "lowest" modes leave dependencies of dependencies at
 their newest, so each is named here."""
 

@@ -20,7 +20,7 @@ def make_frame(
     num_layers: int = 0,
     seed: int = 0,
 ) -> Frame:
-    """One plausible frame: a falling spectrum, rising curves, a cloud of points a class."""
+    """One plausible frame: a falling spectrum, rising curves, a cloud of points per class."""
     random = np.random.default_rng([seed, int(epoch * 1000)])
     k = np.arange(1, num_features + 1)
     eigenvalues = 10.0 * k ** -(1.0 + 0.1 * epoch)

@@ -44,7 +44,7 @@ class Arm:
 
 
 class Results(Mapping[str, "Sequence[Recording]"]):
-    """Recordings by arm, one a seed."""
+    """Recordings by arm, one per seed."""
 
     def __init__(self, recordings: Mapping[str, Sequence[Recording]]) -> None:
         self._recordings = dict(recordings)
@@ -71,7 +71,7 @@ class Results(Mapping[str, "Sequence[Recording]"]):
         return float(self.values_of(arm, name, step).mean())
 
     def regimes(self, arm: str) -> list[str]:
-        """The regime at the end, one a seed."""
+        """The regime at the end, one per seed."""
         return [recording[-1].labels["regime"] for recording in self[arm]]
 
 

@@ -106,7 +106,7 @@ recipe(
     "regimes",
     "CIFAR-10: extended features of an MLP, minimal features of a convolutional network",
     "A fully connected network keeps more features in use than the classes need; a convolutional "
-    "one comes down to about one a class.",
+    "one comes down to about one per class.",
     arms={
         "MLP": arm_of(_MLP, _MLP_FULL, "EF", desk=MLP_AT_DESK.replace(width=512), width=512),
         "VGG16": arm_of(

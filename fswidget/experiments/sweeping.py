@@ -64,7 +64,7 @@ class Sweep:
         Returns
         -------
         dict of str to list
-            One entry a run; NaN where a run has no such number. ``error`` is the last line of the
+            One entry per run; NaN where a run has no such number. ``error`` is the last line of the
             traceback. ``pandas.DataFrame(result.table())`` reads it.
         """
         names = dict.fromkeys(name for run in self.runs for name in run.scalars)

@@ -26,7 +26,7 @@ def check_outputs(rows: int, num_outputs: int, task: str) -> None:
     """Raise ValueError where a model's outputs for two samples do not fit the task."""
     if rows != 2:
         raise ValueError(
-            f"model: gives {rows} rows of outputs for 2 samples; must be one row a sample"
+            f"model: gives {rows} rows of outputs for 2 samples; must be one row per sample"
         )
     if task == "cross_entropy" and num_outputs < 2:
         raise ValueError(

@@ -50,7 +50,7 @@ class Capture:
 
 
 def pool(values: Tensor) -> Tensor:
-    """One row a sample: the mean over all positions of a layer's output (our choice).
+    """One row per sample: the mean over all positions of a layer's output (our choice).
 
     (n, q) stays as it is; (n, q, h, w) and (n, q, h, w, d) are averaged over space; (n, length, q)
     is averaged over the sequence.
@@ -101,8 +101,8 @@ def _has_weights(module: nn.Module) -> bool:
 def capture(model: nn.Module, head: Head, layers: Sequence[str] = ()) -> Iterator[Capture]:
     """Record what enters and leaves the head in each forward pass inside the ``with`` block.
 
-    Where the head runs over a sequence, (n, length, p), and the model returns one row a sample, the
-    positions read for the output are found by comparing the two; where the model returns every
+    Where the head runs over a sequence, (n, length, p), and the model returns one row per sample,
+    the positions read for the output are found by comparing the two; where the model returns every
     position, samples and positions together make the rows.
 
     Yields

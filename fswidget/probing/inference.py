@@ -60,7 +60,7 @@ def run(
             _check_finite({**rows.layers, head.name: rows.features}, rows.outputs, where)
             seen.append(rows)
     if not seen:
-        raise ValueError(f"inputs: {len(samples)} samples; must be at least one a process")
+        raise ValueError(f"inputs: {len(samples)} samples; must be at least one per process")
     return Activations(
         torch.cat([rows.features for rows in seen]),
         torch.cat([rows.outputs for rows in seen]),

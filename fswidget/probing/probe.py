@@ -88,7 +88,7 @@ class Probe:
     errors : bool
         Whether to compute jackknife standard errors.
     top : int, optional
-        Compute so many leading eigenvalues only; by default all, or four a class (64 at least)
+        Compute so many leading eigenvalues only; by default all, or four per class (64 at least)
         where both the features and the samples are more than 1,024.
     byte_budget : int, optional
         See `Recording`.

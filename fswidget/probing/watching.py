@@ -44,8 +44,8 @@ def watch(
         processes of the latter share the work.
     inputs, targets
         The probe, a fixed set of samples with as many of each class, usually from the training
-        set. One or two a feature are enough; a snapshot with n of them takes about n / (3 N) of the
-        time of an epoch of N samples. In a distributed job every process passes the same ones.
+        set. One or two per feature are enough; a snapshot with n of them takes about n / (3 N) of
+        the time of an epoch of N samples. In a distributed job every process passes the same ones.
     task : {"cross_entropy", "squared_error"}
     layers : None, "all" or sequence of str
         Layers to measure besides the features, by their names in ``model.named_modules()``.

@@ -1,7 +1,7 @@
 """How a recording is kept in a file: one ``.npz`` without pickle, readable with numpy alone.
 
 ``meta`` is UTF-8 JSON (format version, run description, names, labels); ``sequence``, ``epoch`` and
-``step`` have one entry a frame, ``scalars`` one row; ``frames.NAME`` holds an array of all frames
+``step`` have one entry per frame, ``scalars`` one row; ``frames.NAME`` holds an array of all frames
 end to end and ``frames.NAME.shape`` (n_frames, ndim) its shape in each, −1 where a frame has none;
 ``run.NAME`` are the arrays of the run. A reader of an older version finds ``version`` too high.
 """

@@ -157,7 +157,7 @@ class RunInfo:
     labels : ndarray, shape (n_shown,)
         Class index of each shown sample, or its (first) target value for a regression; float32.
     class_names : sequence of str
-        One name a class; empty for a regression.
+        One name per class; empty for a regression.
     thumbnails : ndarray of uint8, shape (n_shown, h, w) or (n_shown, h, w, 3), optional
         Pictures of the shown samples.
     held_out_labels : ndarray, shape (n_held_out,), optional

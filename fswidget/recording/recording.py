@@ -149,7 +149,7 @@ class Recording:
         return before[-1]
 
     def table(self) -> dict[str, NDArray[Any]]:
-        """The numbers of all frames, one column a name, one row a frame.
+        """The numbers of all frames, one column per name, one row per frame.
 
         Returns
         -------

@@ -137,8 +137,8 @@ class Config:
     probe_size: int | None = _knob(
         None,
         "Probe samples",
-        "Training samples on which the features are measured; empty means at most four a feature, "
-        "within 1,000 to 4,000. Small probes make D_LR too small.",
+        "Training samples on which the features are measured; empty means at most four per "
+        "feature, within 1,000 to 4,000. Small probes make D_LR too small.",
         min=2,
     )
     label_noise: float = _knob(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Most frames a second where epochs are short.
+#: Most frames per second where epochs are short.
 MAX_RATE = 20.0
 
 
@@ -21,7 +21,7 @@ class FrameSchedule:
     The first and the last step always have a frame. ``"epoch"``, ``"log"`` and a number of steps
     are followed exactly. ``"auto"`` takes each epoch, and while epochs take longer than a second
     also the steps 1, 4, 16, 64, … of the first one, as far as these limits allow: at most 20 frames
-    a second while epochs are short, and otherwise at most `budget` of the wall time.
+    per second while epochs are short, and otherwise at most `budget` of the wall time.
 
     Parameters
     ----------

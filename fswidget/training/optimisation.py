@@ -16,7 +16,7 @@ from fswidget.probing.modes import evaluating
 from fswidget.training.config import Config
 
 #: Steps of fewer floating-point operations are faster on one thread: with two an MLP of width 256
-#: took 1.1 to 2.9 times as long a step, one of width 1024 (0.4e9 operations) 0.6 to 0.8.
+#: took 1.1 to 2.9 times as long per step, one of width 1024 (0.4e9 operations) 0.6 to 0.8.
 _ONE_THREAD_BELOW = 2e8
 
 

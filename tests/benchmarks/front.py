@@ -94,7 +94,7 @@ class Bench:
             self.add(name, f"different pictures of {count}", len(set(hashes)))
 
     def kernel_cost(self) -> None:
-        """The kernel's time a frame against a bare send of the same bytes."""
+        """The kernel's time per frame against a bare send of the same bytes."""
         with self.session("kernel", "cost = KernelCost()") as session:
             code = "from IPython.display import display\ndisplay(cost.bare, cost.ours.widget)"
             session.display(code)

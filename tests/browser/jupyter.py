@@ -247,7 +247,7 @@ class Notebook:
 
     def go(self) -> None:
         """Go to the notebook, or load it anew."""
-        # A workspace a notebook: the default one would bring back what other tests left open.
+        # Each notebook has a workspace: the default one would bring back what other tests opened.
         workspace = f"lab/workspaces/{Path(self.name).stem}/tree"
         root = workspace if self.server.app == "lab" else "notebooks"
         self.page.goto(

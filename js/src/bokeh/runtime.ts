@@ -56,7 +56,7 @@ export interface ViewManager {
   clear(): void;
 }
 
-/** BokehJS, evaluated once a page; `window.Bokeh` stays as it is. Hosts evaluate this module once a
+/** BokehJS, evaluated once per page; `window.Bokeh` stays as it is. Hosts evaluate this module once a
  * widget and never forget it, so the promise lives on the page, under a symbol. */
 export function loadBokeh(bytes: Buffer): Promise<Bokeh> {
   const page = globalThis as unknown as Record<symbol, Promise<Bokeh> | undefined>;

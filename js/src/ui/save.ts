@@ -16,7 +16,7 @@ function cell(value: string | number): string {
   return /[",\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
 }
 
-/** One line a frame: epoch, step, every scalar, and the regime. */
+/** One line per frame: epoch, step, every scalar, and the regime. */
 export function scalarsCsv(frames: Frame[]): string {
   const names = [...new Set(frames.flatMap(({ scalars }) => Object.keys(scalars)))];
   const lines = frames.map(({ epoch, step, scalars, labels }) => [
@@ -30,7 +30,7 @@ export function scalarsCsv(frames: Frame[]): string {
     .join("\n");
 }
 
-/** One line a feature of one frame. */
+/** One line per feature of one frame. */
 export function featuresCsv({ arrays }: Frame): string {
   const names = ["eigenvalues", "quality", "quality_error", "utilization", "utilization_error"];
   const present = names.filter((name) => arrays[name]);
