@@ -95,11 +95,10 @@ class Training:
             raise TypeError(f"config={config!r}: must be a fswidget.Config")
         self.config = config
         self.device = device_of(config)
-        self.data = data = load(config, self.device)
+        data = load(config, self.device)
         shape = tuple(data.inputs.shape[1:])
         self.model = build(config, shape, data.num_outputs).to(self.device)
-        layout = lay_out(self.model, data.inputs[:2])
-        data = self.data = data.arranged(layout)
+        self.data = data = data.arranged(lay_out(self.model, data.inputs[:2]))
         self._keep_going = keep_going or (lambda: True)
         self._batches = Batches(
             data.inputs,
