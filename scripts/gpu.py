@@ -57,6 +57,9 @@ SCIENCE: tuple[tuple[str, tuple[str, ...]], ...] = (
 #: Bytes of a recording that is brought back.
 RECORDING_BYTES = 150_000
 
+#: Bytes of one tar of them, so that each is easily sent.
+TAR_BYTES = 14_000_000
+
 TOY = Config(width=8, train_size=50, test_size=20, epochs=2, frame_every="epoch", loss="mse")
 
 
@@ -168,7 +171,7 @@ def science(session: Session) -> dict[str, Any]:
         if outcome.seconds:
             print(key, {n: v for n, v in row.items() if n != "file"}, flush=True)
             session.write("science", result)
-            pack(folder, Path(options.output) / "recordings.tar")
+            pack(folder, Path(options.output))
 
     run_side_by_side(
         runs,
@@ -179,24 +182,33 @@ def science(session: Session) -> dict[str, Any]:
         limit=RECORDING_BYTES,
         on_done=done,
     )
-    pack(folder, Path(options.output) / "recordings.tar", unfinished=True)
+    pack(folder, Path(options.output), unfinished=True)
     return result
 
 
-def pack(folder: Path, target: Path, unfinished: bool = False) -> None:
-    """All recordings in one tar; unfinished ones too where asked for."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as tar:
-        for path in sorted(folder.glob("*.npz")):
-            partial = path.name.endswith(growing(Path("x.npz")).name[1:])
-            if partial and not unfinished:
-                continue
-            content = small(load(path), RECORDING_BYTES) if partial else path.read_bytes()
-            info = tarfile.TarInfo(path.name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(target, stream.getvalue())
+def pack(folder: Path, output: Path, unfinished: bool = False) -> None:
+    """All recordings in ``recordings-0.tar`` and so on; unfinished ones too where asked for."""
+    output.mkdir(parents=True, exist_ok=True)
+    number, stream = 0, io.BytesIO()
+    tar = tarfile.open(fileobj=stream, mode="w")  # noqa: SIM115 (closed where it is full)
+
+    def close() -> None:
+        tar.close()
+        atomic_write(output / f"recordings-{number}.tar", stream.getvalue())
+
+    for path in sorted(folder.glob("*.npz")):
+        partial = path.name.endswith(growing(Path("x.npz")).name[1:])
+        if partial and not unfinished:
+            continue
+        content = small(load(path), RECORDING_BYTES) if partial else path.read_bytes()
+        if stream.tell() + len(content) > TAR_BYTES:
+            close()
+            number, stream = number + 1, io.BytesIO()
+            tar = tarfile.open(fileobj=stream, mode="w")  # noqa: SIM115
+        info = tarfile.TarInfo(path.name)
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+    close()
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

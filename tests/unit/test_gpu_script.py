@@ -43,7 +43,7 @@ def test_a_rehearsal_at_toy_sizes(root: Path, tmp_path: Path) -> None:
     assert {row["status"] for row in results["science"].values()} == {"finished"}
     page = (output / "RESULTS-gpu.md").read_text()
     assert "| toy / seed 0 / 0 |" in page
-    with tarfile.open(output / "recordings.tar") as tar:
+    with tarfile.open(output / "recordings-0.tar") as tar:
         assert len(tar.getnames()) == 2
 
 
