@@ -113,6 +113,9 @@ recipe(
             )
             for name, norm in (("without", False), ("with", True))
         },
+        "with, SGD at 0.02, squared error": at_desk(
+            _VGG100.replace(batchnorm=True, target_scale=10.0, lr=0.02)
+        ),
         **{
             f"{name}, SGD, squared error, CIFAR-10": at_desk(
                 VGG_AT_DESK.replace(batchnorm=norm, lr=0.1, epochs=20)
