@@ -39,6 +39,16 @@ class FeatureMoments(Moments):
     not depend on how the samples are cut into batches nor on the order of merges. A sample's block
     follows a fixed pseudo-random table by its running number, so that classes that come sorted or
     in turn do not line up with the blocks (our choice).
+
+    Examples
+    --------
+    >>> random, labels = np.random.default_rng(0), np.arange(300) % 3
+    >>> features = random.normal(size=(300, 20)) + 5 * np.eye(3, 20)[labels]
+    >>> moments = fs.FeatureMoments(num_features=20, num_outputs=3, num_targets=3)
+    >>> for part in np.split(np.arange(300), 3):
+    ...     _ = moments.update(features[part], features[part, :3], labels[part])
+    >>> moments.spectrum().used_features
+    3
     """
 
     def spectrum(
@@ -140,6 +150,16 @@ def analyze(
     UserWarning
         Where a class has half as many samples again as another, beyond chance.
 
+
+    Examples
+    --------
+    Three classes, each of which has a feature of its own beside 17 that are noise:
+
+    >>> random, labels = np.random.default_rng(0), np.arange(300) % 3
+    >>> features = random.normal(size=(300, 20)) + 5 * np.eye(3, 20)[labels]
+    >>> spectrum = fs.analyze(features, features[:, :3], labels)
+    >>> spectrum.used_features, spectrum.regime.label
+    (3, 'MF')
     """
     features, outputs, targets = _read(features, outputs, targets, task)
     reference = None if reference is None else as_matrix("reference", reference, "p_0")

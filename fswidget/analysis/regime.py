@@ -28,6 +28,13 @@ class Regime:
     numbers : dict of str to float
         What the sentence cites: ``used_features``, ``outputs``, ``limit``, ``top_share``,
         ``low_rank_measure``, ``kernel_drift``.
+
+    Examples
+    --------
+    >>> random, labels = np.random.default_rng(0), np.arange(300) % 3
+    >>> features = random.normal(size=(300, 20)) + 5 * np.eye(3, 20)[labels]
+    >>> print(fs.analyze(features, features[:, :3], labels).regime)
+    MF: Few features do the work: the last layer uses 3 of 20 features ...
     """
 
     label: str

@@ -71,6 +71,15 @@ class Spectrum:
         Σ ρ_k and Σ ρ_k², over all p.
     complete : bool
         Whether `eigenvalues` are all above the floor; else they are the leading ones.
+
+    Examples
+    --------
+    >>> random, labels = np.random.default_rng(0), np.arange(300) % 3
+    >>> features = random.normal(size=(300, 20)) + 5 * np.eye(3, 20)[labels]
+    >>> spectrum = fs.analyze(features, features[:, :3], labels)
+    >>> values = spectrum.eigenfunctions(features, k=4)
+    >>> np.allclose(values.T @ values / 300, np.eye(4))  # orthonormal on the samples
+    True
     """
 
     eigenvalues: Array

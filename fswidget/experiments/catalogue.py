@@ -3,6 +3,9 @@
 Each has a full size, near the paper's (hours on a GPU), and a laptop size (minutes on two CPU
 cores, fewer samples and narrower networks). The paper is arXiv 2410.04264; its figures are given
 as secondary notes give them, so directions count before magnitudes.
+
+>>> list(fs.recipes)
+[..., 'grokking', ...]
 """
 
 from __future__ import annotations

@@ -194,6 +194,15 @@ def sweep(
         of another sweep, or if files of a data set are damaged.
     FileNotFoundError
         Likewise, if files of a data set are missing.
+
+    Examples
+    --------
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> config = fs.Config(epochs=1, train_size=100, probe_size=100)
+    >>> with ThreadPoolExecutor(1) as executor:
+    ...     result = fs.sweep(config, executor=executor, width=[8, 16])
+    >>> result.table()["width"]
+    [8, 16]
     """
     if not isinstance(config, Config):
         raise TypeError(f"config={config!r}: must be a fswidget.Config")

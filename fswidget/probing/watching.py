@@ -67,6 +67,14 @@ def watch(
             for epoch in range(1, epochs + 1):
                 loss = train_one_epoch(model)
                 probe.snapshot(epoch=epoch, loss=loss)
+
+    >>> inputs, targets = torch.randn(60, 4), torch.arange(60) % 3
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    >>> probe = fs.watch(model, inputs, targets)
+    >>> probe.snapshot(epoch=0).labels["regime"]
+    'UNTRAINED'
+    >>> len(probe.recording)
+    1
     """
     group = options.pop("group", None)
     if group is None and isinstance(model, DistributedDataParallel):

@@ -78,6 +78,12 @@ class Frame:
         ``layer_low_rank_measure``, ``layer_low_rank_measure_debiased``, ``layer_effective_rank``,
         ``layer_used_features`` (L,).
         K is the number of eigenvalues above the numerical floor, or fewer with a top-k solver.
+
+    Examples
+    --------
+    >>> frame = fs.Frame(1, 10, {"loss": 0.5}, {}, {"eigenvalues": [2.0, 1.0]})
+    >>> frame.scalars["loss"], frame.eigenvalues
+    (0.5, array([2., 1.], dtype=float32))
     """
 
     epoch: float

@@ -36,6 +36,14 @@ class Recording:
     -----
     Every frame keeps the sequence number under which it was appended, so that a reader can tell a
     frame that was thinned out from one that was lost on the way.
+
+    Examples
+    --------
+    >>> recording = fs.record(fs.Config(width=16, epochs=1, train_size=100, probe_size=100))
+    >>> recording.config["width"], recording[-1].epoch
+    (16, 1.0)
+    >>> recording.table()["epoch"].tolist()
+    [0.0, 1.0]
     """
 
     def __init__(self, info: RunInfo, *, byte_budget: int | None = 256_000_000) -> None:
@@ -205,6 +213,12 @@ def load(path: str | os.PathLike[str]) -> Recording:
         If it is a folder.
     ValueError
         If the file is damaged, is no recording, or was written by a newer version.
+
+    Examples
+    --------
+    >>> recording = fs.record(fs.Config(width=16, epochs=1, train_size=100, probe_size=100))
+    >>> len(fs.load(recording.save("run.npz"))) == len(recording)
+    True
     """
     contents = file.read(path)
     try:

@@ -80,6 +80,15 @@ class Config:
         value and what is allowed.
     TypeError
         If there is no such setting.
+
+    Examples
+    --------
+    >>> config = fs.Config(model="mlp", width=64, loss="mse")
+    >>> config.replace(batchnorm=True).batchnorm
+    True
+    >>> fs.Config(width=-1)
+    Traceback (most recent call last):
+    ValueError: width=-1: must be ...
     """
 
     model: str = _knob("mlp", "Network", "Which network learns the features.", group="main")

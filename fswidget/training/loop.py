@@ -294,6 +294,12 @@ def train(config: Config, *, state: Mapping[str, Any] | None = None) -> Iterator
         At once, as `Training` does.
     Diverged
         While iterating, if the loss or the features are no longer finite.
+
+    Examples
+    --------
+    >>> config = fs.Config(width=16, epochs=2, train_size=100, probe_size=100, frame_every="epoch")
+    >>> [frame.epoch for frame in fs.train(config)]
+    [0.0, 1.0, 2.0]
     """
     return iter(Training(config, state=state))
 
@@ -313,6 +319,12 @@ def record(config: Config, progress: bool = False) -> Recording:
         At once, as `Training` does.
     Diverged
         If the loss or the features are no longer finite.
+
+    Examples
+    --------
+    >>> recording = fs.record(fs.Config(width=16, epochs=1, train_size=100, probe_size=100))
+    >>> recording[0].labels["regime"]
+    'UNTRAINED'
     """
     from tqdm.auto import tqdm
 

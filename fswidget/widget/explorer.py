@@ -86,6 +86,15 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
         If a setting is unknown.
     ValueError
         If a setting, or a combination of settings, is impossible.
+
+    Examples
+    --------
+    >>> explorer = fs.Explorer(width=16, epochs=2, train_size=100)  # shown by a cell, press Start
+    >>> explorer.start()
+    >>> explorer.wait()
+    'finished'
+    >>> explorer.recording[-1].epoch
+    2.0
     """
 
     def __init__(

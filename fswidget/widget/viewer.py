@@ -44,6 +44,13 @@ class Viewer(ViewState):
     Notes
     -----
     Frames that are appended to `recording` later reach the front end with `push`.
+
+    Examples
+    --------
+    >>> recording = fs.record(fs.Config(width=16, epochs=1, train_size=100, probe_size=100))
+    >>> viewer = fs.Viewer(recording)  # as the last line of a cell, it is shown
+    >>> viewer.num_frames == len(recording)
+    True
     """
 
     def __init__(
@@ -198,6 +205,13 @@ def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> H
     ------
     ValueError
         If fewer than two recordings are given.
+
+    Examples
+    --------
+    >>> config = fs.Config(width=16, epochs=1, train_size=100, probe_size=100)
+    >>> both = fs.compare(fs.record(config), fs.record(config.replace(batchnorm=True)))
+    >>> len(both.children)
+    2
     """
     if len(recordings) < 2:
         raise ValueError(f"recordings: got {len(recordings)}, compare takes two or more")
