@@ -237,7 +237,7 @@ class Probe:
         bare = self._bare
         with inference_mode(bare, self.device), self._team.same_buffers(bare):
             frame = self._measure(epoch, step)
-        norm = sum(_squared_norm(parameter) for parameter in bare.parameters())
+        norm = _squared_norm(bare, self.device)
         now = time.perf_counter()
         measured = {
             **frame.scalars,
@@ -365,7 +365,8 @@ class Probe:
     def _shown(self, values: Tensor, samples: Samples) -> Tensor:
         """The rows of the shown samples, of all processes."""
         parts = [samples.part(rank, self._team.size)[0].shown for rank in range(self._team.size)]
-        mine = values[parts[self._team.rank].to(values.device)]
+        # Numbered on the CPU: finding them on a GPU would make it wait.
+        mine = values[parts[self._team.rank].nonzero()[:, 0].to(values.device)]
         return self._team.gather(mine, [int(part.sum()) for part in parts])
 
     def _score(self, rows: Activations, samples: Samples, prefix: str) -> dict[str, float]:
@@ -375,8 +376,8 @@ class Probe:
     def _moved(self, outputs: Tensor, first: Tensor) -> bool:
         """Whether the outputs left those of the first frame by 0.1% of their size (our choice)."""
         first, outputs = widened(first), widened(outputs)
-        sums = [float((outputs - first).square().sum()), float(first.square().sum())]
-        change, size = self._team.sum(sums, outputs.device)
+        sums = torch.stack([(outputs - first).square().sum(), first.square().sum()])
+        change, size = self._team.sum(sums.tolist(), outputs.device)
         return change > 1e-6 * size
 
     def _measure_layers(self, rows: Activations) -> dict[str, NDArray[Any]]:
@@ -387,5 +388,10 @@ class Probe:
         return layer_arrays(spectra)
 
 
-def _squared_norm(parameter: Tensor) -> float:
-    return float(torch.linalg.vector_norm(widened(parameter.detach()))) ** 2
+def _squared_norm(model: nn.Module, device: torch.device) -> float:
+    """Of all parameters, read at once."""
+    norms = [torch.linalg.vector_norm(widened(p.detach())).to(device) for p in model.parameters()]
+    if not norms:
+        return 0.0
+    # Joined, since parameters may be of different types.
+    return float(sum(norm**2 for norm in torch.cat([norm[None] for norm in norms]).tolist()))

@@ -112,6 +112,8 @@ class Training:
         steps = config.epochs * self.steps_per_epoch
         self.total_steps = steps if config.max_steps is None else min(steps, config.max_steps)
         self.step = 0
+        # Reading a loss makes a GPU wait; a CPU has it at hand.
+        self._reads_each_loss = self.device.type == "cpu"
 
         head = find_head(self.model, data.inputs[:2])
         if config.output_scale != 1:
@@ -125,7 +127,15 @@ class Training:
         self.cadence = FrameSchedule(
             config.frame_every, config.analysis_budget, self.steps_per_epoch, self.total_steps
         )
-        self.probe = Probe(
+        self.probe = self._make_probe()
+        self._clock = Clock()
+        if state is not None:
+            self._restore(state)
+        self.progress = self._progress()
+
+    def _make_probe(self) -> Probe:
+        config, data = self.config, self.data
+        return Probe(
             self.model,
             data.inputs[: data.probe_size],
             data.targets[: data.probe_size],
@@ -140,10 +150,6 @@ class Training:
             config=config.to_dict(),
             title=f"{config.model} on {config.dataset}, p = {config.width}",
         )
-        self._clock = Clock()
-        if state is not None:
-            self._restore(state)
-        self.progress = self._progress()
 
     @property
     def info(self) -> RunInfo:
@@ -168,14 +174,16 @@ class Training:
             self.step += 1
             loss_sum += loss * count
             samples += count
-            # Reading a loss makes a GPU wait; a CPU has it at hand.
-            if self.device.type == "cpu" or self.step % self.steps_per_epoch == 0:
+            if self._reads_each_loss:
                 self._check_finite(float(loss))
             self.progress = self._progress()
             if self.cadence.due(self.step, self._clock.seconds):
                 mean = float(loss_sum) / samples
                 self._check_finite(mean)
                 return self._frame(loss=mean, lr=lr) if self._may_go_on() else None
+            if not self._reads_each_loss and self.step % self.steps_per_epoch == 0:
+                # The sum is finite only if every loss was.
+                self._check_finite(float(loss_sum))
         return None
 
     def _train_step(self, lr: float) -> tuple[Tensor, int]:

@@ -1,0 +1,176 @@
+"""On a GPU nothing waits for it within an epoch, and no tensor is on the wrong side.
+
+No GPU is needed: fake tensors say that they are on one, refuse to be mixed with others, and hold no
+numbers, so that whatever would have to be read is seen.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fswidget.analysis.api import FeatureMoments
+from fswidget.probing.distributed import Communicator
+from fswidget.probing.inference import run
+from fswidget.training.config import Config
+from fswidget.training.loop import Training
+from fswidget.training.optimisation import make_optimizer
+
+CARD = torch.device("cuda")
+RUNS = {
+    "mlp": {"loss": "mse", "batchnorm": True, "optimizer": "adamw"},
+    "cnn": {"model": "cnn", "augment": True, "batchnorm": True},
+    "centred": {"output_scale": 10.0},
+    "transformer": {"model": "transformer", "dataset": "modular", "modulus": 13},
+    "teacher": {"dataset": "teacher", "loss": "mse"},
+}
+#: Operations of which the result, or its shape, must be known on the CPU.
+READS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "bincount", "_unique2"}
+READS |= {"is_nonzero", "linalg_eigh", "_linalg_eigh", "unique_dim", "unique_consecutive"}
+
+
+class HostReads(TorchDispatchMode):
+    """Counts what makes a GPU wait; a truth that is asked for is true, a number 1."""
+
+    def __init__(self, everywhere: bool = False) -> None:
+        super().__init__()
+        self.everywhere = everywhere
+        self.seen: collections.Counter[str] = collections.Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        fake = isinstance(args[0], FakeTensor) if args else False
+        away = self.everywhere or (fake and args[0].device.type == "cuda")
+        indices = args[1] if name in ("index", "index_put", "index_put_") else ()
+        masked = any(isinstance(i, Tensor) and i.dtype == torch.bool for i in indices)
+        goal = kwargs.get("device")
+        home = goal is not None and goal.type == "cpu"
+        if fake and not away and name == "_to_copy" and goal and goal.type == "cuda":
+            self.seen["upload"] += 1
+        if away and (name in READS or masked or (name == "_to_copy" and home)):
+            self.seen[name] += 1
+            if fake and name == "_local_scalar_dense":
+                return True if args[0].dtype == torch.bool else 1
+        return func(*args, **kwargs)
+
+
+@pytest.fixture
+def mode() -> Iterator[FakeTensorMode]:
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        yield mode
+
+
+def move(tensor: Tensor, mode: FakeTensorMode) -> Tensor:
+    fake = mode.from_tensor(tensor.detach())
+    moved = torch.empty_like(fake, device=CARD)
+    return nn.Parameter(moved, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else moved
+
+
+def move_module(model: nn.Module, mode: FakeTensorMode) -> None:
+    for module in model.modules():
+        for table in (module._parameters, module._buffers):
+            for name, value in table.items():
+                if value is not None:
+                    table[name] = move(value, mode)  # type: ignore[assignment]
+
+
+def config_of(**settings: Any) -> Config:
+    values = {"width": 16, "train_size": 100, "test_size": 50, "batch_size": 32, **settings}
+    if values.get("dataset") == "modular":
+        del values["train_size"]
+    return Config(**values)
+
+
+def moved_training(mode: FakeTensorMode, **settings: Any) -> Training:
+    """A run as it is on a GPU."""
+    with unset_fake_temporarily():
+        training = Training(config_of(**settings))
+    training.device = CARD
+    move_module(training.model, mode)
+    batches = training._batches
+    batches.inputs, batches.targets = (move(x, mode) for x in (batches.inputs, batches.targets))
+    # The hook of f − f₀ holds the untrained network.
+    for hook in training.model._forward_pre_hooks.values():
+        for cell in hook.__closure__ or ():
+            if isinstance(cell.cell_contents, nn.Module):
+                move_module(cell.cell_contents, mode)
+    training._optimizer = make_optimizer(training.config, training.model)
+    return training
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_a_training_step_never_reads_from_the_gpu(
+    case: str, mode: FakeTensorMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = moved_training(mode, **RUNS[case])
+
+    # The engine of backward passes asks for a GPU's streams: only what it leaves is made here.
+    def backward(loss: Tensor) -> None:
+        assert loss.device.type == "cuda"
+        for parameter in training.model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.empty_like(parameter)
+
+    monkeypatch.setattr(Tensor, "backward", backward)
+    total = torch.zeros((), device=CARD)
+    with HostReads() as reads:
+        for _ in range(training.steps_per_epoch + 1):
+            loss, count = training._train_step(0.1)
+            training.step += 1
+            total += loss * count
+    assert total.device.type == "cuda"
+    # Only order and crops of an epoch go there, once each; this is the second.
+    uploads = 2 * (3 if training.config.augment else 1)
+    assert reads.seen == {"upload": uploads}
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_an_epoch_reads_its_loss_once(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backward passes included: on the CPU, but as a GPU would be asked."""
+    training = Training(config_of(**RUNS[case], epochs=2, frame_every=1000))
+    training._reads_each_loss = False
+    monkeypatch.setattr(training, "_frame", lambda **_: training)
+    with HostReads(everywhere=True) as reads:
+        training._advance()
+    assert training.step == training.total_steps == 2 * training.steps_per_epoch
+    assert reads.seen == {"_local_scalar_dense": 2}
+
+
+def test_a_pass_over_the_probe_reads_once(mode: FakeTensorMode) -> None:
+    training = moved_training(mode, model="cnn", batchnorm=True)
+    probe = training.probe
+    samples = replace(
+        probe._probe,
+        args=tuple(move(x, mode) for x in probe._probe.args),
+        targets=move(probe._probe.targets, mode),
+    )
+    how = {"batch_size": 16, "device": CARD, "team": Communicator()}
+    training.model.eval()
+    with HostReads() as reads, torch.no_grad():
+        rows = run(training.model, probe.head, samples, **how)  # type: ignore[arg-type]
+        assert reads.seen == {"_local_scalar_dense": 1}
+        reads.seen.clear()
+        moments = FeatureMoments(16, 10, 10, num_reference=16, device=CARD)
+        moments.update(rows.features, rows.outputs, rows.targets, rows.features)
+    assert moments._upper.device.type == "cuda"
+    # Whether each of three arrays is finite, the least and the largest label; and the rows of each
+    # of eight jackknife blocks, with the section of the outputs, go there.
+    assert reads.seen == {"_local_scalar_dense": 5, "upload": 9}
+
+
+def test_mixing_devices_is_seen(mode: FakeTensorMode) -> None:
+    training = moved_training(mode)
+    training._batches.targets = torch.zeros(100, dtype=torch.int64)
+    with pytest.raises(Exception, match="same device"):
+        training._train_step(0.1)
