@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from fswidget.experiments.sweeping import sweep as sweep
     from fswidget.probing.watching import watch as watch
     from fswidget.recording.frame import Frame as Frame
+    from fswidget.recording.loading import load as load
     from fswidget.recording.recording import Recording as Recording
-    from fswidget.recording.recording import load as load
     from fswidget.training.config import Config as Config
     from fswidget.training.loop import record as record
     from fswidget.training.loop import train as train
@@ -42,7 +42,7 @@ _HOME = {
     "Viewer": "widget.viewer",
     "analyze": "analysis.api",
     "compare": "widget.viewer",
-    "load": "recording.recording",
+    "load": "recording.loading",
     "recipes": "experiments.catalogue",
     "record": "training.loop",
     "sweep": "experiments.sweeping",

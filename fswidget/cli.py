@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import math
+import contextlib
+import json
+import shutil
 import sys
 import tempfile
+import time
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from fswidget import __version__
-from fswidget.recording.frame import SCALARS, Frame
-from fswidget.recording.recording import Recording
-
-#: What a shell expects after Ctrl-C.
-INTERRUPTED = 130
+from fswidget.cli_run import INTERRUPTED, described, finite, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,18 +51,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _add_run(parser: argparse.ArgumentParser) -> Callable[..., int]:
-    from fswidget.training.config import Config
+#: Headings of the settings in the help.
+_GROUPS = {
+    "data": "dataset root download train_size test_size label_noise label_pixels target_scale "
+    "augment modulus operation train_fraction num_targets",
+    "network": "model width depth batchnorm activation final_norm output_scale init_scale "
+    "last_layer_only",
+    "training": "loss optimizer lr momentum nesterov beta2 weight_decay schedule warmup_steps "
+    "batch_size epochs max_steps precision device seed",
+    "measuring": "probe_size frame_every analysis_budget layers num_eigenfunctions num_shown",
+}
 
-    parser.add_argument("--html", metavar="FILE", help="write the run as one interactive page")
+
+def _add_run(parser: argparse.ArgumentParser) -> Callable[..., int]:
+    _add_output(parser, html="write the run as one interactive page")
     parser.add_argument(
         "--save", metavar="FILE", help="write the recording, for `view` and fs.load"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_settings(parser, _option)
+    return run
+
+
+def _add_output(parser: argparse.ArgumentParser, html: str) -> None:
+    parser.add_argument("--html", metavar="FILE", help=html)
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument(
+        "--json", dest="as_json", action="store_true", help="print what came out as JSON"
+    )
+
+
+def _add_settings(
+    parser: argparse.ArgumentParser, option: Callable[[Field[Any]], dict[str, Any]]
+) -> None:
+    """An option for each setting, under headings."""
+    from fswidget.training.config import Config
+
+    headings = {name: title for title, names in _GROUPS.items() for name in names.split()}
+    groups = {title: parser.add_argument_group(title) for title in (*_GROUPS, "other settings")}
     for setting in fields(Config):
         flag = f"--{setting.name.replace('_', '-')}"
-        parser.add_argument(flag, dest=setting.name, **_option(setting))
-    return _run
+        group = groups[headings.get(setting.name, "other settings")]
+        group.add_argument(flag, dest=setting.name, **option(setting))
 
 
 def _option(setting: Field[Any]) -> dict[str, Any]:
@@ -96,106 +122,46 @@ def _layers(text: str) -> str | tuple[str, ...]:
     return text if text == "all" else tuple(text.split(","))
 
 
-def _run(*, html: str | None, save: str | None, quiet: bool, **settings: Any) -> int:
-    from fswidget.probing.inference import Diverged
-    from fswidget.training.config import Config
-    from fswidget.training.loop import Training
-
-    for option, file in (("--save", save), ("--html", html)):
-        # Said now, not when hours of training are to be kept.
-        if file is not None and not Path(file).parent.is_dir():
-            raise FileNotFoundError(f"{option}={file!r}: must be in a folder that is there")
-    training = Training(Config(**settings))
-    recording = Recording(training.info)
-    status = 0
-    bar = tqdm(
-        total=training.total_steps,
-        desc=training.info.title,
-        unit="step",
-        disable=quiet,
-        leave=False,
-    )
-    try:
-        for frame in training:
-            recording.append(frame)
-            bar.update(frame.step - bar.n)
-            bar.set_postfix_str(_glance(frame))
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-    except Diverged as error:
-        print(f"fswidget: training diverged: {error}", file=sys.stderr)
-        status = 1
-    finally:
-        bar.close()
-        # What was recorded is kept, whatever ended the run.
-        if len(recording):
-            _keep(recording, html=html, save=save)
-    return status
-
-
-def _keep(recording: Recording, *, html: str | None, save: str | None) -> None:
-    print(_summary(recording))
-    if save is not None:
-        print(f"wrote {recording.save(save)}")
-    if html is not None:
-        print(f"wrote {recording.to_html(html)}")
-
-
-def _glance(frame: Frame) -> str:
-    parts = {
-        "loss": "loss",
-        "test_accuracy": "test",
-        "test_r2": "test R²",
-        "low_rank_measure": "D_LR",
-    }
-    numbers = [
-        f"{label} {frame.scalars[k]:.3g}" for k, label in parts.items() if k in frame.scalars
-    ]
-    return ", ".join([*numbers, frame.labels["regime"]])
-
-
-def _summary(recording: Recording) -> str:
-    """The last frame, one number per line."""
-    frame = recording[-1]
-    lines = [f"{recording.info.title}, epoch {frame.epoch:g}, step {frame.step}"]
-    for name, (unit, _) in SCALARS.items():
-        value = frame.scalars.get(name, math.nan)
-        if math.isfinite(value) and not name.endswith("_error"):
-            error = frame.scalars.get(f"{name}_error", math.nan)
-            spread = f" ± {error:.2g}" if math.isfinite(error) else ""
-            lines.append(f"  {name:<26} {value:.4g}{spread} {unit}")
-    lines.append(f"  {'regime':<26} {frame.labels['regime']}: {frame.labels['evidence']}")
-    return "\n".join(lines)
-
-
 def _add_recipe(parser: argparse.ArgumentParser) -> Callable[..., int]:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="which; all are listed without it")
-    parser.add_argument("--size", default="laptop", help="laptop (the default), desk or full")
+    from fswidget.experiments.catalogue import recipes
+
+    names = ", ".join(recipes)
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help=f"one of {names}; all are told without it"
+    )
+    parser.add_argument("--size", default="laptop", help="laptop (the default) or full")
     parser.add_argument("--seeds", type=int, help="how many; the recipe's own number by default")
     parser.add_argument("--root", help="folder of the data sets")
     parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:N")
     parser.add_argument(
         "--store", default=".reproduce", help="folder of finished runs, which are not repeated"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument(
+        "--json", dest="as_json", action="store_true", help="print what came out as JSON"
+    )
     return _recipe
 
 
-def _recipe(*, name: str | None, quiet: bool, **options: Any) -> int:
+def _recipe(*, name: str | None, quiet: bool, as_json: bool, **options: Any) -> int:
     from fswidget.experiments.catalogue import recipes
 
     if name is None:
-        for recipe in recipes.values():
-            print(f"{recipe.name:<24} {recipe.title}")
+        titles = {recipe.name: recipe.title for recipe in recipes.values()}
+        listed = [f"{name:<24} {title}" for name, title in titles.items()]
+        print(json.dumps(titles) if as_json else "\n".join(listed))
         return 0
     if name not in recipes:
         raise ValueError(f"NAME={name!r}: must be one of {', '.join(recipes)}")
     recipe = recipes[name]
     results = recipe.run(progress=not quiet, **options)
-    print(recipe.title, recipe.claim, _columns(recipe.table(results)), sep="\n")
-    verdict = recipe.verdict(results)
-    for claim, holds in verdict:
-        print(f"{'yes' if holds else 'NO ' if holds is False else '?  '} {claim}")
+    table, verdict = recipe.table(results), recipe.verdict(results)
+    if as_json:
+        print(json.dumps({"recipe": name, "table": finite(table), "verdict": dict(verdict)}))
+    elif not quiet:
+        print(recipe.title, recipe.claim, _columns(table), sep="\n")
+        for claim, holds in verdict:
+            print(f"{'yes' if holds else 'NO ' if holds is False else '?  '} {claim}")
     return int(any(holds is False for _, holds in verdict))
 
 
@@ -217,22 +183,31 @@ def _columns(table: Mapping[str, Sequence[Any]]) -> str:
 
 
 def _add_view(parser: argparse.ArgumentParser) -> Callable[..., int]:
-    parser.add_argument("file", metavar="FILE.npz", help="what Recording.save or --save wrote")
-    parser.add_argument("--html", metavar="FILE", help="write the page there and open nothing")
+    parser.add_argument("file", metavar="FILE", help="what Recording.save or --save wrote")
+    _add_output(parser, html="write the page there and open nothing")
     return _view
 
 
-def _view(*, file: str, html: str | None) -> int:
-    from fswidget.recording.recording import load
+def _view(*, file: str, html: str | None, quiet: bool, as_json: bool) -> int:
+    from fswidget.recording.loading import load_recording
 
-    recording = load(file)
-    if html is not None:
-        print(f"wrote {recording.to_html(html)}")
-        return 0
+    recording = load_recording(file)
     # Beside other temporary files, for the browser reads it after we are gone.
-    folder = Path(tempfile.mkdtemp(prefix="fswidget-"))
-    page = recording.to_html(folder / f"{Path(file).stem}.html")
-    print(f"wrote {page}")
-    if not webbrowser.open(page.as_uri()):
+    name = f"{Path(file).stem}.html"
+    page = recording.to_html(_page_folder() / name if html is None else html)
+    if as_json:
+        print(json.dumps({**described(recording), "files": [str(page)]}))
+    elif not quiet:
+        print(f"wrote {page}")
+    if html is None and not webbrowser.open(page.absolute().as_uri()):
         print("no browser found: open the file in one", file=sys.stderr)
     return 0
+
+
+def _page_folder() -> Path:
+    """A new temporary folder; those of earlier days are removed."""
+    for folder in Path(tempfile.gettempdir()).glob("fswidget-view-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > 86_400:
+                shutil.rmtree(folder)
+    return Path(tempfile.mkdtemp(prefix="fswidget-view-"))

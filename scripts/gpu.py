@@ -34,7 +34,7 @@ from fswidget.experiments.catalogue import recipes  # noqa: E402
 from fswidget.experiments.recipe import stored  # noqa: E402
 from fswidget.experiments.small import small  # noqa: E402
 from fswidget.recording.atomic import atomic_write  # noqa: E402
-from fswidget.recording.recording import load  # noqa: E402
+from fswidget.recording.loading import load  # noqa: E402
 from fswidget.training.config import Config  # noqa: E402
 
 PARTS = ("tests", "timings", "epoch", "science")

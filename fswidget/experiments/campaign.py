@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from fswidget.experiments.small import LIMIT, small
 from fswidget.recording.atomic import atomic_write
-from fswidget.recording.recording import Recording, load
+from fswidget.recording.loading import load_recording as load
+from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
 
 Status = Literal["finished", "left", "failed"]

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fswidget.recording.recording import Recording, load
+from fswidget.recording.atomic import as_path
+from fswidget.recording.loading import load_recording
+from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
 
 SIZES = ("laptop", "desk", "full")
@@ -108,6 +110,9 @@ class Recipe:
     seeds: int = 1
     note: str = field(default="", repr=False)
 
+    def __repr__(self) -> str:
+        return f"<Recipe {self.name!r}: {self.title}, {len(self.arms)} arms>"
+
     @property
     def configs(self) -> list[Config]:
         """The laptop-size runs with their first seed."""
@@ -191,7 +196,7 @@ class Recipe:
         for label, config in self.runs(size, seeds):
             path = stored(config, store)
             if path.exists():
-                found.setdefault(label, []).append(load(path))
+                found.setdefault(label, []).append(load_recording(path))
         return Results(found)
 
     def table(self, results: Results | None = None) -> dict[str, list[Any]]:
@@ -201,8 +206,8 @@ class Recipe:
         -------
         dict of str to list
             ``arm``, ``reported``, ``seeds``, ``low_rank_measure`` with ``low_rank_measure_spread``
-            (standard deviation over seeds), ``test`` (accuracy or R²), ``used_features``,
-            ``num_features``, ``regime``; None where nothing was measured.
+            (standard deviation over seeds; None for one), ``test`` (accuracy or R²),
+            ``used_features``, ``num_features``, ``regime``; None where nothing was measured.
         """
         results = self.results() if results is None else results
         columns: tuple[str, ...] = (
@@ -224,7 +229,7 @@ class Recipe:
                 row |= {
                     "seeds": len(low_rank),
                     "low_rank_measure": float(low_rank.mean()),
-                    "low_rank_measure_spread": float(low_rank.std()),
+                    "low_rank_measure_spread": float(low_rank.std()) if len(low_rank) > 1 else None,
                     "test": results.mean(label, score),
                     "used_features": results.mean(label, "used_features"),
                     "num_features": results[label][0].info.num_features,
@@ -256,4 +261,4 @@ def stored(config: Config, store: str | os.PathLike[str]) -> Path:
         if setting.name not in elsewhere and getattr(config, setting.name) != setting.default
     }
     digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12]
-    return Path(store) / f"{config.model}-{config.dataset}-{digest}.npz"
+    return as_path(store) / f"{config.model}-{config.dataset}-{digest}.npz"

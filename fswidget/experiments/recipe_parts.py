@@ -15,6 +15,9 @@ class _Recipes(dict[str, Recipe]):
     def __missing__(self, name: object) -> Recipe:
         raise KeyError(f"recipes[{name!r}]: must be one of {', '.join(self)}")
 
+    def __repr__(self) -> str:
+        return f"<{len(self)} recipes: {', '.join(self)}>"
+
 
 #: The recipes by name.
 recipes: dict[str, Recipe] = _Recipes()

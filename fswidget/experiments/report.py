@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from fswidget.experiments.catalogue import recipes
 from fswidget.experiments.recipe import SIZES, Recipe, Results
+from fswidget.recording.atomic import as_path, atomic_write
 
 # Okabe and Ito's colours, told apart by the colour-blind too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -58,7 +59,7 @@ def report(size: str, store: str | os.PathLike[str], figures: Path | None = None
         lines += _section(recipe, found[name], size)
         if figures is not None and found[name]:
             figures.mkdir(parents=True, exist_ok=True)
-            (figures / f"{name}.svg").write_text(_history(recipe, found[name]), encoding="utf-8")
+            atomic_write(figures / f"{name}.svg", _history(recipe, found[name]).encode())
             lines += ["", f"![D_LR against step: {recipe.title}]({figures.name}/{name}.svg)"]
     return "\n".join(lines) + "\n"
 
@@ -168,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--download", action="store_true", help="fetch missing data sets there")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--store", default=".reproduce", help="where runs are kept")
-    parser.add_argument("--output", type=Path, default=Path("notebooks/reproduction.md"))
+    parser.add_argument("--output", type=as_path, default=Path("notebooks/reproduction.md"))
     parser.add_argument("--only-write", action="store_true", help="train nothing")
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(recipes))
@@ -198,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _write(output: Path, size: str, store: str) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     page = report(size, store, output.with_suffix(""))
-    output.write_text(page, encoding="utf-8")
+    atomic_write(output, page.encode())
 
 
 if __name__ == "__main__":

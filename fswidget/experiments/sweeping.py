@@ -4,155 +4,28 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, fields
+from dataclasses import fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from bokeh.plotting import figure
 from tqdm.auto import tqdm
 
-from fswidget.experiments.workers import Run, require_data, run_all
-from fswidget.recording.atomic import atomic_write, with_suffix
+from fswidget.experiments.workers import require_ready, run_all
+from fswidget.recording.atomic import with_suffix
+from fswidget.recording.grid import Run, Sweep, content_of
+from fswidget.recording.journal import Journal
+from fswidget.recording.loading import load_sweep
 from fswidget.training.checks import plain
 from fswidget.training.config import Config, no_setting
 
-FORMAT_VERSION = 1
+KEPT = (None, "recordings")
 
-
-class Sweep:
-    """The runs of a grid, in the order of the grid.
-
-    Parameters
-    ----------
-    base : dict
-        The settings that all runs share.
-    axes : dict of str to list
-        The settings that differ, with their values.
-    runs : sequence of Run
-    """
-
-    def __init__(
-        self, base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], runs: Sequence[Run]
-    ) -> None:
-        self.base = dict(base)
-        self.axes = {name: list(values) for name, values in axes.items()}
-        self.runs = list(runs)
-
-    @property
-    def failed(self) -> list[Run]:
-        """The runs that ended in an error."""
-        return [run for run in self.runs if run.error]
-
-    def __len__(self) -> int:
-        return len(self.runs)
-
-    def __iter__(self) -> Iterator[Run]:
-        return iter(self.runs)
-
-    def __repr__(self) -> str:
-        size = " × ".join(f"{name} {len(values)}" for name, values in self.axes.items())
-        return f"<Sweep {size}: {len(self)} runs, {len(self.failed)} failed>"
-
-    def table(self) -> dict[str, list[Any]]:
-        """A column for every axis, every scalar of the last frames, the regime and the errors.
-
-        Returns
-        -------
-        dict of str to list
-            One entry per run; NaN where a run has no such number. ``error`` is the last line of the
-            traceback. ``pandas.DataFrame(result.table())`` reads it.
-        """
-        names = dict.fromkeys(name for run in self.runs for name in run.scalars)
-        # seconds is of the whole run here, not of its last frame.
-        names.pop("seconds", None)
-        columns: dict[str, list[Any]] = {
-            axis: [run.settings[axis] for run in self.runs] for axis in self.axes
-        }
-        for name in names:
-            columns[name] = [run.scalars.get(name, math.nan) for run in self.runs]
-        columns["regime"] = [run.labels.get("regime", "") for run in self.runs]
-        columns["seconds"] = [run.seconds for run in self.runs]
-        columns["error"] = [(run.error.strip().splitlines() or [""])[-1] for run in self.runs]
-        return columns
-
-    def figure(
-        self, value: str = "low_rank_measure", *, x: str | None = None, y: str | None = None
-    ) -> figure:
-        """A map of the sweep: `value` as colour, the regime in letters, means over other axes.
-
-        Parameters
-        ----------
-        value : str
-            Any scalar, see `fswidget.recording.SCALARS`.
-        x, y : str, optional
-            Axes of the sweep; the first two that have more than one value, if not given.
-
-        Returns
-        -------
-        bokeh.plotting.figure
-
-        Raises
-        ------
-        ValueError
-            If there is no such scalar or axis, or no run went well.
-        """
-        from fswidget.figures.regime_map import regime_map
-
-        return regime_map(self.axes, self.runs, value, x, y)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the sweep to a JSON file, whole or not at all.
-
-        Returns
-        -------
-        pathlib.Path
-            The file written; ``.json`` is appended where `path` has no suffix.
-        """
-        content = {
-            "format": "fswidget sweep",
-            "version": FORMAT_VERSION,
-            "base": self.base,
-            "axes": self.axes,
-            "runs": [_plain(asdict(run)) for run in self.runs],
-        }
-        text = json.dumps(content, allow_nan=False, indent=1)
-        return atomic_write(with_suffix(path, ".json"), text.encode())
-
-
-def load(path: str | os.PathLike[str]) -> Sweep:
-    """Read a sweep that `Sweep.save` wrote.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is damaged, is no sweep, or was written by a newer version.
-    """
-    path = with_suffix(path, ".json")
-    if not path.is_file():
-        raise FileNotFoundError(f"path={str(path)!r}: no such file")
-    try:
-        content = json.loads(path.read_bytes())
-        if content["format"] != "fswidget sweep":
-            raise KeyError("format")
-        if content["version"] > FORMAT_VERSION:
-            raise ValueError(
-                f"written in format {content['version']}, this fswidget reads up to "
-                f"{FORMAT_VERSION}"
-            )
-        runs = []
-        for run in content["runs"]:
-            run["scalars"] = {name: float(value) for name, value in run["scalars"].items()}
-            runs.append(Run(**{**run, "seconds": float(run["seconds"])}))
-        return Sweep(content["base"], content["axes"], runs)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"path={str(path)!r}: no sweep that Sweep.save wrote ({error})") from error
+load = load_sweep  # its former name
 
 
 def sweep(
@@ -160,6 +33,8 @@ def sweep(
     *,
     executor: Executor | None = None,
     resume: str | os.PathLike[str] | None = None,
+    keep: str | None = None,
+    byte_budget: int = 64_000_000,
     progress: bool = False,
     **axes: Sequence[Any],
 ) -> Sweep:
@@ -173,9 +48,17 @@ def sweep(
         Where the runs go; it stays open. If not given, a pool of one process per core, with one
         thread each; it spawns them, so scripts need ``if __name__ == "__main__":``.
     resume : path, optional
-        A JSON file: what it holds is not run again (failed runs are), and it is written after every
-        run, so that a sweep that was killed goes on with the same call. Values may be added to the
-        axes later; the grid is then that of all values.
+        A JSON file: what it holds is not run again (failed runs are), and every run is added to it
+        as it ends, so that a sweep that was killed goes on with the same call. Values may be added
+        to the axes later; the grid is then that of all values. Several processes may work on one
+        file at once.
+    keep : {"recordings"}, optional
+        Keep the recording of each run beside its last numbers, for `Sweep.sel`, `Sweep.view` and
+        `Sweep.to_html`.
+    byte_budget : int
+        Memory that the kept recordings take together, in bytes. Each run has the same share and
+        thins its frames to it, as `Recording` does; fewer samples shown (``num_shown``) leave room
+        for more frames.
     progress : bool
         Whether to show a progress bar.
     **axes : sequence
@@ -191,51 +74,65 @@ def sweep(
     ------
     ValueError
         Before anything runs, if an axis or a combination is impossible, if the file of `resume` is
-        of another sweep, or if files of a data set are damaged.
+        of another sweep, if files of a data set are damaged, or if a network or data set of one's
+        own cannot reach the processes of the executor.
     FileNotFoundError
         Likewise, if files of a data set are missing.
+    RuntimeError
+        If every run failed, with the first cause.
 
     Examples
     --------
     >>> from concurrent.futures import ThreadPoolExecutor
-    >>> config = fs.Config(epochs=1, train_size=100, probe_size=100)
-    >>> with ThreadPoolExecutor(1) as executor:
-    ...     result = fs.sweep(config, executor=executor, width=[8, 16])
-    >>> result.table()["width"]
-    [8, 16]
+    >>> config = fs.Config(epochs=1, train_size=100, width=16)
+    >>> with ThreadPoolExecutor(1) as pool:
+    ...     fs.sweep(config, width=[8, 16], executor=pool)
+    <Sweep width 2: 2 runs, 0 failed>
     """
     if not isinstance(config, Config):
         raise TypeError(f"config={config!r}: must be a fswidget.Config")
     if not (executor is None or isinstance(executor, Executor)):
         raise TypeError(f"executor={executor!r}: must be a concurrent.futures.Executor, or None")
+    if keep not in KEPT:
+        raise ValueError(f"keep={keep!r}: must be 'recordings' or None")
+    if isinstance(byte_budget, bool) or not isinstance(byte_budget, Real) or not byte_budget > 0:
+        raise ValueError(f"byte_budget={byte_budget!r}: must be a positive number of bytes")
     values = {name: _axis(name, given) for name, given in axes.items()}
     if not values:
         raise ValueError("axes: none; give at least one, such as width=[32, 128]")
     grid = _Grid(config, values, None if resume is None else with_suffix(resume, ".json"))
     waiting = grid.waiting
-    require_data(waiting, executor)
+    require_ready(waiting, executor)
+    share = None if keep is None else max(1, int(byte_budget) // len(grid))
     bar = tqdm(total=len(grid), initial=len(grid) - len(waiting), unit="run", disable=not progress)
     with bar:
         try:
-            for run in run_all(waiting, executor):
+            for run in run_all(waiting, executor, share):
                 grid.add(run)
                 bar.update()
         except KeyboardInterrupt:
             missing = len(grid) - len(grid.result)
             warnings.warn(f"interrupted: {missing} of {len(grid)} runs are missing", stacklevel=2)
-    return grid.result
+    result = grid.result
+    if result.failed and len(result.failed) == len(result):
+        first = result.failed[0]
+        error = RuntimeError(f"sweep: all {len(result)} runs failed, the first with {first.reason}")
+        error.add_note(first.error)
+        raise error
+    return result
 
 
 class _Grid:
     """The combinations of a sweep, and what is known of each."""
 
     def __init__(self, config: Config, axes: dict[str, list[Any]], path: Path | None) -> None:
-        self.base = {k: v for k, v in _settings(config).items() if k not in axes}
+        self.base = {k: v for k, v in _settings(config).items() if k not in (*axes, "root")}
         self.axes, self.path = axes, path
         old: list[Run] = []
         if path is not None and path.exists():
-            old, self.axes = _continue(load(path), self.base, axes, path)
-        self.done = {_key(run.settings): run for run in old}
+            old, self.axes = _continue(load_sweep(path), self.base, axes, path)
+        self._journal = None if path is None else Journal(path, self.base, self.axes)
+        self.done = {self._key(run.settings): self._kept(run) for run in old}
         self.settings = [
             _settings(config.replace(**dict(zip(self.axes, combination, strict=True))))
             for combination in itertools.product(*self.axes.values())
@@ -248,18 +145,32 @@ class _Grid:
     def waiting(self) -> list[dict[str, Any]]:
         """Settings that were not run yet, or failed."""
         done = {key for key, run in self.done.items() if not run.error}
-        return [settings for settings in self.settings if _key(settings) not in done]
+        return [settings for settings in self.settings if self._key(settings) not in done]
 
     @property
     def result(self) -> Sweep:
-        known = (self.done.get(_key(settings)) for settings in self.settings)
+        if self.path is not None and self.path.exists():
+            # With what other processes have added to the file meanwhile.
+            self.done |= {self._key(r.settings): self._kept(r) for r in load_sweep(self.path)}
+        known = (self.done.get(self._key(settings)) for settings in self.settings)
         return Sweep(self.base, self.axes, [run for run in known if run is not None])
+
+    def _key(self, settings: Mapping[str, Any]) -> str:
+        return json.dumps(self._public(settings), sort_keys=True)
+
+    def _public(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that are kept: where data lies on this machine is nobody else's business."""
+        return {k: v for k, v in settings.items() if k != "root" or "root" in self.axes}
+
+    def _kept(self, run: Run) -> Run:
+        return replace(run, settings=self._public(run.settings))
 
     def add(self, run: Run) -> None:
         """Keep a run, in the file too where there is one."""
-        self.done[_key(run.settings)] = run
-        if self.path is not None:
-            self.result.save(self.path)
+        run = self._kept(run)
+        self.done[self._key(run.settings)] = run
+        if self._journal is not None:
+            self._journal.add(content_of(run))
 
 
 def _axis(name: str, given: Any) -> list[Any]:
@@ -292,7 +203,8 @@ def _continue(
     old: Sweep, base: dict[str, Any], values: dict[str, list[Any]], path: Path
 ) -> tuple[list[Run], dict[str, list[Any]]]:
     """The runs of an older sweep, and the axes of both together."""
-    changed = sorted(k for k in base.keys() | old.base.keys() if base.get(k) != old.base.get(k))
+    names = (base.keys() | old.base.keys()) - {"root"}
+    changed = sorted(k for k in names if base.get(k) != old.base.get(k))
     if changed or set(old.axes) != set(values):
         what = f"{', '.join(changed)} differ" if changed else f"axes {', '.join(old.axes)}"
         raise ValueError(f"resume={str(path)!r}: holds another sweep ({what}); choose another file")
@@ -301,17 +213,3 @@ def _continue(
         for name in values
     }
     return old.runs, merged
-
-
-def _key(settings: Mapping[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True)
-
-
-def _plain(run: dict[str, Any]) -> dict[str, Any]:
-    """Numbers that JSON has no word for, as words."""
-
-    def number(value: float) -> float | str:
-        return value if math.isfinite(value) else str(value)
-
-    scalars = {name: number(value) for name, value in run["scalars"].items()}
-    return {**run, "scalars": scalars, "seconds": number(run["seconds"])}

@@ -5,45 +5,31 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import pickle
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
 from typing import Any
 
+from fswidget.recording.grid import Run
+from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
-from fswidget.training.registry import sources
+from fswidget.training.registry import DataSource, Network, networks, sources
+
+#: Networks and data sets that workers do not have yet.
+Own = tuple[Network | DataSource, ...]
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run of a sweep.
+def require_ready(waiting: Sequence[dict[str, Any]], executor: Executor | None) -> None:
+    """Raise what every run would where it goes: names that are unknown there, data that is missing.
 
-    Parameters
-    ----------
-    settings : dict
-        The whole configuration, JSON types only.
-    scalars : dict of str to float
-        Of the last frame, see `fswidget.recording.SCALARS`; empty for a run that failed.
-    labels : dict of str to str
-        Of the last frame.
-    seconds : float
-        Wall time.
-    error : str
-        The traceback of what ended the run; empty for a run that went well.
+    Each folder is looked into once.
     """
-
-    settings: Mapping[str, Any]
-    scalars: Mapping[str, float] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = math.nan
-    error: str = ""
-
-
-def require_data(waiting: Sequence[dict[str, Any]], executor: Executor | None) -> None:
-    """Raise what every run would if data is missing; each folder is looked into once."""
+    for own in {_own(settings): settings for settings in waiting}.items():
+        _require_known(*own, executor)
     folders = {(s["dataset"], s["root"], s["download"]): s for s in waiting}
     for settings in folders.values():
         if not sources[settings["dataset"]].files:
@@ -51,7 +37,53 @@ def require_data(waiting: Sequence[dict[str, Any]], executor: Executor | None) -
         if executor is None:
             _read(settings)
         else:  # where the runs go: a folder need not be on this machine
-            executor.submit(_read, settings).result()
+            _submit(executor, _read, settings).result()
+
+
+def _own(settings: Mapping[str, Any]) -> Own:
+    """What these settings name that does not come with the package."""
+    named = networks[settings["model"]], sources[settings["dataset"]]
+    return tuple(e for e in named if not _function(e).__module__.startswith("fswidget."))
+
+
+def _function(entry: Network | DataSource) -> Callable[..., Any]:
+    return entry.build if isinstance(entry, Network) else entry.read
+
+
+def _require_known(own: Own, settings: dict[str, Any], executor: Executor | None) -> None:
+    for entry in own:
+        setting = "model" if isinstance(entry, Network) else "dataset"
+        function = _function(entry)
+        where = f"{setting}={entry.name!r}: {function.__qualname__} of module {function.__module__}"
+        try:
+            if executor is not None:
+                executor.submit(_with, (entry,), Config.from_dict, settings).result()
+                continue
+            pickle.dumps(entry)
+            interactive = not hasattr(sys.modules["__main__"], "__file__")
+            if function.__module__ == "__main__" and interactive:
+                raise ValueError("the module is a notebook or a prompt")
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{where} cannot be used by the processes of the sweep ({reason}): put it at the "
+                "top level of a file and import it, or pass an executor that runs in this process"
+            ) from error
+
+
+def _submit(executor: Executor, function: Callable[..., Any], *given: Any) -> Future[Any]:
+    """Call ``function(settings, …)`` there, with the networks and data sets that it names."""
+    own = _own(given[0])
+    return (
+        executor.submit(_with, own, function, *given) if own else executor.submit(function, *given)
+    )
+
+
+def _with(own: Own, function: Callable[..., Any], *given: Any) -> Any:
+    for entry in own:
+        registry: dict[str, Any] = networks if isinstance(entry, Network) else sources
+        registry.setdefault(entry.name, entry)
+    return function(*given)
 
 
 def _read(settings: dict[str, Any]) -> None:
@@ -59,10 +91,13 @@ def _read(settings: dict[str, Any]) -> None:
     config.source.read(config)
 
 
-def run_all(waiting: Sequence[dict[str, Any]], executor: Executor | None) -> Iterator[Run]:
-    """Run them all, in any order."""
+def run_all(
+    waiting: Sequence[dict[str, Any]], executor: Executor | None, kept_bytes: int | None = None
+) -> Iterator[Run]:
+    """Run them all, in any order; each keeps a recording of at most `kept_bytes`, if any."""
+    given = () if kept_bytes is None else (kept_bytes,)
     if executor is not None:
-        yield from _through(executor, waiting, _failed)
+        yield from _through(executor, waiting, given, _failed)
         return
     crashed: list[dict[str, Any]] = []
 
@@ -74,23 +109,24 @@ def run_all(waiting: Sequence[dict[str, Any]], executor: Executor | None) -> Ite
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with _pool(max(1, min(cores or 1, len(waiting)))) as pool:
-        yield from _through(pool, waiting, once_more)
+        yield from _through(pool, waiting, given, once_more)
     # A process that dies takes the whole pool with it: one by one, only the culprit fails.
     for settings in crashed:
         with _pool(1) as pool:
-            yield from _through(pool, [settings], _failed)
+            yield from _through(pool, [settings], given, _failed)
 
 
 def _through(
     executor: Executor,
     waiting: Sequence[dict[str, Any]],
+    given: tuple[int, ...],
     on_error: Callable[[dict[str, Any], BaseException], Run | None],
 ) -> Iterator[Run]:
     futures: dict[Future[Run], dict[str, Any]] = {}
     try:
         for settings in waiting:
             try:
-                futures[executor.submit(_train, settings)] = settings
+                futures[_submit(executor, _train, settings, *given)] = settings
             except (RuntimeError, OSError) as error:
                 if (run := on_error(settings, error)) is not None:
                     yield run
@@ -123,18 +159,26 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _train(settings: dict[str, Any]) -> Run:
+def _train(settings: dict[str, Any], kept_bytes: int | None = None) -> Run:
     """One run, in a worker; its errors come back as text, for not every exception pickles."""
     start = time.perf_counter()
     try:
-        from fswidget.training.loop import train
+        from fswidget.training.loop import Training, train
 
-        for frame in train(Config.from_dict(settings)):
+        config, recording = Config.from_dict(settings), None
+        if kept_bytes is None:
+            frames = train(config)
+        else:
+            training = Training(config)
+            frames, recording = iter(training), Recording(training.info, byte_budget=kept_bytes)
+        for frame in frames:
             last = frame
+            if recording is not None:
+                recording.append(frame)
     except Exception as error:
         return _failed(settings, error, time.perf_counter() - start)
     seconds = time.perf_counter() - start
-    return Run(settings, last.scalars, last.labels, seconds)
+    return Run(settings, last.scalars, last.labels, seconds, recording=recording)
 
 
 def _failed(settings: dict[str, Any], error: BaseException, seconds: float = math.nan) -> Run:

@@ -1,11 +1,13 @@
-"""What a run leaves behind: frames, recordings and their files.
+"""What runs leave behind: frames, recordings, sweeps and their files.
 
-May use: nothing else of the package (`Recording.figure` and `Recording.to_html` look upward).
+May use: nothing else of the package (the methods that draw, plot or export look upward).
 Never here: torch.
 """
 
 from fswidget.recording.frame import SCALARS as SCALARS
 from fswidget.recording.frame import Frame as Frame
 from fswidget.recording.frame import RunInfo as RunInfo
+from fswidget.recording.grid import Run as Run
+from fswidget.recording.grid import Sweep as Sweep
+from fswidget.recording.loading import load as load
 from fswidget.recording.recording import Recording as Recording
-from fswidget.recording.recording import load as load

@@ -56,6 +56,10 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 
 
+#: Arrays with one entry per eigenvalue.
+_CURVES = ("eigenvalues", "quality", "utilization", "quality_error", "utilization_error")
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Frame:
     """One snapshot of a network's features.
@@ -97,11 +101,15 @@ class Frame:
             raise ValueError(f"epoch={self.epoch!r}: must be a finite number ≥ 0")
         if not isinstance(self.step, Integral) or self.step < 0:
             raise ValueError(f"step={self.step!r}: must be an integer ≥ 0")
+        for group in ("scalars", "labels", "arrays"):
+            given = getattr(self, group)
+            if not isinstance(given, Mapping) or not all(isinstance(n, str) for n in given):
+                raise TypeError(f"{group}: must be a dict by names")
         scalars: dict[str, float] = {}
         for name, scalar in self.scalars.items():
             try:
                 scalars[name] = float(scalar)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise TypeError(f"scalars[{name!r}]={scalar!r}: must be a number") from error
         for name, label in self.labels.items():
             if not isinstance(label, str):
@@ -147,14 +155,14 @@ class Frame:
         return f"Frame(epoch={self.epoch:g}, step={self.step}, regime={regime}, D_LR={d_lr:.3g})"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
 class RunInfo:
     """What does not change during a run.
 
     Parameters
     ----------
     config : dict
-        The settings, JSON types only.
+        The settings, JSON types only. Where data lay on this machine (``root``) is left out.
     task : {"cross_entropy", "squared_error"}
     num_features : int
         p, the dimension of Φ.
@@ -185,7 +193,9 @@ class RunInfo:
 
     def __post_init__(self) -> None:
         # What cannot be saved must be refused now, not when hours of training are to be kept.
-        object.__setattr__(self, "config", _json("config", self.config))
+        settings = _json("config", self.config)
+        settings.pop("root", None)
+        object.__setattr__(self, "config", settings)
         if self.task not in ("cross_entropy", "squared_error"):
             raise ValueError(f"task={self.task!r}: must be cross_entropy or squared_error")
         for name in ("num_features", "num_outputs"):
@@ -210,6 +220,42 @@ class RunInfo:
                     f"thumbnails: {pictures.dtype} of shape {pictures.shape}, must be uint8 of "
                     f"shape ({len(self.labels)}, h, w) or ({len(self.labels)}, h, w, 3)"
                 )
+
+    def check(self, frame: Frame) -> None:
+        """Raise if a frame cannot be of this run.
+
+        Raises
+        ------
+        ValueError
+            If arrays do not have one row per shown sample, one entry per layer, or curves of one
+            length.
+        """
+        held_out = () if self.held_out_labels is None else self.held_out_labels
+        rows = {
+            "projections": len(self.labels),
+            "predictions": len(self.labels),
+            "held_out_projections": len(held_out),
+        }
+        for name, array in frame.arrays.items():
+            if name.startswith("layer_"):
+                expected, what = len(self.layers), "layers"
+            elif name in rows:
+                expected, what = rows[name], "shown samples"
+            elif name in _CURVES and "eigenvalues" in frame.arrays:
+                expected, what = frame.arrays["eigenvalues"].size, "eigenvalues"
+            else:
+                continue
+            if array.ndim != (2 if name.endswith("projections") else 1) or len(array) != expected:
+                raise ValueError(
+                    f"arrays[{name!r}]: of shape {array.shape}, the run has {expected} {what}"
+                )
+
+    def __repr__(self) -> str:
+        title = f" {self.title!r}" if self.title else ""
+        return (
+            f"<RunInfo{title}: {self.task}, {self.num_features} features, {self.num_outputs} "
+            f"outputs, {len(self.labels)} samples shown>"
+        )
 
     def describe(self) -> dict[str, Any]:
         """Everything but the arrays, as JSON types."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from fswidget.recording import file
 from fswidget.recording.atomic import atomic_write, with_suffix
 from fswidget.recording.frame import Frame, RunInfo
+from fswidget.recording.provenance import made_now, words
 
 if TYPE_CHECKING:
     from bokeh.models import Plot
@@ -31,6 +33,9 @@ class Recording:
         last frame stay, and of the others the one goes whose neighbours lie closest in
         log(1 + step), which leaves the steps spaced evenly on a log axis (our choice). None keeps
         everything.
+    provenance : mapping of str to str, optional
+        Where it comes from; versions and date of now, if not given. Entries may be added or
+        changed (``recording.provenance["licence"] = "CC BY 4.0"``) and are kept in files and pages.
 
     Notes
     -----
@@ -46,13 +51,20 @@ class Recording:
     [0.0, 1.0]
     """
 
-    def __init__(self, info: RunInfo, *, byte_budget: int | None = 256_000_000) -> None:
+    def __init__(
+        self,
+        info: RunInfo,
+        *,
+        byte_budget: int | None = 256_000_000,
+        provenance: Mapping[str, str] | None = None,
+    ) -> None:
         if not isinstance(info, RunInfo):
             raise TypeError(f"info={info!r}: must be a RunInfo")
         if byte_budget is not None and not (isinstance(byte_budget, Real) and byte_budget > 0):
             raise ValueError(f"byte_budget={byte_budget!r}: must be positive, or None for no bound")
         self.info = info
         self.byte_budget = byte_budget
+        self.provenance = made_now() if provenance is None else words(provenance)
         # One list, so that a thread that copies it sees numbers and frames that belong together.
         self._entries: list[tuple[int, Frame]] = []
         self._nbytes = 0
@@ -88,7 +100,21 @@ class Recording:
                 self._drop_one()
         return sequence
 
+    @classmethod
+    def restore(cls, contents: file.Contents) -> Recording:
+        """The recording that a file holds."""
+        recording = cls(
+            contents.info, byte_budget=contents.byte_budget, provenance=contents.provenance
+        )
+        for sequence, frame in contents.entries:
+            recording._add(sequence, frame)
+        return recording
+
+    def _like(self, byte_budget: int | None) -> Recording:
+        return Recording(self.info, byte_budget=byte_budget, provenance=self.provenance)
+
     def _add(self, sequence: int, frame: Frame) -> None:
+        self.info.check(frame)
         self._entries.append((sequence, frame))
         self._nbytes += frame.nbytes
 
@@ -100,12 +126,16 @@ class Recording:
 
     def thinned(self, byte_budget: int) -> Recording:
         """A copy that takes at most `byte_budget` bytes, thinned as the class describes."""
-        copy = Recording(self.info, byte_budget=byte_budget)
+        copy = self._like(byte_budget)
         for sequence, frame in self.entries:
             copy._add(sequence, frame)
         while copy._nbytes > byte_budget and len(copy._entries) > 2:
             copy._drop_one()
         return copy
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Pickled before recordings said where they come from.
+        self.__dict__.update({"provenance": {}, **state})
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -119,7 +149,7 @@ class Recording:
     def __getitem__(self, index: slice) -> Recording: ...
     def __getitem__(self, index: int | slice) -> Frame | Recording:
         if isinstance(index, slice):
-            part = Recording(self.info, byte_budget=self.byte_budget)
+            part = self._like(self.byte_budget)
             for sequence, frame in self._entries[index]:
                 part._add(sequence, frame)
             return part
@@ -187,44 +217,52 @@ class Recording:
 
         return to_html(self, path, **options)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        pictures: bool = True,
+        projections: bool = True,
+        dtype: str = "float32",
+    ) -> Path:
         """Write the recording to one ``.npz`` file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+            ``.npz`` is appended where it has no suffix; ``~`` is the home folder.
+        pictures : bool
+            Whether the samples' pictures go into the file.
+        projections : bool
+            Whether the samples' positions on the eigenfunctions do: most of the file.
+        dtype : {"float32", "float16"}
+            Precision of curves and positions; float16 keeps 11 significant bits (three decimal
+            digits) and halves the file. Scalars stay float64.
 
         Returns
         -------
         pathlib.Path
-            The file written; ``.npz`` is appended where `path` has no suffix.
+            The file written.
         """
-        return atomic_write(with_suffix(path, ".npz"), self.to_bytes())
+        content = self.to_bytes(pictures=pictures, projections=projections, dtype=dtype)
+        return atomic_write(with_suffix(path, ".npz"), content)
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(
+        self, *, pictures: bool = True, projections: bool = True, dtype: str = "float32"
+    ) -> bytes:
         """The content of the file that `save` writes."""
-        return file.to_bytes(file.Contents(self.info, self.entries, self.byte_budget))
+        for name, flag in (("pictures", pictures), ("projections", projections)):
+            if not isinstance(flag, bool):
+                raise TypeError(f"{name}={flag!r}: must be True or False")
+        if dtype not in file.DTYPES:
+            raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(file.DTYPES)}")
+        left_out = [*(() if pictures else ("thumbnails",)), *(() if projections else file.CLOUDS)]
+        return file.to_bytes(self.contents(), leave_out=left_out, dtype=dtype)
 
+    def contents(self) -> file.Contents:
+        """What a file holds of this recording."""
+        return file.Contents(self.info, self.entries, self.byte_budget, self.provenance)
 
-def load(path: str | os.PathLike[str]) -> Recording:
-    """Read a recording that `Recording.save` wrote; needs numpy alone and runs nothing.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    IsADirectoryError
-        If it is a folder.
-    ValueError
-        If the file is damaged, is no recording, or was written by a newer version.
-
-    Examples
-    --------
-    >>> recording = fs.record(fs.Config(width=16, epochs=1, train_size=100, probe_size=100))
-    >>> len(fs.load(recording.save("run.npz"))) == len(recording)
-    True
-    """
-    contents = file.read(path)
-    try:
-        recording = Recording(contents.info, byte_budget=contents.byte_budget)
-    except ValueError as error:
-        raise ValueError(f"path={str(path)!r}: a damaged recording ({error})") from error
-    for sequence, frame in contents.entries:
-        recording._add(sequence, frame)
-    return recording
+    def without_pictures(self) -> Recording:
+        """A copy that holds no pictures of the samples."""
+        return Recording.restore(self.contents()._replace(info=replace(self.info, thumbnails=None)))

@@ -9,7 +9,7 @@ import pytest
 from fswidget.experiments import campaign
 from fswidget.experiments.campaign import advance, growing, run_side_by_side
 from fswidget.experiments.small import small
-from fswidget.recording.recording import load
+from fswidget.recording.loading import load
 from fswidget.training.config import Config
 from fswidget.training.loop import record
 

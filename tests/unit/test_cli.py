@@ -1,7 +1,11 @@
 """The command line."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
 import webbrowser
 from dataclasses import fields
 from pathlib import Path
@@ -177,3 +181,85 @@ def test_view_needs_no_torch(tmp_path: Path) -> None:
     files = [str(tmp_path / "run.npz"), str(tmp_path / "run.html")]
     subprocess.run([sys.executable, "-c", code, *files], check=True)
     assert (tmp_path / "run.html").is_file()
+
+
+LONG = ["--width=8", "--train-size=40", "--test-size=40", "--epochs=100000", "--device=cpu"]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_a_run_that_is_ended_keeps_what_was_recorded(tmp_path: Path, name: str) -> None:
+    path, number = tmp_path / "run.npz", getattr(signal, name)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fswidget", "run", *LONG, "--quiet", "--save", str(path)],
+        env={**os.environ, "PYTHONPATH": str(Path(fs.__file__).parents[1])},
+    )
+    # A second checkpoint: what is killed leaves more than the first frame.
+    while process.poll() is None and not (path.exists() and len(fs.load(path)) > 1):
+        time.sleep(0.05)
+    process.send_signal(number)
+    status = process.wait()
+    assert status == (-number if name == "SIGKILL" else 128 + number)
+    assert len(fs.load(path)) > 1
+
+
+def test_targets_are_tried_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fswidget.training import loop
+
+    monkeypatch.setattr(loop, "Training", lambda _: pytest.fail("training began"))
+    (tmp_path / "folder.html").mkdir()
+    os.mkfifo(tmp_path / "pipe.npz")
+    for options, message in (
+        ([f"--html={tmp_path}/folder.html"], "a folder, not a file"),
+        ([f"--save={tmp_path}/pipe.npz"], "a pipe or a device"),
+        ([f"--save={tmp_path}/one.x", f"--html={tmp_path}/one.x"], "the same file as --save"),
+    ):
+        assert main(["run", *SMALL, *options]) == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("failing", ["save", "to_html"])
+def test_the_rest_is_written_when_one_fails(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failing: str,
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fs.Recording, failing, full)
+    files = [f"--save={tmp_path}/run", f"--html={tmp_path}/run"]
+    assert main(["run", *SMALL, "--quiet", *files]) == 2
+    assert "No space left" in capsys.readouterr().err
+    (written,) = tmp_path.iterdir()
+    assert written.suffix == (".html" if failing == "save" else ".npz")
+
+
+def test_quiet_prints_nothing_and_json_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["run", *SMALL, "--quiet", "--save=~/run"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["view", "~/run", "--quiet", "--html=~/page"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert (tmp_path / "page.html").is_file()
+    assert main(["run", *SMALL, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["config"]["width"] == 8
+    assert told["scalars"]["low_rank_measure"] > 0
+    assert "root" not in told["config"]
+
+
+def test_help_has_headings_and_recipes_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    text = capsys.readouterr().out
+    assert [t for t in ("data:", "network:", "training:", "measuring:") if t not in text] == []
+    assert "other settings:" not in text  # every setting has its heading
+    with pytest.raises(SystemExit):
+        main(["recipe", "--help"])
+    text = "".join(capsys.readouterr().out.split())
+    assert [name for name in catalogue.recipes if name not in text] == []

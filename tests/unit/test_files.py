@@ -1,0 +1,321 @@
+"""Files: whole or not at all, where the user means, and read with suspicion."""
+
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+import tracemalloc
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fswidget as fs
+from fswidget.recording import journal
+from fswidget.recording.atomic import _TEMPORARY, atomic_write, require_writable
+from fswidget.recording.frame import Frame
+from fswidget.recording.grid import Run, Sweep, content_of
+from tests.synthetic import make_frame, make_recording
+
+SEED = 7
+
+#: More in `make soak`.
+MUTATIONS = int(os.environ.get("FSWIDGET_MUTATIONS", "400"))
+
+
+def make_sweep() -> Sweep:
+    runs = [
+        Run(
+            {"width": width, "seed": seed},
+            {"low_rank_measure": 0.25, "nc1": float("nan")},
+            {"regime": "MF"},
+            1.5,
+            recording=make_recording(2, seed=seed),
+        )
+        for width in (8, 16)
+        for seed in (0, 1)
+    ]
+    return Sweep({"epochs": 2}, {"width": [8, 16], "seed": [0, 1]}, runs)
+
+
+# -- writing -----------------------------------------------------------------------------------
+
+
+def test_what_a_killed_writer_left_is_removed_at_the_next_write(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path\n"
+        "import fswidget.recording.atomic as atomic\n"
+        "os.fsync = lambda _: os._exit(9)\n"
+        "atomic.atomic_write(Path(sys.argv[1]), b'half')\n"
+    )
+    arguments = [sys.executable, "-c", script, str(tmp_path / "run.npz")]
+    assert subprocess.run(arguments, check=False).returncode == 9
+    (left,) = tmp_path.iterdir()
+    assert left.match(_TEMPORARY.format("*"))
+    (tmp_path / "mine.tmp").touch()
+    make_recording(1).save(tmp_path / "run.npz")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.tmp", "run.npz"]
+
+
+def test_the_file_of_a_writer_at_work_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = os.fsync, []
+
+    def meanwhile(handle: int) -> None:
+        real(handle)
+        if not seen:
+            seen.append(True)
+            atomic_write(tmp_path / "other", b"written while the first one was at it")
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    atomic_write(tmp_path / "first", b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "other"}
+    assert (tmp_path / "first").read_bytes() == b"whole"
+
+
+def test_a_link_is_followed_and_a_mode_kept(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "run.npz").symlink_to(tmp_path / "store" / "there.npz")
+    made = make_recording(1).save(tmp_path / "run.npz")
+    real = tmp_path / "store" / "there.npz"
+    assert made.is_symlink()
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(real.stat().st_mode) == 0o666 & ~umask
+    real.chmod(0o640)
+    make_recording(2).save(made)
+    assert made.is_symlink()
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert len(fs.load(made)) == 3
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["there.npz"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "loop"])
+def test_what_is_no_file_is_neither_written_nor_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "run.npz"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/null" if kind == "device" else path)
+    for ask in (make_recording(1).save, make_recording(1).to_html, make_sweep().save, fs.load):
+        with pytest.raises((ValueError, OSError), match=r"^path='.*run\.npz'"):
+            ask(path)
+    assert not any(other.is_file() for other in tmp_path.iterdir() if other != path)
+
+
+def test_a_place_is_tried_without_a_trace(tmp_path: Path) -> None:
+    require_writable(tmp_path / "run.npz")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError, match=r"path='.*run.npz': cannot be written"):
+        require_writable(tmp_path / "nowhere" / "run.npz")
+
+
+def test_names_mean_the_same_in_saving_and_loading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()  # a folder of that name is not meant
+    for name in ("run", "~/home", "run.v2"):
+        make_recording(1).save(name)
+        assert len(fs.load(name)) == 2
+        page = make_recording(1).to_html(name if "." not in name else "page")
+        assert page.parent.samefile(tmp_path)
+    make_sweep().save("~/sweep")
+    assert len(fs.load("~/sweep")) == len(fs.load("sweep.json")) == 4
+    make_sweep().save("run")
+    with pytest.raises(
+        ValueError, match=r"path='run': say which is meant, 'run.npz' or 'run.json'"
+    ):
+        fs.load("run")
+    (tmp_path / "bare").write_bytes((tmp_path / "home.npz").read_bytes())
+    assert len(fs.load("bare")) == 2
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+
+def test_recordings_and_sweeps_open_alike(tmp_path: Path) -> None:
+    sweep = fs.load(make_sweep().save(tmp_path / "sweep.npz"))  # the content decides
+    assert isinstance(sweep, Sweep)
+    assert sweep.runs == make_sweep().runs or np.isnan(sweep.runs[0].scalars["nc1"])
+    one = sweep.sel(width=8, seed=1)
+    assert isinstance(one, fs.Recording)
+    np.testing.assert_array_equal(one[-1].projections, make_recording(2, seed=1)[-1].projections)
+    # What runs share is kept once, in memory too.
+    assert sweep.sel(width=16, seed=1).info.thumbnails is one.info.thumbnails
+    assert [len(r) for r in sweep.sel(seed=0)] == [3, 3]
+    with pytest.raises(ValueError, match=r"seed=5: must be one of 0, 1"):
+        sweep.sel(seed=5)
+    with pytest.raises(ValueError, match=r"depth=1: must be one of width, seed"):
+        sweep.sel(depth=1)
+
+
+def test_a_small_file_cannot_claim_to_be_large(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    members = dict(np.load(make_recording(1).save(tmp_path / "run.npz")))
+    members["frames.eigenvalues"] = np.zeros(100_000_000, np.float32)
+    np.savez_compressed(path, **members)
+    assert path.stat().st_size < 1_000_000
+    del members
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="declares more than a file of this size can hold"):
+        fs.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
+
+
+def test_what_is_saved_can_be_read_however_well_it_packs(tmp_path: Path) -> None:
+    info = make_recording(0, num_shown=50_000).info
+    recording = fs.Recording(info)
+    nothing = {"projections": np.zeros((50_000, 64))}
+    for epoch in range(6):
+        recording.append(Frame(epoch, epoch, {}, {}, nothing))
+    assert len(fs.load(recording.save(tmp_path / "flat"))) == 6
+
+
+def test_frames_must_be_of_their_run() -> None:
+    recording = make_recording(1)
+    with pytest.raises(ValueError, match=r"arrays\['projections'\]: of shape \(5, 3\), the run"):
+        recording.append(make_frame(2, num_shown=5))
+    with pytest.raises(ValueError, match=r"arrays\['layer_low_rank_measure'\].*has 0 layers"):
+        recording.append(make_frame(2, num_layers=2))
+    assert len(recording) == 2
+
+
+def _mutate(content: bytes, random: np.random.Generator) -> bytes:
+    """Another file: bytes changed, or its parts replaced and put together again."""
+    kind = random.integers(4)
+    if kind == 0:
+        return content[: random.integers(len(content))]
+    if kind == 1:
+        changed = bytearray(content)
+        for place in random.integers(len(content), size=random.integers(1, 20)):
+            changed[place] = random.integers(256)
+        return bytes(changed)
+    if not content.startswith(b"PK"):
+        lines = [json.loads(line) for line in content.splitlines()]
+        index = int(random.integers(len(lines)))
+        lines[index] = _other(lines[index], random)
+        return b"".join(_dump(line) + b"\n" for line in lines)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    name = str(random.choice(list(parts)))
+    if name == "meta.npy" or kind == 2:
+        stream = io.BytesIO(parts["meta.npy"])
+        meta = json.loads(bytes(np.load(stream)))
+        parts["meta.npy"] = _npy(np.frombuffer(_dump(_other(meta, random)), np.uint8))
+    else:
+        parts[name] = _other_array(parts[name], random)
+    if random.random() < 0.1:
+        del parts[str(random.choice(list(parts)))]
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    return stream.getvalue()
+
+
+VALUES: list[Any] = [
+    None, True, -1, 0, 3, 10**400, 1.5, 1e308, "", "x", "run", [], [1], [None], {}, {"x": 1},
+    {"x": {}}, [[]], "x" * 1000,
+]  # fmt: skip
+
+
+def _other(value: Any, random: np.random.Generator) -> Any:
+    """A JSON value with one place in it changed; at times it is very deep."""
+    if random.random() < 0.02:
+        for _ in range(100_000):
+            value = [value]
+        return value
+    if isinstance(value, dict) and value and random.random() < 0.85:
+        name = str(random.choice(list(value)))
+        if random.random() < 0.1:
+            return {**{n: v for n, v in value.items() if n != name}, "other": value[name]}
+        return {**value, name: _other(value[name], random)}
+    if isinstance(value, list) and value and random.random() < 0.85:
+        index = int(random.integers(len(value)))
+        return [*value[:index], _other(value[index], random), *value[index + 1 :]]
+    return VALUES[random.integers(len(VALUES))]
+
+
+def _dump(value: Any) -> bytes:
+    depth, inner = 0, value
+    while isinstance(inner, list) and len(inner) == 1:
+        depth, inner = depth + 1, inner[0]
+    if depth > 1000:  # deeper than json.dumps goes
+        return b"[" * depth + json.dumps(inner).encode() + b"]" * depth
+    try:
+        return json.dumps(value).encode()
+    except RecursionError:
+        return b"[" * 100_000 + b"]" * 100_000
+
+
+def _npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=True)
+    return stream.getvalue()
+
+
+def _other_array(content: bytes, random: np.random.Generator) -> bytes:
+    array = np.load(io.BytesIO(content))
+    match random.integers(8):
+        case 0:
+            return content[10:]  # no magic
+        case 1:
+            return _npy(array[:-1] if array.ndim else array)
+        case 2:
+            return _npy(array.astype(object))
+        case 3:
+            return _npy(array.astype(random.choice(["c16", "U3", "i2", "f8", "M8[s]", "?"])))
+        case 4:
+            return _npy(array[None])
+        case 5:
+            header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({10**30},), }}".encode()
+            return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content
+        case 6:
+            return _npy(
+                np.full_like(array, random.choice([0, 1])) if array.dtype != bool else array
+            )
+        case _:
+            return _npy(-array.astype(float))
+
+
+@pytest.mark.parametrize("kind", ["recording", "sweep", "old sweep"])
+def test_no_mutated_file_raises_more_than_a_sentence(tmp_path: Path, kind: str) -> None:
+    if kind == "recording":
+        content = make_recording(2, num_layers=2).to_bytes()
+    elif kind == "sweep":
+        content = make_sweep().save(tmp_path / "sweep").read_bytes()
+    else:
+        bare = [Run(run.settings, run.scalars, run.labels, 1.0) for run in make_sweep()]
+        content = json.dumps(
+            json.loads(journal.to_bytes({}, make_sweep().axes, [content_of(run) for run in bare]))
+        ).encode()
+    random = np.random.default_rng(SEED)
+    path, refused = tmp_path / "file", 0
+    for index in range(MUTATIONS // 3):
+        path.write_bytes(_mutate(content, random))
+        try:
+            found = fs.load(path)
+            found.table()
+            repr(found)
+            found.save(tmp_path / "again")
+        except ValueError as error:
+            refused += 1
+            said = str(error)
+            assert said.startswith(f"path={str(path)!r}: "), (index, said)
+            assert "\n" not in said, (index, said)
+            assert len(said) < 400 + len(str(path)), (index, said)
+        except BaseException as error:
+            kept = Path(f"/tmp/fswidget-mutation-{kind}-{index}")
+            kept.write_bytes(path.read_bytes())
+            raise AssertionError(f"seed {SEED}, mutation {index}, kept as {kept}") from error
+    assert refused > MUTATIONS // 10
