@@ -6,12 +6,17 @@ from dataclasses import replace
 
 from fswidget.recording.recording import Recording
 
+#: Arrays with a row for each shown sample: most of a frame, and the least of what is read later.
+_POINTS = {"projections", "held_out_projections", "predictions"}
+
 #: The most bytes that a kept recording takes (our choice).
 LIMIT = 300_000
 
 
 def small(recording: Recording, limit: int = LIMIT) -> bytes:
-    """The file of a recording without pictures, with as many of its frames as fit.
+    """The file of a recording without pictures, with as much of it as fits.
+
+    Where points of samples would take more than half the frames with them, they go instead.
 
     Parameters
     ----------
@@ -28,6 +33,12 @@ def small(recording: Recording, limit: int = LIMIT) -> bytes:
     for sequence, frame in recording.entries:
         bare._add(sequence, frame)
     content = bare.to_bytes()
+    if len(content) > 2 * limit:
+        bare = Recording(bare.info, byte_budget=None)
+        for sequence, frame in recording.entries:
+            arrays = {n: a for n, a in frame.arrays.items() if n not in _POINTS}
+            bare._add(sequence, replace(frame, arrays=arrays))
+        content = bare.to_bytes()
     budget = bare.nbytes
     while len(content) > limit and len(bare) > 2:
         budget = int(budget * min(0.95, limit / len(content)))

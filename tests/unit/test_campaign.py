@@ -75,6 +75,10 @@ def test_a_small_recording_has_no_pictures_and_keeps_its_ends(tmp_path: Path) ->
     assert recording.info.thumbnails is not None
     assert bare.info.thumbnails is None
     assert len(bare) == len(recording)
+    path.write_bytes(small(recording, len(content) // 3))
+    assert len(load(path)) >= 2
+    assert "projections" not in load(path)[0].arrays
+    assert "utilization" in load(path)[-1].arrays
     path.write_bytes(small(recording, len(content) - 1000))
     thinned = load(path)
     assert len(thinned) < len(recording)

@@ -42,7 +42,7 @@ def test_a_rehearsal_at_toy_sizes(root: Path, tmp_path: Path) -> None:
     assert results["epoch"]["with / without"] >= 1
     assert {row["status"] for row in results["science"].values()} == {"finished"}
     page = (output / "RESULTS-gpu.md").read_text()
-    assert "| toy / seed 0 / 0 |" in page
+    assert "| toy / seed 0 / desk / 0 |" in page
     with tarfile.open(output / "recordings-0.tar") as tar:
         assert len(tar.getnames()) == 2
 
@@ -64,10 +64,10 @@ def test_every_run_that_is_listed_is_an_arm(root: Path, tmp_path: Path) -> None:
     names = runpy.run_path(str(root / "scripts/gpu.py"))
     for folder in ("cifar-10-batches-py", "cifar100", "MNIST"):
         (tmp_path / folder).mkdir()
-    runs = list(names["science_runs"](2, tmp_path, False))
+    runs = list(names["science_runs"]("desk", 2, tmp_path))
     listed = {(name, arm) for name, arm, _ in runs}
     for name, arms in names["SCIENCE"]:
         assert {arm for _, arm in listed if _ == name} >= set(arms)
     assert [config.seed for *_, config in runs] == sorted(config.seed for *_, config in runs)
     (tmp_path / "cifar100").rmdir()
-    assert all(c.dataset != "cifar100" for *_, c in names["science_runs"](2, tmp_path, False))
+    assert all(c.dataset != "cifar100" for *_, c in names["science_runs"]("desk", 2, tmp_path))
