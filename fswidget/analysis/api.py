@@ -10,7 +10,13 @@ from fswidget.analysis.arrays import as_matrix, as_tensor
 from fswidget.analysis.basis import orthonormal_basis, project
 from fswidget.analysis.moments import Moments
 from fswidget.analysis.spectrum import Spectrum, diagonalize
-from fswidget.analysis.targets import assign_blocks, check_task, read_targets, warn_unbalanced
+from fswidget.analysis.targets import (
+    Targets,
+    assign_blocks,
+    check_task,
+    read_targets,
+    warn_unbalanced,
+)
 
 
 class FeatureMoments(Moments):
@@ -66,9 +72,10 @@ class FeatureMoments(Moments):
 
         Parameters
         ----------
-        task : {"cross_entropy", "squared_error"}
-            Whether a common shift of the outputs counts: for cross-entropy Ĥ is the span of the
-            logits less their mean over classes, for squared error that of the outputs as they are.
+        task : {"cross_entropy", "squared_error", "multilabel", "binary"}
+            What the outputs mean. For cross-entropy, whose targets must be classes, Ĥ is the span
+            of the logits less their mean over classes; for the others, that of the outputs as they
+            are: values, one logit per label, a single logit.
         debias : bool, default False
             Whether `low_rank_measure` is the debiased estimate.
         errors : bool, default False
@@ -121,10 +128,12 @@ def analyze(
     outputs : tensor or array, shape (n, C)
         What it gives: logits, or the regression's outputs.
     targets : tensor or array, shape (n,) of int, or (n, C), or (n,) or (n, d) of float
-        Class labels from 0 to C − 1, rows that are one-hot or probabilities, or, for squared
-        error, regression targets. With one output integers are regression targets too.
-    task : {"cross_entropy", "squared_error"}
-        Whether a common shift of the outputs counts: not for cross-entropy, which needs C ≥ 2.
+        Class labels from 0 to C − 1; or rows ≥ 0 that sum to 1, or α·one-hot, which are classes,
+        soft or not. Any other rows are values, for squared error; with one output integers are
+        values too. For ``"multilabel"`` rows of 0 and 1, for ``"binary"`` one 0 or 1 per sample.
+    task : {"cross_entropy", "squared_error", "multilabel", "binary"}
+        What the outputs mean: logits, of which a common shift does not count (C ≥ 2), values, one
+        logit for each of C independent labels, or a single logit.
     debias : bool, default False
         Whether `low_rank_measure` is the debiased estimate; its standard deviation at n = p is 0.8
         to 1.5 times the plain one's, on the spectra of ``benchmarks/measures_accuracy.py``.
@@ -161,29 +170,30 @@ def analyze(
     >>> spectrum.used_features, spectrum.regime.label
     (3, 'MF')
     """
-    features, outputs, targets = _read(features, outputs, targets, task)
+    features, outputs, read = _read(features, outputs, targets, task)
     reference = None if reference is None else as_matrix("reference", reference, "p_0")
     basis = orthonormal_basis(features)
-    moments = _moments(features, outputs, targets, reference, basis, errors)
-    warn_unbalanced(targets, outputs.shape[1])
+    moments = _moments(features, outputs, read, reference, basis, errors)
+    if read.labels is not None:
+        warn_unbalanced(read.labels, read.num_targets)
     errors = moments.num_blocks > 1
     options: dict[str, Any] = {"debias": debias, "errors": errors, "tolerance": tolerance}
     return diagonalize(moments, task, basis=basis, **options)
 
 
-def _read(features: Any, outputs: Any, targets: Any, task: str) -> tuple[Tensor, Tensor, Tensor]:
+def _read(features: Any, outputs: Any, targets: Any, task: str) -> tuple[Tensor, Tensor, Targets]:
     features, outputs = as_matrix("features", features, "p"), as_tensor("outputs", outputs)
     outputs = as_matrix("outputs", outputs[:, None] if outputs.ndim == 1 else outputs, "C")
     if not len(features):
         raise ValueError("features: 0 samples; must be at least 1")
     check_task(task, outputs.shape[1])
-    return features, outputs, read_targets(as_tensor("targets", targets), task, outputs.shape[1])
+    return features, outputs, read_targets(targets, task, outputs.shape[1])
 
 
 def _moments(
     features: Tensor,
     outputs: Tensor,
-    targets: Tensor,
+    targets: Targets,
     reference: Tensor | None,
     basis: Tensor | None,
     errors: bool,
@@ -195,10 +205,11 @@ def _moments(
     moments = Moments(
         features.shape[1],
         outputs.shape[1],
-        outputs.shape[1] if targets.ndim == 1 else targets.shape[1],
+        targets.num_targets,
         num_reference=0 if reference is None else reference.shape[1],
         num_blocks=min(8, len(features)) if errors else 1,
         device=features.device,
     )
-    blocks = assign_blocks(targets, moments.num_blocks)
-    return moments.update(features, outputs, targets, reference, blocks=blocks)
+    named = targets.rows if targets.labels is None else targets.labels
+    blocks = assign_blocks(named, moments.num_blocks)
+    return moments.update(features, outputs, targets.rows, reference, blocks=blocks)

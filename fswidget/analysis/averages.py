@@ -11,7 +11,7 @@ from torch import Tensor
 from fswidget.analysis.eigensolvers import EPS
 from fswidget.analysis.gram import Columns
 from fswidget.analysis.moments import Moments
-from fswidget.analysis.targets import is_balanced
+from fswidget.analysis.targets import Coding, is_balanced
 
 # Of what is measured: fourth powers must lie within float64, with room for sums (our choice).
 _SMALLEST, _LARGEST = 1e-70, 1e70
@@ -57,6 +57,14 @@ class Averages:
                 )
         return averages
 
+    def variance(self, part: slice) -> Tensor:
+        return self.about.diagonal()[part] - self.offset(part).square()
+
+    def is_constant(self, part: slice, epsilon: float) -> bool:
+        """Whether no coordinate varies by more than what rounding makes of a constant."""
+        allowed = 7 * epsilon**2 * self.mean(part).square()
+        return bool((self.variance(part) <= allowed).all())
+
     @classmethod
     def from_sum(cls, gram: Tensor, origin: Tensor, columns: Columns) -> Averages:
         n = float(gram[0, 0])
@@ -64,9 +72,8 @@ class Averages:
 
     def size(self, part: slice) -> float:
         """The largest root mean square of a coordinate; not finite where the squares overflow."""
-        variance = self.about.diagonal()[part] - self.offset(part).square()
         # The hypotenuse: the square of a tiny mean is 0, but the mean is not.
-        sizes = torch.hypot(variance.clamp(min=0).sqrt(), self.mean(part))
+        sizes = torch.hypot(self.variance(part).clamp(min=0).sqrt(), self.mean(part))
         return float(sizes.max()) if len(sizes) else 0.0
 
     def offset(self, part: slice) -> Tensor:
@@ -104,6 +111,8 @@ class Span:
 
     map: Tensor  # (number of functions, rank)
     mean: Tensor  # (rank,) E[q]
+    covariance: Tensor  # (rank, rank)
+    variation: float  # of the functions, Σ Var u / Σ E u²
     cross: Tensor  # (rank, p) E[q Φᵀ]
     cross_centred: Tensor  # (rank, p) E[q (Φ − E Φ)ᵀ]
 
@@ -111,22 +120,28 @@ class Span:
     def rank(self) -> int:
         return self.map.shape[1]
 
+    def is_constant(self, epsilon: float) -> bool:
+        """Whether the functions vary by no more than what rounding makes of a constant."""
+        return self.variation <= 7 * epsilon**2
+
     @classmethod
-    def of(cls, averages: Averages, part: slice, tolerance: float, common_shift: bool) -> Span:
-        """The span of the outputs or the targets; without their class mean if `common_shift`."""
-        features, count = averages.columns.features, part.stop - part.start
+    def of(
+        cls, averages: Averages, part: slice, tolerance: float, beside: slice | None = None
+    ) -> Span:
+        """The span of the functions in `part`, rounded as those in `beside` that hold them are."""
+        features = averages.columns.features
         gram = averages.second(part, part)
-        project = torch.eye(count, dtype=gram.dtype, device=gram.device)
-        if common_shift:
-            project -= 1 / count
-        gram = project @ gram @ project
         values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
         keep = counted(values, tolerance)
-        basis = project @ (vectors[:, keep] / values[keep].sqrt())
+        basis = vectors[:, keep] / values[keep].sqrt()
         centred = basis.T @ averages.covariance(part, features)
         mean = basis.T @ averages.mean(part)
+        covariance = basis.T @ averages.covariance(part, part) @ basis
         cross = centred + torch.outer(mean, averages.mean(features))
-        return cls(basis, mean, cross, centred)
+        whole = part if beside is None else beside
+        size = averages.variance(whole).sum() + averages.mean(whole).square().sum()
+        variation = float(averages.variance(part).sum() / size) if size > 0 else 0.0
+        return cls(basis, mean, covariance, variation, cross, centred)
 
 
 def counted(values: Tensor, tolerance: float) -> Tensor:
@@ -144,20 +159,17 @@ class ClassMeans:
     covariance: Tensor  # (K, K) μ_cᵀ Cov(Φ) μ_c'
 
     @classmethod
-    def of(cls, averages: Averages) -> ClassMeans:
-        columns = averages.columns
-        share = averages.mean(columns.targets)
+    def of(cls, averages: Averages, coding: Coding) -> ClassMeans:
+        """Of classes that `coding` names one by one in the rows of targets."""
+        columns, step = averages.columns, coding.high - coding.low
+        share = (averages.mean(columns.targets) - coding.low) / step
         present = share > 0.5 / averages.n
-        means = averages.covariance(columns.features, columns.targets)[:, present] / share[present]
+        means = averages.covariance(columns.features, columns.targets)[:, present] / step
+        means /= share[present]
         offset = averages.offset(columns.features)
         image = averages.about[columns.features, columns.features] @ means
         image -= torch.outer(offset, offset @ means)
         return cls(share[present], means, means.T @ means, means.T @ image)
-
-    @property
-    def within(self) -> Tensor:
-        """μ_cᵀ Σ_W μ_c'."""
-        return self.covariance - (self.gram * self.share) @ self.gram
 
     def share_within(self, averages: Averages, directions: Tensor) -> float:
         """Share of Φ's variance within classes in the span of `directions`, shape (r, p)."""
@@ -174,15 +186,20 @@ class ClassMeans:
         """Whether the counts differ by at most one sample, as drawn class by class."""
         return is_balanced((self.share * n).cpu().numpy())
 
-    def nc1(self, tolerance: float) -> float:
+    def nc1(self, averages: Averages, tolerance: float) -> float:
         """tr(Σ_W Σ_B⁺), NaN below two distinct class means.
 
-        Σ_B = μ μᵀ / K with the K class means as columns: its pseudo-inverse through the K × K side.
+        Σ_B = μ μᵀ / K with the K class means as columns. By their singular vectors: those of the
+        K × K side would have half the digits, which one outlier takes.
         """
+        axes, sizes, _ = torch.linalg.svd(self.means, full_matrices=False)
+        keep = counted(sizes.square().flip(0), tolerance).flip(0)
         count = len(self.share)
-        values, vectors = torch.linalg.eigh(self.gram / count)
-        keep = counted(values, tolerance)
         if count < 2 or not bool(keep.any()):
             return math.nan
-        axes = vectors[:, keep] / values[keep]
-        return max(float((axes * (self.within @ axes)).sum()) / count, 0.0)
+        axes, sizes = axes[:, keep], sizes[keep]
+        features = averages.columns.features
+        offset = axes.T @ averages.offset(features)
+        total = (axes * (averages.about[features, features] @ axes)).sum(0) - offset.square()
+        within = total - (axes.T @ self.means).square() @ self.share
+        return max(float((within / sizes.square()).sum()) * count, 0.0)

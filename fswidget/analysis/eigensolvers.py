@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 EPS = float(torch.finfo(torch.float64).eps)
+_DWARFED = 1e-5  # of the leading eigenvalue: a covariance below it is solved apart from the mean
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,30 @@ def floor_of(largest: float, size: int, eps: float = EPS) -> float:
     return 4 * math.sqrt(size) * eps * max(largest, 0.0)
 
 
-def eigh_full(matrix: Tensor) -> EigenDecomposition:
-    """All eigenpairs, in float64, on the matrix's device where that works and else on the CPU."""
-    matrix = (matrix + matrix.T) / 2
-    size = len(matrix)
-    scale = float(matrix.diagonal().mean())
+def eigh_full(covariance: Tensor, mean: Tensor | None = None) -> EigenDecomposition:
+    """All eigenpairs of Cov + μ μᵀ, in float64, on its device where that works, else on the CPU.
+
+    Where the mean dwarfs the covariance, the other eigenpairs are found in the complement of the
+    first, so that a common offset costs no digits (our choice).
+    """
+    matrix = (covariance + covariance.T) / 2
+    whole = matrix if mean is None else matrix + torch.outer(mean, mean)
+    size = len(whole)
+    scale = float(whole.diagonal().mean())
     if scale <= 0:
-        empty = matrix.new_zeros(size, 0)
+        empty = whole.new_zeros(size, 0)
         return EigenDecomposition(empty[0], empty, 0.0, "none: all features are zero", True)
-    values, vectors, device = _eigh(matrix / scale)
+    values, vectors, device = _eigh(whole / scale)
     floor = floor_of(float(values[-1]), size)
+    spread = float(torch.linalg.matrix_norm(matrix)) / scale
+    if mean is not None and size > 1 and spread < _DWARFED * float(values[-1]):
+        others = vectors[:, :-1]
+        along = others.T @ mean
+        inner = (others.T @ matrix @ others + torch.outer(along, along)) / scale
+        found, turn, device = _eigh((inner + inner.T) / 2)
+        values = torch.cat([found, values[-1:]])
+        vectors = torch.cat([others @ turn, vectors[:, -1:]], 1)
+        floor = floor_of(spread + EPS * float(values[-1]), size)
     below = int((values <= floor).sum())
     return EigenDecomposition(
         scale * values[below:].flip(0),

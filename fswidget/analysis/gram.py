@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,10 +42,11 @@ class Columns:
 
     @functools.cached_property
     def section(self) -> Tensor:
-        """Orthonormal rows, shape (c, C), the first of them constant; all of R^C where C ≤ 10."""
+        """Orthonormal rows, (c, C), the first along the common shift; all of R^C if C ≤ 10."""
         size = self.outputs.stop - self.outputs.start
         rows = np.random.default_rng(97).normal(size=(size, min(size, _SECTION)))
-        rows[:, 0] = 1
+        rows[:, 0] = np.eye(size)[0]
+        rows[0, 1:] = 0
         return torch.from_numpy(np.linalg.qr(rows)[0].T.copy())
 
     @functools.cached_property
@@ -52,11 +54,6 @@ class Columns:
         """Indices a and b of the products, a ≤ b."""
         a, b = torch.triu_indices(len(self.section), len(self.section))
         return a, b
-
-    @property
-    def quadratic(self) -> slice:
-        """The columns that are products of others."""
-        return slice(self.square, self.count)
 
     def fill_products(self, z: Tensor) -> None:
         """Compute the quadratic columns of z, shape (n, d), from the linear ones."""
@@ -68,6 +65,34 @@ class Columns:
             end = start + sections.shape[1] - a
             torch.mul(sections[:, a : a + 1], sections[:, a:], out=z[:, start:end])
             start = end
+
+
+def common_first(outputs: Tensor) -> Tensor:
+    """Outputs, shape (n, C) of float64, on axes of which the first is their common shift.
+
+    The others stay exact however large that is. The axes are orthonormal: `householder`.
+    """
+    size = outputs.shape[1]
+    if size == 1:
+        return outputs
+    common = outputs.mean(1, keepdim=True)
+    rest = outputs - common
+    rest -= (left := rest.mean(1, keepdim=True))  # what rounding left of a large shift
+    turned = rest[:, 1:] + rest[:, :1] / (math.sqrt(size) - 1)
+    return torch.cat([math.sqrt(size) * (common + left), turned], 1)
+
+
+def householder(columns: Tensor) -> Tensor:
+    """The reflection of R^C, of which `columns`, shape (C, k), are vectors, behind `common_first`.
+
+    It swaps the first axis and the constant direction, and is its own inverse.
+    """
+    size = len(columns)
+    if size == 1:
+        return columns
+    normal = columns.new_full((size,), -1 / math.sqrt(size))
+    normal[0] += 1
+    return columns - torch.outer(normal, normal @ columns) / (1 - 1 / math.sqrt(size))
 
 
 def reshifted(gram: Tensor, delta: Tensor, columns: Columns) -> Tensor:

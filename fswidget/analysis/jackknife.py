@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fswidget.analysis.arrays import Array, to_numpy
-from fswidget.analysis.averages import Averages, ClassMeans
+from fswidget.analysis.averages import Averages
 from fswidget.analysis.eigensolvers import EigenDecomposition, eigh_float32, eigh_full
 from fswidget.analysis.measures import Measures, effective_rank, first_at
 from fswidget.analysis.moments import Moments
@@ -36,6 +36,7 @@ def jackknife(
     task: str,
     tolerance: float,
     debias: bool,
+    by_class: bool,
 ) -> Jackknife:
     """Leave out one block after another; empty where fewer than two blocks hold samples.
 
@@ -47,21 +48,20 @@ def jackknife(
         Their k95.
     num_features : int
         k95 of a replicate whose utilization never gets there.
+    by_class : bool
+        Whether the samples count as drawn class by class, as all of them together do.
     """
     assert moments._shift is not None
-    columns, total = moments._columns, moments._gram.sum(0)
-    whole = Averages.from_sum(total, moments._shift, columns)
-    by_class = moments.classification and ClassMeans.of(whole).is_balanced(whole.n)
+    columns = moments._columns
     size = len(solution.values)
     replicates: list[dict[str, float]] = []
     curves: list[tuple[Array, Array]] = []
-    for gram in moments._gram:
-        if float(gram[0, 0]) in (0, whole.n):
+    for gram in leave_one_out(moments._gram):
+        if float(gram[0, 0]) in (0, moments.num_samples):
             continue
-        averages = Averages.from_sum(total - gram, moments._shift, columns)
+        averages = Averages.from_sum(gram, moments._shift, columns)
         measures = Measures.of(averages, moments, task, tolerance, debias, by_class)
-        matrix = averages.second(columns.features, columns.features)
-        found = _replicate(matrix, solution, used_features)
+        found = _replicate(averages, solution, used_features)
         quality, utilization = measures.curves(found)
         replicates.append(
             {
@@ -88,8 +88,19 @@ def jackknife(
     )
 
 
+def leave_one_out(grams: Tensor, others: Tensor | float = 0.0) -> Iterator[Tensor]:
+    """The sum of all but one, for each: added up by halves, since a difference cancels."""
+    if len(grams) == 1:
+        yield torch.zeros_like(grams[0]) + others
+        return
+    half = len(grams) // 2
+    first, last = grams[:half], grams[half:]
+    yield from leave_one_out(first, others + last.sum(0))
+    yield from leave_one_out(last, others + first.sum(0))
+
+
 def _replicate(
-    matrix: Tensor, solution: EigenDecomposition, used_features: int
+    averages: Averages, solution: EigenDecomposition, used_features: int
 ) -> EigenDecomposition:
     """Eigenpairs of a replicate, to the precision that a standard error needs.
 
@@ -99,6 +110,9 @@ def _replicate(
     used = min(used_features, len(solution.values)) - 1
     if used < 0:
         return solution
+    features = averages.columns.features
+    covariance, mean = averages.covariance(features, features), averages.mean(features)
+    matrix = covariance + torch.outer(mean, mean)
     if not solution.complete:
         basis = solution.vectors
         values, turn = torch.linalg.eigh(basis.T @ matrix @ basis)
@@ -106,7 +120,7 @@ def _replicate(
         keep = values > solution.floor
         return EigenDecomposition(values[keep], vectors[:, keep], solution.floor, "", False)
     if float(solution.values[used] / solution.values[0]) < 1e-4:
-        return eigh_full(matrix)
+        return eigh_full(covariance, mean)
     return eigh_float32(matrix)
 
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from fswidget.analysis.arrays import Array, to_numpy
 from fswidget.analysis.averages import Averages, ClassMeans, Span, counted
 from fswidget.analysis.eigensolvers import EigenDecomposition
+from fswidget.analysis.gram import householder
 from fswidget.analysis.moments import Moments
 
 USED = 0.95  # the level that defines k95
 
-
-_CONSTANT = 1e-13  # of its mean square: what float32's rounding makes of a constant varies by less
+_LOST = 1e-9  # of a sum: a difference below it is rounding, as beside one huge sample
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,11 @@ class LowRank:
 
 
 def low_rank_measure(
-    averages: Averages, learned: Span, classes: ClassMeans | None, common_shift: bool
+    averages: Averages,
+    learned: Span,
+    classes: ClassMeans | None,
+    common_shift: bool,
+    epsilons: tuple[float, float],
 ) -> LowRank:
     """D_LR = 1 − ‖Q_cᵀΦ_c‖² / (‖Q_cᵀQ_c‖ ‖Φ_cᵀΦ_c‖), plain and debiased.
 
@@ -42,7 +46,7 @@ def low_rank_measure(
     diagonal of its U-statistic (Song et al. 2012, eq. 4, as debiased CKA does), or, where the
     classes are equally many, its counterpart for samples drawn class by class; from ‖Q_cᵀQ_c‖
     what an r-dimensional span catches of the constant function. `classes` is given where the
-    samples were drawn class by class.
+    samples were drawn class by class, and `epsilons` are the rounding of features and outputs.
     """
     features, n, rank = averages.columns.features, averages.n, learned.rank
     norm = averages.inner_product(features, features)
@@ -50,17 +54,17 @@ def low_rank_measure(
     total -= float(averages.offset(features).square().sum())
     constant = min(float(learned.mean.square().sum()), 1.0)  # how much of 1 lies in Ĥ
     explained = float(learned.cross_centred.square().sum())
-    span_norm = rank - 1 + (1 - constant) ** 2
-    scale = total + float(averages.mean(features).square().sum())
-    if rank == 0 or span_norm < 1e-12 or total <= _CONSTANT * scale:
+    span_norm = float(learned.covariance.square().sum())
+    still = averages.is_constant(features, epsilons[0]) or learned.is_constant(epsilons[1])
+    if rank == 0 or still or not span_norm * norm > 0:
         return LowRank(math.nan, math.nan)
     plain = min(max(1 - explained / math.sqrt(span_norm * norm), 0.0), 1.0)
 
     freedom = n - 1 - rank + constant
-    if n <= 3 or freedom <= 0:
+    if n <= 3 or freedom < 1:
         return LowRank(plain, math.nan)
     square = averages.square_about_mean(averages.columns.square, features)
-    image = averages.about @ square
+    image, raw = averages.about @ square, norm
     if classes is not None and n > len(classes.share) + 1:
         norm = _norm_drawn_by_class(n, norm, total, float(image @ square), classes)
         within = classes.share_within(averages, learned.cross_centred)
@@ -69,10 +73,12 @@ def low_rank_measure(
     residual = max(total - explained, 0.0)
     chance = _leverage_of_large(averages, image, total, common_shift)
     explained = (explained - chance * (rank - constant) * residual / freedom) * n / (n - within)
-    outside = min((1 - constant) * n / (n - rank), 1.0)
-    if norm <= 0:
+    outside = float(learned.covariance.trace()) - (rank - 1)
+    outside = min(max(outside, 0.0) * n / (n - rank), 1.0)
+    span_norm = rank - 1 + outside**2
+    if not norm > _LOST * raw or not span_norm * norm > 0:
         return LowRank(plain, math.nan)
-    return LowRank(plain, 1 - explained / math.sqrt((rank - 1 + outside**2) * norm))
+    return LowRank(plain, 1 - explained / math.sqrt(span_norm * norm))
 
 
 def unbiased_product(n: float, product: float, averages: Averages, u: Tensor, v: Tensor) -> float:
@@ -170,6 +176,7 @@ class Measures:
     low_rank: LowRank
     nc1: float
     kernel_drift: float
+    by_class: bool  # whether the samples count as drawn class by class
 
     @classmethod
     def of(
@@ -182,17 +189,32 @@ class Measures:
         by_class: bool | None = None,
     ) -> Measures:
         columns, shift = averages.columns, task == "cross_entropy"
-        classes = ClassMeans.of(averages) if moments.classification else None
-        learned = Span.of(averages, columns.outputs, tolerance, shift)
+        coding = None if task == "multilabel" else moments._coding
+        classes = None
+        if coding is not None and coding.hard:
+            classes = ClassMeans.of(averages, coding)
+        # A common shift of logits, their first axis, changes nothing.
+        outputs = slice(columns.outputs.start + shift, columns.outputs.stop)
+        learned = Span.of(averages, outputs, tolerance, beside=columns.outputs)
         if by_class is None:
             by_class = classes is not None and classes.is_balanced(averages.n)
         return cls(
-            Span.of(averages, columns.targets, tolerance, False),
+            Span.of(averages, columns.targets, tolerance),
             learned,
-            low_rank_measure(averages, learned, classes if by_class else None, shift),
-            math.nan if classes is None else classes.nc1(tolerance),
+            low_rank_measure(
+                averages, learned, classes if by_class else None, shift, moments._epsilons
+            ),
+            math.nan if classes is None else classes.nc1(averages, tolerance),
             kernel_drift(averages, debias),
+            by_class,
         )
+
+    def map_of_outputs(self, averages: Averages) -> Tensor:
+        """What makes the orthonormal basis of Ĥ from the outputs as they were given, (C, rank)."""
+        count = averages.columns.outputs.stop - averages.columns.outputs.start
+        basis = self.learned.map
+        missing = basis.new_zeros(count - len(basis), basis.shape[1])
+        return householder(torch.cat([missing, basis]))
 
     def coefficients(self, solution: EigenDecomposition) -> tuple[Tensor, Tensor]:
         """⟨q|e_k⟩ for the target and the output functions, shapes (rank, K)."""

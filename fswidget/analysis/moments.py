@@ -2,7 +2,8 @@
 
 One row per sample, z = [1, Φ, f̂, y, Φ_0, ‖Φ‖², ‖Φ_0‖², f̂_a f̂_b …], and one float64 Gram
 matrix Σ z zᵀ per jackknife block. Every measure is made from slices of their sum. The sums are
-taken about a shift near the mean, so that features with a large mean keep their small directions.
+taken about a shift near the median, so that features with a large mean keep their small directions
+beside any outlier, and of the outputs their common shift is kept apart (`gram.common_first`).
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from fswidget.analysis.arrays import as_matrix, as_tensor, default_device
-from fswidget.analysis.gram import Columns, reshifted
-from fswidget.analysis.targets import block_numbers, class_labels
+from fswidget.analysis.gram import Columns, common_first, reshifted
+from fswidget.analysis.targets import LABELS, Coding, block_numbers, check_labels, coding_of
 
 _ROWS = 4096  # rows taken at once: bounds the float64 copies of a large batch
 
 
 _PANEL = 128  # rows of a Gram matrix computed at once, from the diagonal on
+
+
+_LOOKED_AT = 101  # rows of the first batch whose median is the shift
 
 
 def _positive(name: str, value: Any, least: int) -> int:
@@ -58,7 +62,8 @@ class Moments:
         )
         self._complete = True
         self._shift: Tensor | None = None
-        self._classes: bool | None = None
+        self._coding: Coding | None = None
+        self._epsilons = (0.0, 0.0)  # the coarsest rounding of features and outputs so far
         self._count = _positive("first_sample", first_sample, 0)
 
     @property
@@ -68,8 +73,8 @@ class Moments:
 
     @property
     def classification(self) -> bool:
-        """Whether every target so far named a class (an integer, or a one-hot row)."""
-        return bool(self._classes)
+        """Whether all targets so far were classes: integers, or rows as `coding_of` reads them."""
+        return self._coding is not None
 
     def __repr__(self) -> str:
         return (
@@ -95,8 +100,8 @@ class Moments:
         outputs : tensor or array, shape (n, num_outputs)
             What the last layer gives: logits, or the regression's outputs.
         targets : tensor or array, shape (n,) of int or (n, num_targets) of float
-            Class labels, or one-hot rows or regression targets. Where `num_targets` is 1,
-            integers are regression targets too.
+            Class labels, or rows: one-hot, probabilities, bits or regression targets. Where
+            `num_targets` is 1, integers are values too.
         reference : tensor or array, shape (n, num_reference), optional
             Needed exactly where `num_reference` > 0.
         blocks : array of int, shape (n,), optional
@@ -115,29 +120,31 @@ class Moments:
             On wrong shapes, labels out of range, or a value that is not finite; it names the
             argument and the place. Nothing has been added then.
         """
-        parts, classes = self._read(features, outputs, targets, reference)
+        parts, coding = self._read(features, outputs, targets, reference)
         count = len(parts["features"])
         if count == 0:
             return self
         numbers = self._blocks(blocks, count)
         if self._shift is None:
-            self._shift = self._first_shift(parts)
+            self._shift, self._coding = self._first_shift(parts), coding
+        elif self._coding is not None:
+            self._coding = self._coding.joined(coding)
+        self._round_to(_epsilon(parts["features"]), _epsilon(parts["outputs"]))
         for start in range(0, count, _ROWS):
             chunk = slice(start, start + _ROWS)
             self._add({name: part[chunk] for name, part in parts.items()}, numbers[chunk])
         self._count += count
-        self._classes = classes if self._classes is None else self._classes and classes
         return self
 
     def _read(
         self, features: Any, outputs: Any, targets: Any, reference: Any | None
-    ) -> tuple[dict[str, Tensor], bool]:
-        """The parts of a batch, on the device of the sums, and whether its targets are classes."""
+    ) -> tuple[dict[str, Tensor], Coding | None]:
+        """The parts of a batch, on the device of the sums, and how its targets name classes."""
         parts = {
             "features": as_matrix("features", features, self.num_features),
             "outputs": as_matrix("outputs", outputs, self.num_outputs),
         }
-        parts["targets"], classes = self._targets(targets)
+        parts["targets"], coding = self._targets(targets)
         if (reference is None) != (self.num_reference == 0):
             raise ValueError(
                 f"reference={'None' if reference is None else 'given'}: must be given exactly "
@@ -149,7 +156,7 @@ class Moments:
         rows = {name: part.shape[0] for name, part in parts.items()}
         if len(set(rows.values())) != 1:
             raise ValueError(f"batch: all arguments must have as many rows as another, got {rows}")
-        return parts, classes
+        return parts, coding
 
     def _blocks(self, given: ArrayLike | None, count: int) -> NDArray[np.int64]:
         if given is None:
@@ -162,24 +169,22 @@ class Moments:
             raise ValueError(f"blocks: from {blocks.min()} to {blocks.max()}; {allowed}")
         return blocks
 
-    def _targets(self, value: Any) -> tuple[Tensor, bool]:
+    def _targets(self, value: Any) -> tuple[Tensor, Coding | None]:
         targets = as_tensor("targets", value)
         # A single target function cannot tell classes: integers are its values.
         if targets.ndim != 1 or targets.is_floating_point() or self.num_targets == 1:
             rows = as_matrix("targets", targets, self.num_targets)
-            return rows, class_labels(rows) is not None
-        low, high = (int(f(targets)) for f in (torch.min, torch.max)) if len(targets) else (0, 0)
-        if low < 0 or high >= self.num_targets:
-            raise ValueError(
-                f"targets: labels from {low} to {high}; must lie in 0..{self.num_targets - 1}"
-            )
-        return torch.nn.functional.one_hot(targets, self.num_targets), True
+            return rows, coding_of(rows)
+        check_labels("targets", targets, self.num_targets)
+        return torch.nn.functional.one_hot(targets, self.num_targets), LABELS
 
     def _first_shift(self, parts: dict[str, Tensor]) -> Tensor:
+        """The median of some rows: an outlier must not take the digits of the other samples."""
         shift = torch.zeros(self._columns.count, dtype=torch.float64, device=self.device)
+        step = -(-len(parts["features"]) // _LOOKED_AT)
         for name, part in parts.items():
             if name != "targets":
-                shift[getattr(self._columns, name)] = part[:_ROWS].double().mean(0)
+                shift[getattr(self._columns, name)] = _wide(name, part[::step]).median(0).values
         return shift
 
     def _add(self, parts: dict[str, Tensor], blocks: NDArray[np.int64]) -> None:
@@ -190,7 +195,7 @@ class Moments:
         z[:, 0] = 1
         for name, part in parts.items():
             where = getattr(columns, name)
-            torch.sub(part.to(torch.float64), shift[where], out=z[:, where])
+            torch.sub(_wide(name, part), shift[where], out=z[:, where])
         columns.fill_products(z)
         if self.num_blocks == 1:
             self._add_upper(0, z)
@@ -255,12 +260,12 @@ class Moments:
         theirs._upper = other._gram.to(self.device)
         theirs._shift = other._shift.to(self.device)
         if self._shift is None:
-            self._shift = theirs._shift.clone()
+            self._shift, self._coding = theirs._shift.clone(), other._coding
         self._upper = self._gram + theirs._about(self._shift)
+        if self._coding is not None:
+            self._coding = self._coding.joined(other._coding)
+        self._round_to(*other._epsilons)
         self._count += other._count
-        self._classes = (
-            other._classes if self._classes is None else self._classes and bool(other._classes)
-        )
         return self
 
     def all_reduce(self, group: Any | None = None) -> Self:
@@ -287,22 +292,66 @@ class Moments:
             )
         total = copy.copy(self)
         # One shift for all: the mean of the shifts, weighted by samples.
-        count = torch.tensor([float(self.num_samples)], dtype=torch.float64, device=self.device)
-        plain = torch.tensor(
-            [float(self._classes is False)], dtype=torch.float64, device=self.device
-        )
-        shift = torch.zeros(self._columns.count, dtype=torch.float64, device=self.device)
-        if self._shift is not None:
-            shift = self._shift * count
-        message = torch.cat([count, plain, shift])
+        message = torch.cat([self._votes(), self._columns_of_shift() * self.num_samples])
         dist.all_reduce(message, group=group)
         if float(message[0]) == 0:
             return copy.deepcopy(self)
-        common = message[2:] / message[0]
+        votes, common = message[: len(_VOTES)], message[len(_VOTES) :] / message[0]
         gram = self._about(common) if self._shift is not None else self._gram.clone()
         gram = gram.contiguous()
         dist.all_reduce(gram, group=group)
         total._upper, total._shift = gram, common
-        total._classes = float(message[1]) == 0
+        total._coding, total._epsilons = _elected(dict(zip(_VOTES, votes.tolist(), strict=True)))
         total._count = round(float(message[0]))
         return total
+
+    def _columns_of_shift(self) -> Tensor:
+        if self._shift is not None:
+            return self._shift
+        return torch.zeros(self._columns.count, dtype=torch.float64, device=self.device)
+
+    def _round_to(self, features: float, outputs: float) -> None:
+        self._epsilons = (max(self._epsilons[0], features), max(self._epsilons[1], outputs))
+
+    def _votes(self) -> Tensor:
+        """What a process says of its samples, times their number, to be added up."""
+        coding = self._coding
+        votes = dict.fromkeys(_VOTES, 0.0)
+        votes["samples"] = 1.0
+        votes["features"], votes["outputs"] = self._epsilons
+        if coding is None:
+            votes["values"] = 1.0
+        elif not coding.hard:
+            votes["soft"] = 1.0
+        else:
+            votes["low"], votes["high"] = coding.low, coding.high
+            votes["square"] = coding.low**2 + coding.high**2
+        said = torch.tensor(list(votes.values()), dtype=torch.float64, device=self.device)
+        return self.num_samples * said
+
+
+_VOTES = ("samples", "values", "soft", "low", "high", "square", "features", "outputs")
+
+
+def _elected(sums: dict[str, float]) -> tuple[Coding | None, tuple[float, float]]:
+    """The coding of the samples of all processes, and the rounding of their arrays."""
+    count, soft = sums["samples"], sums["soft"]
+    epsilons = (sums["features"] / count, sums["outputs"] / count)
+    if sums["values"] > 0:
+        return None, epsilons
+    if soft == count:
+        return Coding(), epsilons
+    low, high = (sums[name] / (count - soft) for name in ("low", "high"))
+    if sums["square"] / (count - soft) - low**2 - high**2 > 1e-6 * high**2:
+        return None, epsilons  # two processes name classes in two ways
+    return (Coding(low, high) if soft == 0 else Coding(low, high).joined(Coding())), epsilons
+
+
+def _wide(name: str, part: Tensor) -> Tensor:
+    """A part as it is summed: in float64, outputs with their common shift apart."""
+    wide = part.to(torch.float64)
+    return common_first(wide) if name == "outputs" else wide
+
+
+def _epsilon(part: Tensor) -> float:
+    return float(torch.finfo(part.dtype).eps) if part.is_floating_point() else 0.0

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fswidget.analysis.targets import minimal_features
+
 LAZY_DRIFT = 0.1
 """Kernel drift below which features count as unmoved (our choice)."""
 
@@ -78,6 +80,9 @@ def classify(
     classification: bool,
     low_rank_measure: float,
     top_share: float,
+    task: str = "cross_entropy",
+    num_samples: int | None = None,
+    debiased: float = 0.0,
     kernel_drift: float = math.nan,
     outputs_moved: bool = True,
     replicates: Sequence[tuple[float, float]] = (),
@@ -86,10 +91,16 @@ def classify(
 
     Parameters
     ----------
+    low_rank_measure : float
+        The plain D_LR: that a finite probe gives no debiased one says nothing of the features.
+    task, num_samples : str, int
+        What the outputs mean, and the size of the probe.
+    debiased : float
+        The debiased D_LR, of which the evidence says where the samples are too few for it.
     replicates : sequence of (used_features, kernel_drift)
         The same two numbers with one jackknife block left out each, for the confidence.
     """
-    limit = num_outputs if classification else num_outputs + 1
+    limit = minimal_features(task, classification, num_outputs)
     same = {"constant": math.isnan(low_rank_measure), "outputs_moved": outputs_moved}
     found = label(used_features, limit, kernel_drift=kernel_drift, **same)
     others = [label(k, limit, kernel_drift=drift, **same) for k, drift in replicates]
@@ -111,6 +122,11 @@ def classify(
         "TRANSITION": f"Somewhat more features than outputs are in use: {use}, and {share}{drift}.",
         "EF": f"Many more features are in use than the outputs need: {use}, and {share}{drift}.",
     }[found]
+    few = "" if num_samples is None else f"{num_samples} sample{'s' if num_samples > 1 else ''}"
+    if found == "CONSTANT" and num_samples is not None and num_samples < 2:
+        evidence = f"Too few samples to tell: {few}."
+    elif few and math.isnan(debiased) and found != "CONSTANT":
+        evidence += f" Too few samples for the debiased D_LR: {few}, {num_outputs} outputs."
     numbers = {
         "used_features": float(used_features),
         "outputs": float(num_outputs),

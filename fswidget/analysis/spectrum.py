@@ -18,6 +18,7 @@ from torch import Tensor
 from fswidget.analysis.arrays import Array, as_matrix, to_numpy
 from fswidget.analysis.averages import Averages
 from fswidget.analysis.eigensolvers import EigenDecomposition, eigh_full, eigh_topk
+from fswidget.analysis.gram import householder
 from fswidget.analysis.jackknife import Jackknife, jackknife
 from fswidget.analysis.measures import (
     USED,
@@ -27,7 +28,7 @@ from fswidget.analysis.measures import (
 )
 from fswidget.analysis.moments import Moments
 from fswidget.analysis.regime import Regime, classify
-from fswidget.analysis.targets import check_task
+from fswidget.analysis.targets import check_task, minimal_features
 
 _LEAST_TOLERANCE = 1e-8  # about √ε: smaller singular values are all rounding
 
@@ -51,8 +52,11 @@ class Spectrum:
         are constant. The basis of Ĥ is made first and centred then (our choice).
     low_rank_measure_debiased : float
         The same with the bias of a finite probe removed; may leave [0, 1] by its noise.
+    low_rank_measure_plain : float or None
+        The same without; None in spectra kept by earlier versions.
     nc1 : float
-        tr(Σ_W Σ_B⁺), not divided by C; NaN unless the targets are classes, two at least present.
+        tr(Σ_W Σ_B⁺), not divided by C; NaN unless the targets name one class each, two at least
+        present.
     kernel_drift : float
         1 − CKA(T, T_0), centred; NaN without reference features.
     output_rank, target_rank : int
@@ -104,6 +108,7 @@ class Spectrum:
     solver: str
     complete: bool
     debiased: bool = False
+    low_rank_measure_plain: float | None = None
     outputs_moved: bool = True
     errors: Mapping[str, float] = field(default_factory=dict)
     quality_error: Array | None = None
@@ -146,8 +151,13 @@ class Spectrum:
     @property
     def top_share(self) -> float:
         """Share of the trace in the C largest eigenvalues (d + 1 for a regression)."""
-        limit = self.num_outputs + (not self.classification)
+        limit = self.minimal_features
         return float(self.eigenvalues[:limit].sum() / self.trace) if self.trace > 0 else math.nan
+
+    @property
+    def minimal_features(self) -> int:
+        """How many features count as minimal: C for classes, d + 1 otherwise (our choice)."""
+        return minimal_features(self.task, self.classification, self.num_outputs)
 
     @property
     def regime(self) -> Regime:
@@ -162,12 +172,16 @@ class Spectrum:
         outputs_moved : bool, default True
             False for the untrained network: its features cannot have moved.
         """
+        plain = self.low_rank_measure_plain
         return classify(
+            task=self.task,
+            num_samples=self.num_samples,
+            debiased=self.low_rank_measure_debiased,
             used_features=self.used_features,
             num_features=self.num_features,
             num_outputs=self.num_outputs,
             classification=self.classification,
-            low_rank_measure=self.low_rank_measure,
+            low_rank_measure=self.low_rank_measure if plain is None else plain,
             top_share=self.top_share,
             kernel_drift=self.kernel_drift,
             outputs_moved=outputs_moved,
@@ -225,8 +239,10 @@ class Spectrum:
 
         gram = scaled.T @ second(part.features, part.features) @ scaled
         curves = []
+        wanted, learned = self._maps
+        maps = wanted, to_numpy(householder(torch.from_numpy(learned)))
         for where, basis, coefficients in zip(
-            (part.targets, part.outputs), self._maps, self._coefficients, strict=True
+            (part.targets, part.outputs), maps, self._coefficients, strict=True
         ):
             total = float(np.trace(basis.T @ second(where, where) @ basis))
             cross = basis.T @ second(where, part.features) @ scaled
@@ -251,40 +267,40 @@ def diagonalize(
     basis: Tensor | None = None,
 ) -> Spectrum:
     """See `FeatureMoments.spectrum`; features are coordinates on `basis`, shape (p, n)."""
-    check_task(task, moments.num_outputs)
-    _check_tolerance(tolerance)
-    if errors and moments.num_blocks < 2:
-        raise ValueError(f"errors=True: needs num_blocks ≥ 2, not {moments.num_blocks}")
+    _check(moments, task, errors, tolerance)
     averages = Averages.of(moments)
     measures = Measures.of(averages, moments, task, tolerance, debias)
     features = averages.columns.features
-    matrix = averages.second(features, features)
-    solution = _solve(matrix, measures, top, start)
+    covariance = averages.covariance(features, features)
+    mean = averages.mean(features)
+    solution = _solve(covariance, mean, measures, top, start)
     curves = measures.curves(solution)
     num_features = moments.num_features if basis is None else len(basis)
     used = first_at(curves[1], num_features)
     spread = Jackknife()
     if errors:
-        spread = jackknife(moments, solution, used, num_features, task, tolerance, debias)
+        how = task, tolerance, debias, measures.by_class
+        spread = jackknife(moments, solution, used, num_features, *how)
     return Spectrum(
         eigenvalues=to_numpy(solution.values),
         eigenvectors=to_numpy(solution.vectors if basis is None else basis @ solution.vectors),
         quality=curves[0],
         utilization=curves[1],
         low_rank_measure=measures.low_rank.of(debias),
+        low_rank_measure_plain=measures.low_rank.plain,
         low_rank_measure_debiased=measures.low_rank.debiased,
         nc1=measures.nc1,
         kernel_drift=measures.kernel_drift,
         output_rank=measures.learned.rank,
         target_rank=measures.wanted.rank,
         task=task,
-        classification=moments.classification,
+        classification=moments.classification and task != "multilabel",
         num_features=num_features,
         num_outputs=moments.num_outputs,
         num_samples=round(averages.n),
         tolerance=tolerance,
-        trace=float(matrix.trace()),
-        square=float(matrix.square().sum()),
+        trace=float(covariance.trace() + mean.square().sum()),
+        square=float((covariance + torch.outer(mean, mean)).square().sum()),
         floor=solution.floor,
         solver=solution.solver,
         complete=solution.complete,
@@ -295,29 +311,41 @@ def diagonalize(
         utilization_error=spread.utilization_error,
         _replicates=spread.replicates,
         _coefficients=tuple(to_numpy(c) for c in measures.coefficients(solution)),
-        _maps=(to_numpy(measures.wanted.map), to_numpy(measures.learned.map)),
+        _maps=(to_numpy(measures.wanted.map), to_numpy(measures.map_of_outputs(averages))),
     )
 
 
 def _solve(
-    matrix: Tensor, measures: Measures, top: int | None, start: Any | None
+    covariance: Tensor, mean: Tensor, measures: Measures, top: int | None, start: Any | None
 ) -> EigenDecomposition:
     if top is None:
-        return eigh_full(matrix)
+        return eigh_full(covariance, mean)
 
     def suffices(values: Tensor, vectors: Tensor) -> bool:
         found = EigenDecomposition(values, vectors, 0.0, "", False)
         return bool(measures.curves(found)[1][-1] >= USED)
 
     known = None if start is None else torch.as_tensor(np.asarray(start))
+    matrix = covariance + torch.outer(mean, mean)
     found = eigh_topk(matrix, top, start=known, suffices=suffices)
     if found is not None and suffices(found.values, found.vectors):
         return found
     why = "did not converge" if found is None else "do not reach 95% utilization"
-    return replace(complete := eigh_full(matrix), solver=f"{complete.solver}: {top} leading {why}")
+    complete = eigh_full(covariance, mean)
+    return replace(complete, solver=f"{complete.solver}: {top} leading {why}")
 
 
-def _check_tolerance(tolerance: Any) -> None:
+def _check(moments: Moments, task: str, errors: bool, tolerance: Any) -> None:
+    """Raise ValueError for what no spectrum can be made with."""
+    check_task(task, moments.num_outputs)
+    if task == "cross_entropy" and not moments.classification and moments.num_samples:
+        raise ValueError(
+            "task='cross_entropy': the targets were no classes (rows ≥ 0 that sum to 1, or "
+            "α·one-hot); must be 'multilabel' for several labels per sample, 'squared_error' for "
+            "values"
+        )
+    if errors and moments.num_blocks < 2:
+        raise ValueError(f"errors=True: needs num_blocks ≥ 2, not {moments.num_blocks}")
     known = isinstance(tolerance, (int, float, np.floating))
     if not known or not _LEAST_TOLERANCE <= tolerance < 1:
         raise ValueError(

@@ -21,7 +21,7 @@ from fswidget.figures.theme import (
     VALUE_COLORS,
     label,
 )
-from fswidget.recording.frame import Frame, RunInfo
+from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
 
 #: Width of a figure between its axes, in pixels, as `figures.figure` makes it.
@@ -75,12 +75,6 @@ def _legend_above(plot: Plot, items: list[LegendItem]) -> None:
     plot.add_layout(legend, "above")
 
 
-def _minimal(info: RunInfo) -> int:
-    """The number of used features up to which a run counts as minimal: C, or d + 1."""
-    classes = info.class_names or info.task == "cross_entropy"
-    return info.num_outputs if classes else info.num_outputs + 1
-
-
 def _low_rank(known: Mapping[str, NDArray[Any]], prefix: str = "") -> str:
     """The better estimate of D_LR that there is: a small probe makes the plain one too small."""
     debiased = known.get(f"{prefix}low_rank_measure_debiased", np.empty(0))
@@ -109,7 +103,7 @@ def _spectrum(recording: Recording, frame: Frame) -> Plot:
         k = np.arange(1, len(values) + 1)[kept]
         _fill(plot, name, x=k, y=values[kept])
         low = values[kept].min(initial=low)
-    plot.select_one({"name": "outputs"}).location = _minimal(recording.info)
+    plot.select_one({"name": "outputs"}).location = recording.info.minimal_features
     _log_span(plot, "x", 0.9, 1.2 * max(1, len(recording[0].eigenvalues), len(frame.eigenvalues)))
     _span(plot, "y", low / 2, 1.6)
     _legend(plot, ("this epoch", "now"), ("first frame", "first"))
@@ -126,7 +120,7 @@ def _cumulative(recording: Recording, frame: Frame) -> Plot:
         if error is not None:
             _fill(plot, f"{name}_band", x=k, y1=y - error, y2=y + error)
     plot.select_one({"name": "used"}).location = frame.scalars.get("used_features", math.nan)
-    plot.select_one({"name": "outputs"}).location = _minimal(recording.info)
+    plot.select_one({"name": "outputs"}).location = recording.info.minimal_features
     _log_span(plot, "x", 0.9, 1.2 * max(1, len(frame.utilization)))
     entries = (("utilization", "utilization"), ("quality", "quality"))
     _legend(plot, *entries, location="bottom_right")
@@ -257,7 +251,9 @@ def _fill_regimes(
 
 def _regime(recording: Recording, frame: Frame) -> Plot:
     info = recording.info
-    least, most = _minimal(info), max(info.num_features, 4 * _minimal(info))
+    least = info.minimal_features
+    assert least is not None
+    most = max(info.num_features, 4 * least)
     epochs = [shown.epoch for shown in recording]
     plot = templates.blank(
         "regime",

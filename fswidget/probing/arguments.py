@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fswidget.analysis.targets import TASKS
+from fswidget.analysis.targets import TASKS, check_task
 from fswidget.probing.samples import Array, Inputs, Samples
 
 
@@ -28,11 +28,7 @@ def check_outputs(rows: int, num_outputs: int, task: str) -> None:
         raise ValueError(
             f"model: gives {rows} rows of outputs for 2 samples; must be one row per sample"
         )
-    if task == "cross_entropy" and num_outputs < 2:
-        raise ValueError(
-            "task='cross_entropy': a softmax over the model's one output is constant; must be "
-            "'squared_error' for this model"
-        )
+    check_task(task, num_outputs)
 
 
 def held_out_samples(
@@ -52,8 +48,8 @@ def held_out_samples(
 def names_of_classes(
     names: Sequence[str] | None, samples: Samples, num_outputs: int
 ) -> tuple[str, ...]:
-    """As given, or numbers; none for a regression."""
-    classes = 0 if samples.labels is None else num_outputs
+    """As given, or numbers; none for bits and values."""
+    classes = 0 if samples.labels is None else max(num_outputs, samples.num_targets)
     if names is not None and len(names) != classes:
         raise ValueError(f"class_names: {len(names)} names; must be {classes}")
     return tuple(map(str, range(classes) if names is None else names))

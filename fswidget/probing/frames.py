@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from fswidget.analysis.alignment import align
 from fswidget.analysis.api import FeatureMoments
@@ -45,6 +47,17 @@ def scalars_of(spectrum: Spectrum) -> dict[str, float]:
         for name, value in found.items()
         if name in SCALARS and name not in absent and value is not None
     }
+
+
+def within_float32(
+    eigenvalues: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], dict[str, float]]:
+    """Eigenvalues that float32 can hold, and the scalar that tells what they were divided by."""
+    largest = float(eigenvalues[0]) if len(eigenvalues) else 1.0
+    if 1e-25 < largest < 1e35:
+        return eigenvalues, {}
+    scale = 2.0 ** round(math.log2(largest))
+    return eigenvalues / scale, {"eigenvalue_scale": scale}
 
 
 def turned(points: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,3 +104,16 @@ def layer_arrays(spectra: Sequence[Spectrum]) -> dict[str, NDArray[Any]]:
         f"layer_{name}": np.array([getattr(spectrum, name) for spectrum in spectra])
         for name in LAYER_MEASURES
     }
+
+
+def squared_norm(model: nn.Module, device: torch.device) -> float:
+    """Of all parameters, read at once."""
+    norms = [
+        # Sums of squares overflow in float16.
+        torch.linalg.vector_norm(p.float() if p.itemsize < 4 else p).detach().to(device)
+        for p in model.parameters()
+    ]
+    if not norms:
+        return 0.0
+    # Joined, since parameters may be of different types.
+    return float(sum(norm**2 for norm in torch.cat([norm[None] for norm in norms]).tolist()))

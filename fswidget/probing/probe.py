@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fswidget.analysis.api import FeatureMoments
 from fswidget.analysis.basis import orthonormal_basis, project
 from fswidget.analysis.spectrum import Spectrum
-from fswidget.analysis.targets import assign_blocks, warn_unbalanced
+from fswidget.analysis.targets import assign_blocks, minimal_features, warn_unbalanced
 from fswidget.probing.arguments import (
     check_arguments,
     check_outputs,
@@ -33,9 +33,11 @@ from fswidget.probing.frames import (
     rotation_towards,
     scalars_of,
     spectrum_of,
+    squared_norm,
     total_quality,
     turned,
     used_features,
+    within_float32,
 )
 from fswidget.probing.head import find_head, unwrap
 from fswidget.probing.inference import Activations, run
@@ -64,10 +66,11 @@ class Probe:
         What the model is called with: ``model(inputs)``, ``model(**inputs)`` for a dict,
         ``model(*inputs)`` for a tuple or list. Tensors or numpy arrays.
     targets : array, shape (n,) of int or (n,) or (n, T) of float
-        Class labels, or the values of a regression. Choose as many samples of each class: with
+        As `fswidget.analyze` reads them. Choose as many samples of each class: with
         unequal counts the low-rank measure of a collapsed network is not 0.
-    task : {"cross_entropy", "squared_error"}
-        What the outputs mean: logits, of which a common shift does not matter, or values.
+    task : {"cross_entropy", "squared_error", "multilabel", "binary"}
+        What the outputs mean: logits, of which a common shift does not matter, values, a logit for
+        each of several labels, or a single logit.
     class_names : sequence of str, optional
     images : array of uint8, shape (n, h, w) or (n, h, w, 3), optional
         Pictures of the samples; made from `inputs` where those look like pictures.
@@ -149,12 +152,13 @@ class Probe:
         samples = Samples.of(inputs, targets)
         watched = self._look(samples, layers)
         self._probe = samples.fit(self.num_outputs, task, num_shown)
-        self._blocks = assign_blocks(self._probe.targets, _NUM_BLOCKS)
+        self._blocks = assign_blocks(self._probe.named, _NUM_BLOCKS)
         self._held_out: Samples | None = None
         if held_out is not None:
             given = held_out, self._probe, self.num_outputs, task, num_shown
             self._held_out = held_out_samples(*given)
-        warn_unbalanced(self._probe.targets, self.num_outputs, stacklevel=3)
+        if self._probe.labels is not None:
+            warn_unbalanced(self._probe.labels, self._probe.num_targets, stacklevel=3)
         names = names_of_classes(class_names, self._probe, self.num_outputs)
         info = self._describe(settings_of(config), title, watched, names, images)
         self.recording = Recording(info, byte_budget=byte_budget)
@@ -179,6 +183,9 @@ class Probe:
             held_out_labels=None if held_out is None else held_out.display_labels(),
             layers=layers,
             title=title,
+            minimal_features=minimal_features(
+                self.task, self._probe.labels is not None, self.num_outputs
+            ),
         )
 
     @property
@@ -237,7 +244,7 @@ class Probe:
         bare = self._bare
         with inference_mode(bare, self.device), self._team.same_buffers(bare):
             frame = self._measure(epoch, step)
-        norm = _squared_norm(bare, self.device)
+        norm = squared_norm(bare, self.device)
         now = time.perf_counter()
         measured = {
             **frame.scalars,
@@ -269,16 +276,19 @@ class Probe:
         points = turned(points, rotation)
         self._previous = (spectrum, points)
         outputs = self._shown(rows.outputs, self._probe)
+        eigenvalues, scale = within_float32(spectrum.eigenvalues)
+        errors = self._errors(rows, self._probe)
         arrays: dict[str, NDArray[Any] | None] = {
-            "eigenvalues": spectrum.eigenvalues,
+            "eigenvalues": eigenvalues,
             "quality": spectrum.quality,
             "utilization": spectrum.utilization,
             "quality_error": spectrum.quality_error,
             "utilization_error": spectrum.utilization_error,
             "projections": points,
             "predictions": self._probe.predictions(outputs),
+            "label_accuracy": self._probe.label_accuracy(errors),
         }
-        scalars = scalars_of(whole) | self._score(rows, self._probe, "train")
+        scalars = scalars_of(whole) | scale | self._probe.score(errors, "train")
         if moments.num_blocks > 1:
             scalars["regime_confidence"] = regime.confidence
         if reference is None:
@@ -287,7 +297,7 @@ class Probe:
             held = self._run(self._held_out, f"{where}, held-out samples")
             features = project(held.features, basis)
             quality, utilization = spectrum.held_out(self._moments(features, held, self._held_out))
-            scalars |= self._score(held, self._held_out, "test")
+            scalars |= self._held_out.score(self._errors(held, self._held_out), "test")
             scalars["quality_total_held_out"] = total_quality(quality)
             scalars["used_features_held_out"] = used_features(utilization, self.num_features)
             points = eigenfunctions(spectrum, self._shown(features, self._held_out), count)
@@ -369,9 +379,9 @@ class Probe:
         mine = values[parts[self._team.rank].nonzero()[:, 0].to(values.device)]
         return self._team.gather(mine, [int(part.sum()) for part in parts])
 
-    def _score(self, rows: Activations, samples: Samples, prefix: str) -> dict[str, float]:
-        error = samples.error(rows.outputs, rows.targets)
-        return samples.score(self._team.sum([error], rows.outputs.device)[0], prefix)
+    def _errors(self, rows: Activations, samples: Samples) -> list[float]:
+        """The errors of `Samples.error` over all processes."""
+        return self._team.sum(samples.error(rows.outputs, rows.targets), rows.outputs.device)
 
     def _moved(self, outputs: Tensor, first: Tensor) -> bool:
         """Whether the outputs left those of the first frame by 0.1% of their size (our choice)."""
@@ -386,12 +396,3 @@ class Probe:
             features = project(values, self._basis(values))
             spectra.append(self._spectrum(self._moments(features, rows, self._probe)))
         return layer_arrays(spectra)
-
-
-def _squared_norm(model: nn.Module, device: torch.device) -> float:
-    """Of all parameters, read at once."""
-    norms = [torch.linalg.vector_norm(widened(p.detach())).to(device) for p in model.parameters()]
-    if not norms:
-        return 0.0
-    # Joined, since parameters may be of different types.
-    return float(sum(norm**2 for norm in torch.cat([norm[None] for norm in norms]).tolist()))

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fswidget.analysis.arrays import to_tensor
+from fswidget.analysis.arrays import default_device, to_tensor
+from fswidget.analysis.targets import read_targets
 
 #: What a model is called with: one array, several positional ones, or a dict of keyword arguments.
 Inputs = Tensor | NDArray[Any] | Mapping[str, Any] | Sequence[Any]
@@ -42,7 +43,7 @@ class Samples:
     shown : Tensor of bool, shape (n,)
         Which samples are drawn as points.
     labels : Tensor of int64, shape (n,), optional
-        Class labels; None for a regression.
+        Class labels; None for bits and values.
     """
 
     args: tuple[Tensor, ...]
@@ -51,6 +52,7 @@ class Samples:
     shown: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     labels: Tensor | None = None
     num_targets: int = 1
+    task: str = "cross_entropy"
 
     @classmethod
     def of(cls, inputs: Inputs, targets: Array, prefix: str = "") -> Samples:
@@ -82,34 +84,29 @@ class Samples:
 
     def fit(self, num_outputs: int, task: str, num_shown: int, name: str = "targets") -> Samples:
         """Settle what the targets mean for a model of `num_outputs`, and which samples to show."""
-        targets, labels = self.targets, None
-        if num_outputs > 1 and targets.ndim == 1 and not targets.is_floating_point():
-            targets = labels = targets.long()
-            low, high = int(targets.min()), int(targets.max())
-            if low < 0 or high >= num_outputs:
-                raise ValueError(
-                    f"{name} from {low} to {high}: must be class labels from 0 to "
-                    f"{num_outputs - 1}, as the model has {num_outputs} outputs"
-                )
-        else:  # to a network with one output integers are values too
-            targets = targets if targets.is_floating_point() else targets.float()
-            targets = targets.reshape(len(targets), -1)
-            if not bool(targets.isfinite().all()):
-                raise ValueError(f"{name}: holds NaN or infinity; must be finite")
-            if targets.shape[1] != num_outputs:
-                meant = "probabilities" if task == "cross_entropy" else "values"
-                raise ValueError(
-                    f"{name} of shape {tuple(targets.shape)}: must be class labels (n,) of int, or "
-                    f"{meant} (n, {num_outputs}), for {task=} and {num_outputs} outputs"
-                )
-            if task == "cross_entropy":
-                labels = targets.argmax(1)
+        read = read_targets(self.targets, task, num_outputs, name)
+        if read.labels is None and task == "squared_error" and read.num_targets != num_outputs:
+            raise ValueError(
+                f"{name}: shape {tuple(self.targets.shape)}; must be class labels (n,) of int, or "
+                f"values (n, {num_outputs}), for {task=} and {num_outputs} outputs"
+            )
         count = min(num_shown, len(self))
         shown = torch.zeros(len(self), dtype=torch.bool)
         # Evenly spread, so that samples sorted by class show every class.
         shown[torch.arange(count) * len(self) // count] = True
-        num_targets = num_outputs if targets.ndim == 1 else targets.shape[1]
-        return replace(self, targets=targets, labels=labels, shown=shown, num_targets=num_targets)
+        return replace(
+            self,
+            targets=read.rows,
+            labels=read.labels,
+            task=task,
+            shown=shown,
+            num_targets=read.num_targets,
+        )
+
+    @property
+    def named(self) -> Tensor:
+        """What the samples are dealt by: class labels where there are any, else the targets."""
+        return self.targets if self.labels is None else self.labels
 
     def part(self, rank: int, world: int) -> tuple[Samples, int]:
         """The rank-th of `world` contiguous parts, and the number of its first sample."""
@@ -145,32 +142,49 @@ class Samples:
             yield Batch(
                 args=tuple(ready(value, take) for value in self.args),
                 kwargs={name: ready(value, take) for name, value in self.kwargs.items()},
-                targets=self.targets[take].to(device),
+                targets=self.targets[take].to(default_device(device)),
             )
 
-    def error(self, outputs: Tensor, targets: Tensor) -> float:
-        """Number of wrong predictions, or the sum of squared residuals for a regression."""
+    def error(self, outputs: Tensor, targets: Tensor) -> list[float]:
+        """Numbers of wrong predictions, for each label of several; or the sum of squared residuals
+        of a regression."""
+        outputs = widened(outputs)
+        if self.task == "multilabel":
+            wrong = (outputs > 0) != (targets > 0.5)
+            return [float(count) for count in wrong.sum(0)]
         if self.labels is None:
-            return float((widened(outputs) - targets).square().sum())
+            return [float((outputs - targets).square().sum())]
         truth = targets if targets.ndim == 1 else targets.argmax(1)
-        return float((outputs.argmax(1) != truth).sum())
+        return [float((self._guess(outputs) != truth).sum())]
 
-    def score(self, error: float, prefix: str) -> dict[str, float]:
-        """The accuracy or the R² that a total `error` over all samples means."""
+    def score(self, errors: Sequence[float], prefix: str) -> dict[str, float]:
+        """The accuracy, that of labels, or the R² that `errors` over all samples mean."""
+        if self.task == "multilabel":
+            return {f"{prefix}_label_accuracy": 1 - sum(errors) / (len(self) * len(errors))}
+        (error,) = errors
         if self.labels is not None:
             return {f"{prefix}_accuracy": 1 - error / len(self)}
         values = self.targets.cpu().double()
         total = float((values - values.mean(0)).square().sum())
         return {f"{prefix}_r2": 1 - error / total if total > 0 else float("nan")}
 
+    def label_accuracy(self, errors: Sequence[float]) -> NDArray[np.float64] | None:
+        """Share of samples right for each of several labels, shape (C,); None for other tasks."""
+        return 1 - np.array(errors) / len(self) if self.task == "multilabel" else None
+
+    def _guess(self, outputs: Tensor) -> Tensor:
+        """The class that outputs name: the largest logit, or the sign of a single one."""
+        return (outputs[:, 0] > 0).long() if self.task == "binary" else outputs.argmax(1)
+
     def display_labels(self) -> NDArray[np.float32]:
-        """Class label or first target value of the shown samples, shape (n_shown,)."""
+        """Class label, first bit or first target value of the shown samples, shape (n_shown,)."""
         marks = self.targets[:, 0] if self.labels is None else self.labels
         return marks.cpu()[self.shown].float().numpy()
 
     def predictions(self, outputs: Tensor) -> NDArray[np.float32]:
-        """Predicted class or first output, shape (n,)."""
-        marks = outputs[:, 0] if self.labels is None else outputs.argmax(1)
+        """Predicted class, first predicted bit or first output, shape (n,)."""
+        marks = outputs[:, 0] if self.labels is None else self._guess(outputs)
+        marks = marks > 0 if self.task == "multilabel" else marks
         return marks.float().cpu().numpy()
 
     def pictures(self) -> Tensor | None:
@@ -206,8 +220,8 @@ def own_tensor(value: Any, name: str) -> Tensor:
 
 
 def widened(values: Tensor) -> Tensor:
-    """At least float32: sums of squares overflow in float16."""
-    return values.float() if values.dtype.itemsize < 4 else values
+    """In float64, where that can be computed: squares overflow in less."""
+    return values.to(default_device(values.device)).double()
 
 
 def _is_array(value: Any) -> bool:

@@ -46,7 +46,8 @@ def watch(
         The probe, a fixed set of samples with as many of each class, usually from the training
         set. One or two per feature are enough; a snapshot with n of them takes about n / (3 N) of
         the time of an epoch of N samples. In a distributed job every process passes the same ones.
-    task : {"cross_entropy", "squared_error"}
+    task : {"cross_entropy", "squared_error", "multilabel", "binary"}
+        What the outputs and targets mean, as in `fswidget.analyze`.
     layers : None, "all" or sequence of str
         Layers to measure besides the features, by their names in ``model.named_modules()``.
     **options

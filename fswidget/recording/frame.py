@@ -19,6 +19,8 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "loss": ("loss", "training loss, mean over the samples since the last frame"),
         "train_accuracy": ("fraction", "accuracy on the probe"),
         "test_accuracy": ("fraction", "accuracy on held-out samples"),
+        "train_label_accuracy": ("fraction", "share of labels right on the probe, over all labels"),
+        "test_label_accuracy": ("fraction", "the same on held-out samples"),
         "train_r2": ("R²", "coefficient of determination on the probe"),
         "test_r2": ("R²", "coefficient of determination on held-out samples"),
         "low_rank_measure": (
@@ -48,6 +50,10 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "quality_total_held_out": ("fraction", "the same on held-out samples"),
         "top_share": ("fraction", "share of the trace in the C largest eigenvalues"),
         "regime_confidence": ("fraction", "share of jackknife replicates that agree on the regime"),
+        "eigenvalue_scale": (
+            "",
+            "what a frame's eigenvalues were divided by, where float32 could not hold them",
+        ),
         "parameter_norm_squared": ("‖θ‖²", "sum of the squared parameters"),
         "lr": ("per step", "learning rate"),
         "seconds": ("s", "wall time since the run began"),
@@ -78,7 +84,8 @@ class Frame:
     arrays : dict of str to ndarray of float32
         ``eigenvalues`` (K,), ``quality`` (K,), ``utilization`` (K,) and, where known,
         ``quality_error`` and ``utilization_error`` (K,), ``projections`` (n_shown, m),
-        ``predictions`` (n_shown,), ``held_out_projections`` (n_held_out, m), and per layer
+        ``predictions`` (n_shown,), ``held_out_projections`` (n_held_out, m), for several labels
+        ``label_accuracy`` (C,), and per layer
         ``layer_low_rank_measure``, ``layer_low_rank_measure_debiased``, ``layer_effective_rank``,
         ``layer_used_features`` (L,).
         K is the number of eigenvalues above the numerical floor, or fewer with a top-k solver.
@@ -122,7 +129,8 @@ class Frame:
 
     @property
     def eigenvalues(self) -> NDArray[np.float32]:
-        """Eigenvalues ρ_k of the feature operator, shape (K,), descending."""
+        """Eigenvalues ρ_k of the feature operator, shape (K,), descending; divided by the scalar
+        ``eigenvalue_scale`` where there is one."""
         return self.arrays["eigenvalues"]
 
     @property
@@ -155,6 +163,9 @@ class Frame:
         return f"Frame(epoch={self.epoch:g}, step={self.step}, regime={regime}, D_LR={d_lr:.3g})"
 
 
+_TASKS = ("cross_entropy", "squared_error", "multilabel", "binary")
+
+
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
 class RunInfo:
     """What does not change during a run.
@@ -163,7 +174,7 @@ class RunInfo:
     ----------
     config : dict
         The settings, JSON types only. Where data lay on this machine (``root``) is left out.
-    task : {"cross_entropy", "squared_error"}
+    task : {"cross_entropy", "squared_error", "multilabel", "binary"}
     num_features : int
         p, the dimension of Φ.
     num_outputs : int
@@ -178,6 +189,9 @@ class RunInfo:
     layers : sequence of str
         Names of the watched layers, in the order of the forward pass.
     title : str
+    minimal_features : int, optional
+        Up to how many used features a run counts as minimal; in recordings of earlier versions,
+        which do not have it, C for classes and d + 1 otherwise.
     """
 
     config: Mapping[str, Any]
@@ -190,15 +204,19 @@ class RunInfo:
     held_out_labels: NDArray[np.float32] | None = None
     layers: tuple[str, ...] = ()
     title: str = ""
+    minimal_features: int | None = None
 
     def __post_init__(self) -> None:
         # What cannot be saved must be refused now, not when hours of training are to be kept.
         settings = _json("config", self.config)
         settings.pop("root", None)
         object.__setattr__(self, "config", settings)
-        if self.task not in ("cross_entropy", "squared_error"):
-            raise ValueError(f"task={self.task!r}: must be cross_entropy or squared_error")
-        for name in ("num_features", "num_outputs"):
+        if self.task not in _TASKS:
+            raise ValueError(f"task={self.task!r}: must be one of {', '.join(_TASKS)}")
+        if self.minimal_features is None:
+            classes = len(self.class_names) > 0 or self.task == "cross_entropy"
+            object.__setattr__(self, "minimal_features", self.num_outputs + (not classes))
+        for name in ("num_features", "num_outputs", "minimal_features"):
             if not isinstance(getattr(self, name), Integral) or getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be an integer ≥ 1")
         for name in ("class_names", "layers"):
@@ -264,6 +282,7 @@ class RunInfo:
             "task": self.task,
             "num_features": self.num_features,
             "num_outputs": self.num_outputs,
+            "minimal_features": self.minimal_features,
             "class_names": list(self.class_names),
             "layers": list(self.layers),
             "title": self.title,
@@ -292,6 +311,7 @@ class RunInfo:
             held_out_labels=arrays.get("held_out_labels"),
             layers=tuple(description["layers"]),
             title=description["title"],
+            minimal_features=description.get("minimal_features"),
         )
 
 

@@ -449,7 +449,7 @@ BROKEN = {
     "high label": (
         lambda: Probe(network(), INPUTS, TARGETS + 1),
         ValueError,
-        "targets from 1 to 4",
+        "targets: labels from 1 to 4",
     ),
     "low label": (lambda: Probe(network(), INPUTS, TARGETS - 1), ValueError, "from -1 to 2"),
     "float labels": (lambda: Probe(network(), INPUTS, TARGETS.float()), ValueError, "class labels"),
@@ -457,12 +457,12 @@ BROKEN = {
     "column of labels": (
         lambda: Probe(network(), INPUTS, TARGETS[:, None]),
         ValueError,
-        r"targets of shape \(120, 1\): must be class labels \(n,\)",
+        r"targets: shape \(120, 1\), torch.int64; must be class labels \(n,\)",
     ),
     "width of values": (
         lambda: Probe(network(), INPUTS, INPUTS[:, :2], task="squared_error"),
         ValueError,
-        r"targets of shape \(120, 2\)",
+        r"targets: shape \(120, 2\)",
     ),
     "NaN target": (
         lambda: Probe(network(), INPUTS, TARGETS / torch.nan, task="squared_error"),
