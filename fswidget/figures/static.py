@@ -24,6 +24,9 @@ from fswidget.figures.theme import (
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
 
+#: What is drawn of a number, at most: beyond it, ranges and their margins overflow.
+_LARGEST = 1e100
+
 #: Width of a figure between its axes, in pixels, as `figures.figure` makes it.
 _WIDTH = 480
 
@@ -82,7 +85,7 @@ def _low_rank(known: Mapping[str, NDArray[Any]], prefix: str = "") -> str:
 
 
 def _decades(values: NDArray[Any], least: tuple[float, float]) -> tuple[float, float]:
-    known = values[np.isfinite(values) & (values > 0)]
+    known = np.clip(values[np.isfinite(values) & (values > 0)], 1 / _LARGEST, _LARGEST)
     low, high = (known.min(), known.max()) if known.size else least
     return 10 ** np.floor(np.log10(low * 0.999)), 10 ** np.ceil(np.log10(high * 1.001))
 
@@ -170,8 +173,10 @@ def _projections(recording: Recording, frame: Frame) -> Plot:
 
 
 def _history(recording: Recording, frame: Frame) -> Plot:
-    plot = templates.history()
     table = recording.table()
+    # A likelihood of densities may be negative, and has no logarithm.
+    log = not np.any(table.get("loss", np.empty(0)) < 0)
+    plot = templates.history(log=log)
     epochs = table["epoch"]
     measure = _low_rank(table)
     shares = (measure, "test_accuracy", "train_accuracy", "test_r2", "train_r2")
@@ -181,12 +186,9 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     for side, offered in (("left", shares), ("right", ("loss",))):
         names = [name for name in offered if name in table]
         styles = [next(lines) for _ in names]
-        values = [np.asarray(table[name], float) for name in names]
+        values = [np.clip(table[name], -_LARGEST, _LARGEST) for name in names]
         if side == "right":
-            values = [np.where(y > 0, y, math.nan) for y in values]
-            joined = np.concatenate([*values, [math.nan]])
-            least, most = _decades(joined, (0.1, 1.0))
-            _log_span(plot, "right", least, most * (most / least) ** STRIP)
+            values = _right(plot, values, log)
         else:
             low, high = _within([low, high], *values)
         _fill(
@@ -212,6 +214,18 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     plot.select_one({"name": "cursor"}).location = frame.epoch
     _legend_above(plot, entries)
     return plot
+
+
+def _right(plot: Plot, values: list[NDArray[Any]], log: bool) -> list[NDArray[Any]]:
+    """Set the range on the right, and return what can be drawn in it."""
+    joined = np.concatenate([*values, [math.nan]])
+    if not log:
+        low, high = _within([0.0], joined)
+        _span(plot, "right", low, high + STRIP * (high - low))
+        return values
+    least, most = _decades(joined, (0.1, 1.0))
+    _log_span(plot, "right", least, most * (most / least) ** STRIP)
+    return [np.where(y > 0, np.maximum(y, 1 / _LARGEST), math.nan) for y in values]
 
 
 def _fill_regimes(

@@ -18,7 +18,9 @@ from bokeh.models import (
     FixedTicker,
     GlyphRenderer,
     LassoSelectTool,
+    LinearAxis,
     LinearColorMapper,
+    LinearScale,
     LogAxis,
     LogScale,
     Plot,
@@ -205,11 +207,11 @@ def projections() -> Plot:
     return plot
 
 
-def history() -> Plot:
+def history(*, log: bool = True) -> Plot:
     """Scalars over epochs: shares on the left axis, all others on the right."""
     plot = blank("history", "epoch", "share, D_LR", x=(0, 10), y=(0, 1.04))
     plot.extra_y_ranges = {"right": Range1d(0.01, 10, name="range:right")}
-    plot.extra_y_scales = {"right": LogScale()}
+    plot.extra_y_scales = {"right": LogScale() if log else LinearScale()}
     # Faint behind the curves, and a strip above them that carries the names.
     regimes = _source("regimes", "left", "right", "bottom", "color")
     for name, bottom, alpha in (("regimes", -1e3, 0.13), ("strip", "bottom", 0.3)):
@@ -260,18 +262,19 @@ def history() -> Plot:
         name="regime_names:glyph",
     )
     _mark(plot, "cursor", "height", "solid")
-    _right_axis(plot, "others (log)")
+    _right_axis(plot, "others (log)" if log else "others", log)
     plot.min_border_right = 64
     return plot
 
 
-def _right_axis(plot: Plot, label: str) -> None:
-    """A second, logarithmic axis on the right, of the range "right"."""
-    axis = LogAxis(
+def _right_axis(plot: Plot, label: str, log: bool = True) -> None:
+    """A second axis on the right, of the range "right"."""
+    ticks = {"ticker": FixedTicker(ticks=[], name="ticks:right")} if log else {}
+    axis = (LogAxis if log else LinearAxis)(
         y_range_name="right",
         axis_label=label,
         name="right_axis",
-        ticker=FixedTicker(ticks=[], name="ticks:right"),
+        **ticks,
         axis_label_text_font=FONT,
         axis_label_text_font_style="normal",
         major_label_text_font=FONT,

@@ -50,12 +50,15 @@ def existing(path: str | os.PathLike[str], *suffixes: str) -> Path:
     """
     path = as_path(path)
     names = dict.fromkeys([*(with_suffix(path, suffix) for suffix in suffixes), path])
-    found = [name for name in names if (mode := _mode(name)) and not stat.S_ISDIR(mode)]
+    try:
+        found = [name for name in names if (mode := _mode(name)) and not stat.S_ISDIR(mode)]
+    except (OSError, ValueError) as error:
+        raise ValueError(f"path={str(path)!r}: cannot be read ({_reason(error)})") from error
     if len(found) > 1 and found[1] != path:
         either = " or ".join(repr(str(name)) for name in found)
         raise ValueError(f"path={str(path)!r}: say which is meant, {either}")
     if not found:
-        if _mode(path):
+        if path.is_dir():
             raise IsADirectoryError(f"path={str(path)!r}: a folder, not a file")
         raise FileNotFoundError(f"path={str(path)!r}: no such file")
     _require_regular(found[0])
@@ -68,8 +71,6 @@ def _mode(path: Path) -> int | None:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"path={str(path)!r}: cannot be read ({_reason(error)})") from error
 
 
 def _require_regular(path: Path) -> None:

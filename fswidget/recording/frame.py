@@ -245,8 +245,8 @@ class RunInfo:
         Raises
         ------
         ValueError
-            If arrays do not have one row per shown sample, one entry per layer, or curves of one
-            length.
+            If arrays do not have one row per shown sample or one entry per layer, or curves are no
+            curves.
         """
         held_out = () if self.held_out_labels is None else self.held_out_labels
         rows = {
@@ -259,8 +259,8 @@ class RunInfo:
                 expected, what = len(self.layers), "layers"
             elif name in rows:
                 expected, what = rows[name], "shown samples"
-            elif name in _CURVES and "eigenvalues" in frame.arrays:
-                expected, what = frame.arrays["eigenvalues"].size, "eigenvalues"
+            elif name in _CURVES:
+                expected, what = array.size, "curves"
             else:
                 continue
             if array.ndim != (2 if name.endswith("projections") else 1) or len(array) != expected:

@@ -107,6 +107,7 @@ class Recording:
             contents.info, byte_budget=contents.byte_budget, provenance=contents.provenance
         )
         for sequence, frame in contents.entries:
+            contents.info.check(frame)
             recording._add(sequence, frame)
         return recording
 
@@ -114,7 +115,6 @@ class Recording:
         return Recording(self.info, byte_budget=byte_budget, provenance=self.provenance)
 
     def _add(self, sequence: int, frame: Frame) -> None:
-        self.info.check(frame)
         self._entries.append((sequence, frame))
         self._nbytes += frame.nbytes
 

@@ -9,6 +9,7 @@ import pytest
 from fswidget.experiments import catalogue, report
 from fswidget.experiments.recipe import SIZES, Arm, Check, Recipe, stored
 from fswidget.training.config import Config
+from tests.synthetic import make_recording
 
 TINY = Config(width=8, train_size=50, test_size=20, epochs=1, frame_every="epoch", loss="mse")
 
@@ -137,3 +138,18 @@ def test_missing_data_does_not_stop_the_others(
     assert "only one moves: holds" in (tmp_path / "page.md").read_text()
     with pytest.raises(SystemExit):
         report.main(["nothing"])
+
+
+def test_what_is_printed_is_short(tmp_path: Path) -> None:
+    assert len(repr(catalogue.recipes)) < 2000
+    assert all(name in repr(catalogue.recipes) for name in catalogue.recipes)
+    assert len(repr(next(iter(catalogue.recipes.values())))) < 300
+    info = make_recording(1, num_shown=500).info
+    assert len(repr(info)) < 200
+    assert "500 samples shown" in repr(info)
+
+
+def test_one_seed_has_no_spread(tmp_path: Path) -> None:
+    recipe = tiny(seeds=1)
+    table = recipe.table(recipe.run(store=tmp_path, progress=False))
+    assert table["low_rank_measure_spread"] == [None, None]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -224,3 +226,37 @@ def test_regression_colors_by_target_and_counts_the_constant() -> None:
 def test_figures_need_no_torch() -> None:
     code = "import sys; import fswidget.figures; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [-3.0, -1.0, 2.0],
+        [-3.0, -3.0, -3.0],
+        [1e-310, 1e-310, 1e-310],
+        [1e308, 1e-310, 1.0],
+        [-1e308, 1e308, 0.0],
+        [0.0, 0.0, 0.0],
+        [math.inf, math.nan, -math.inf],
+    ],
+)
+def test_every_loss_has_its_place_in_history(losses: list[float]) -> None:
+    recording = make_recording(2)
+    frames = [
+        dataclasses.replace(f, scalars={"loss": v}) for f, v in zip(recording, losses, strict=True)
+    ]
+    recording = Recording(recording.info)
+    for frame in frames:
+        recording.append(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot = recording.figure("history")
+        json_item(plot)
+    ends = plot.select_one({"name": "range:right"})
+    assert math.isfinite(ends.end - ends.start)
+    assert ends.start < ends.end
+    (drawn,) = plot.select_one({"name": "right"}).data["ys"]
+    kept = [y for y in drawn if math.isfinite(y)]
+    assert all(ends.start <= y <= ends.end for y in kept)
+    if any(losses) and not any(map(math.isnan, losses)):
+        assert kept  # no empty plot

@@ -181,13 +181,15 @@ def test_what_is_saved_can_be_read_however_well_it_packs(tmp_path: Path) -> None
     assert len(fs.load(recording.save(tmp_path / "flat"))) == 6
 
 
-def test_frames_must_be_of_their_run() -> None:
+def test_frames_must_be_of_their_run(tmp_path: Path) -> None:
     recording = make_recording(1)
     with pytest.raises(ValueError, match=r"arrays\['projections'\]: of shape \(5, 3\), the run"):
-        recording.append(make_frame(2, num_shown=5))
+        recording.info.check(make_frame(2, num_shown=5))
     with pytest.raises(ValueError, match=r"arrays\['layer_low_rank_measure'\].*has 0 layers"):
-        recording.append(make_frame(2, num_layers=2))
-    assert len(recording) == 2
+        recording.info.check(make_frame(2, num_layers=2))
+    recording.append(make_frame(2, num_shown=5))
+    with pytest.raises(ValueError, match=r"path='.*': .*arrays\['p.*'\]: of shape \(5"):
+        fs.load(recording.save(tmp_path / "run"))
 
 
 def _mutate(content: bytes, random: np.random.Generator) -> bytes:
