@@ -7,6 +7,7 @@
 # make reproduce    run the paper's experiments at laptop size (about an hour, resumable)
 # make gpu          check and measure on a GPU, in minutes; without one it says so
 # make check        formatters, linters, types
+# make watch        the quickstart in JupyterLab; a change of the front end shows when it is saved
 # make hooks        have git run them before every commit
 # make setup        only the environment: .venv, js/node_modules, Chromium
 
@@ -16,13 +17,14 @@ LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --no-compile
 BUNDLE := fswidget/static/widget.js
-BENCHMARKS := $(patsubst benchmarks/%.py,benchmarks.%,$(wildcard benchmarks/[a-z]*.py)) tests.benchmarks.front
+MEASURED := $(filter-out benchmarks/history.py,$(wildcard benchmarks/[a-z]*.py))
+BENCHMARKS := $(patsubst benchmarks/%.py,benchmarks.%,$(MEASURED)) tests.benchmarks.front
 JS := js/package.json $(wildcard js/src/* js/src/*/*)
 # Two workers on two cores; what one of them has opened serves all tests that need it.
 PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 export PYTHON
 
-.PHONY: demo test soak coverage test-lowest bench reproduce gpu check hooks setup clean
+.PHONY: demo test soak coverage test-lowest bench reproduce gpu check watch hooks setup clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo $(BUNDLE)
@@ -51,6 +53,10 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cd js && npm run check
+
+watch: setup
+	cd js && npm run --silent watch & watcher=$$!; trap "kill $$watcher" EXIT; \
+	ANYWIDGET_HMR=1 $(BIN)/jupyter lab notebooks/quickstart.ipynb
 
 hooks: setup
 	$(BIN)/pre-commit install

@@ -18,6 +18,7 @@ import torch
 from cka import cka_from_features
 
 import fswidget as fs
+from benchmarks import history
 
 RESULTS = Path(__file__).parent / "RESULTS-numbers.md"
 
@@ -81,6 +82,9 @@ def against_the_floor(n: int = 5000, p: int = 512) -> list[str]:
             "",
         ),
     }
+    history.keep(
+        "measures", [(name, f"{value:.2f}", bar) for name, (value, bar) in ratios.items() if bar]
+    )
     return [
         f"## n = {n}, p = {p}, C = 10, float64\n",
         "| step | CPU ms |",

@@ -23,6 +23,7 @@ from bokeh.resources import INLINE
 from playwright.sync_api import Browser, sync_playwright
 
 import fswidget as fs
+from benchmarks import history
 from fswidget.figures import drawing
 from fswidget.recording.recording import Recording
 from fswidget.widget import assets, codec
@@ -121,6 +122,8 @@ def main() -> int:
         print(f"{which:<32}{medians[which][0]:>14.0f}{medians[which][1]:>14.0f}")
     ratios = [one / two for one, two in zip(*medians.values(), strict=True)]
     print(f"{'ratio (bar 2)':<32}{ratios[0]:>14.2f}{ratios[1]:>14.2f}")
+    what = f"first figure of the page of {title}, against bare Bokeh"
+    history.keep("page", [(what, f"{ratios[0]:.2f}", f"≤ {BAR_RATIO}")])
     return int(not (ok and ratios[0] <= BAR_RATIO))
 
 

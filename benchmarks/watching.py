@@ -20,6 +20,7 @@ import torch
 from torch.nn import functional
 
 import fswidget as fs
+from benchmarks import history
 from fswidget.training import networks
 
 TRAIN_SIZE, BATCH_SIZE, BAR = 5000, 128, 0.05
@@ -72,6 +73,8 @@ def main() -> None:
         epoch = (between[index] - before[index]) * TRAIN_SIZE / samples
         snapshot = after[index] - between[index]
         print(f"{name}: epoch {epoch:.2f} s, snapshot {snapshot:.3f} s: {snapshot / epoch:.1%}")
+        what = f"snapshot of {options.probe} samples beside an epoch on {device.type}, {name} time"
+        history.keep("watching", [(what, f"{snapshot / epoch:.1%}", f"≤ {BAR:.0%}")])
     print(f"bar: {BAR:.0%}")
 
 

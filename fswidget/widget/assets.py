@@ -10,8 +10,8 @@ from pathlib import Path
 STATIC = Path(str(resources.files("fswidget"))) / "static"
 
 
-def bundle(name: str) -> str:
-    """The text of a built front-end file.
+def built(name: str) -> Path:
+    """Where a built front-end file lies; anywidget watches a path while ``make watch`` runs.
 
     Raises
     ------
@@ -25,7 +25,12 @@ def bundle(name: str) -> str:
             "with `pip install .`, which needs Node.js with npm, or run `npm ci && npm run build` "
             "in the folder js. Numbers and recordings work without it."
         )
-    return path.read_text(encoding="utf-8")
+    return path
+
+
+def bundle(name: str) -> str:
+    """The text of a built front-end file; raises as `built` does."""
+    return built(name).read_text(encoding="utf-8")
 
 
 @cache

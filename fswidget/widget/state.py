@@ -5,14 +5,14 @@ from __future__ import annotations
 import anywidget
 import traitlets
 
-from fswidget.widget.assets import bundle
+from fswidget.widget.assets import built
 
 
 class ViewState(anywidget.AnyWidget):
     """The traits of a `Viewer`; a page without a kernel starts from the same ones."""
 
-    _esm = bundle("widget.js")
-    _css = bundle("widget.css")
+    _esm = built("widget.js")
+    _css = built("widget.css")
 
     _bokehjs = traitlets.Bytes().tag(sync=True)
     _figures = traitlets.Unicode().tag(sync=True)

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
+from benchmarks import history
 from tests.benchmarks.frontend.browser import Session
-from tests.benchmarks.frontend.report import NAMES, Samples, report
+from tests.benchmarks.frontend.report import NAMES, Samples, bars, report
 from tests.browser.jupyter import CHROMIUM_ARGS, JupyterServer
 
 HERE = Path(__file__).parent
@@ -246,6 +247,8 @@ def main() -> None:
     output = options.output or (HERE / "RESULTS.md" if complete else None)
     if output:
         output.write_text(text, encoding="utf-8")
+    if complete:
+        history.keep("front", [(what, got, bar) for what, bar, got, _ in bars(bench.samples)])
 
 
 if __name__ == "__main__":
