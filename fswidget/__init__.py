@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from fswidget.recording.loading import load as load
     from fswidget.recording.recording import Recording as Recording
     from fswidget.training.config import Config as Config
-    from fswidget.training.loop import record as record
     from fswidget.training.loop import train as train
+    from fswidget.training.run_folder import record as record
     from fswidget.widget.explorer import Explorer as Explorer
     from fswidget.widget.viewer import Viewer as Viewer
     from fswidget.widget.viewer import compare as compare
@@ -44,7 +44,7 @@ _HOME = {
     "compare": "widget.viewer",
     "load": "recording.loading",
     "recipes": "experiments.catalogue",
-    "record": "training.loop",
+    "record": "training.run_folder",
     "sweep": "experiments.sweeping",
     "train": "training.loop",
     "watch": "probing.watching",

@@ -173,7 +173,7 @@ class Recipe:
         FileNotFoundError
             If data is missing.
         """
-        from fswidget.training.loop import record
+        from fswidget.training.run_folder import record
 
         root = root or os.environ.get("FSWIDGET_DATA", "data")
         here = {"root": root, "download": download, "device": device}

@@ -145,7 +145,8 @@ class Probe:
         self.share(group)
         self._bare = unwrap(model)
         self._began = time.perf_counter()
-        self._previous: tuple[Spectrum, NDArray[np.float64]] | None = None
+        # Eigenvectors and eigenfunctions of the last frame, which the next one goes on from.
+        self.previous: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._last_epoch: float = -1
         self._taken = 0
 
@@ -265,16 +266,16 @@ class Probe:
         else:
             reference, moved = self._first[0], self._moved(rows.outputs, self._first[1])
         moments = self._moments(features, rows, self._probe, reference, self.errors)
-        start = None if self._previous is None else self._previous[0].eigenvectors
+        start = None if self.previous is None else self.previous[0]
         spectrum = self._spectrum(moments, start)
         whole = dataclasses.replace(spectrum, num_features=self.num_features)
         regime = whole.classify(outputs_moved=moved)
         count = min(self.num_eigenfunctions, self.num_features)
         points = eigenfunctions(spectrum, self._shown(features, self._probe), count)
-        previous = None if self._previous is None else self._previous[1]
+        previous = None if self.previous is None else self.previous[1]
         rotation = rotation_towards(previous, spectrum, points)
         points = turned(points, rotation)
-        self._previous = (spectrum, points)
+        self.previous = (spectrum.eigenvectors, points)
         outputs = self._shown(rows.outputs, self._probe)
         eigenvalues, scale = within_float32(spectrum.eigenvalues)
         errors = self._errors(rows, self._probe)
@@ -364,8 +365,8 @@ class Probe:
             device=features.device,
         )
         # The same blocks however many processes share the probe.
-        mine = slice(rows.start, rows.start + len(features))
-        blocks = self._blocks[mine] if moments.num_blocks > 1 else None
+        mine = self._blocks[rows.start : rows.start + len(features)]
+        blocks = mine if moments.num_blocks > 1 else None
         moments.update(features, rows.outputs, rows.targets, reference, blocks=blocks)
         return moments if self._team.group is None else moments.all_reduce(self._team.group)
 

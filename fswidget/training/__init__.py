@@ -5,6 +5,7 @@ Never here: widgets, or threads of its own.
 """
 
 from fswidget.training.loop import Training as Training
-from fswidget.training.loop import record as record
 from fswidget.training.loop import train as train
 from fswidget.training.optimisation import Progress as Progress
+from fswidget.training.run_folder import RunFolder as RunFolder
+from fswidget.training.run_folder import record as record

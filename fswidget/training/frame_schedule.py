@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 #: Most frames per second where epochs are short.
 MAX_RATE = 20.0
 
@@ -13,6 +15,9 @@ LONG_EPOCH = 1.0
 #: Share of what the budget will allow over the whole run that may be spent before it is earned, so
 #: that frames come densely at the start, when most happens.
 AHEAD = 0.25
+
+
+_STATE = ("frames", "analysis_seconds", "_cost", "_last_start", "_step", "_first_step", "_seconds")
 
 
 class FrameSchedule:
@@ -57,6 +62,15 @@ class FrameSchedule:
     def resume(self, step: int) -> None:
         """The run starts at `step`, not at 0."""
         self._step = self._first_step = step
+
+    def state_dict(self) -> dict[str, float]:
+        """What the choice of the frames to come depends on."""
+        return {name: getattr(self, name) for name in _STATE}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from what `state_dict` gave, as if the run had not stopped."""
+        for name in _STATE:
+            setattr(self, name, state[name])
 
     def took(self, start: float, end: float) -> None:
         """A frame was taken, from `start` to `end` in seconds into the run."""

@@ -17,7 +17,6 @@ from fswidget.probing.head import find_head
 from fswidget.probing.inference import Diverged
 from fswidget.probing.probe import Probe
 from fswidget.recording.frame import Frame, RunInfo
-from fswidget.recording.recording import Recording
 from fswidget.training.batches import Batches
 from fswidget.training.changes import describe_change
 from fswidget.training.config import Config
@@ -31,11 +30,14 @@ from fswidget.training.optimisation import (
     compiled,
     device_of,
     lay_out,
+    learning_rate,
     make_optimizer,
 )
 
 #: Settings that a resumed run may change: where it runs, how long, and what it shows.
 _FREE = {"root", "download", "device", "epochs", "max_steps", "frame_every", "analysis_budget"}
+#: Of these, what decides which points are shown.
+_SHOWN = ("probe_size", "num_shown", "num_eigenfunctions")
 _FREE |= {"compile", "probe_size", "test_size", "layers", "num_eigenfunctions", "num_shown"}
 
 
@@ -51,6 +53,9 @@ class Training:
     state : mapping, optional
         An earlier run's `state_dict`: the run goes on from there, on a CPU bit for bit as if it had
         not stopped. Its first frame is of the restored network.
+    on_epoch : callable, optional
+        Called after each epoch, once its frame, where it has one, has been made use of: a good
+        moment to keep `state_dict`.
 
     Attributes
     ----------
@@ -90,6 +95,7 @@ class Training:
         *,
         keep_going: Callable[[], bool] | None = None,
         state: Mapping[str, Any] | None = None,
+        on_epoch: Callable[[], None] | None = None,
     ) -> None:
         if not isinstance(config, Config):
             raise TypeError(f"config={config!r}: must be a fswidget.Config")
@@ -100,6 +106,7 @@ class Training:
         self.model = build(config, shape, data.num_outputs).to(self.device)
         self.data = data = data.arranged(lay_out(self.model, data.inputs[:2]))
         self._keep_going = keep_going or (lambda: True)
+        self._on_epoch = on_epoch or (lambda: None)
         self._batches = Batches(
             data.inputs,
             _targets(config, data),
@@ -111,7 +118,10 @@ class Training:
         self.steps_per_epoch = self._batches.steps_per_epoch
         steps = config.epochs * self.steps_per_epoch
         self.total_steps = steps if config.max_steps is None else min(steps, config.max_steps)
-        self.step = 0
+        self.step = self._told = 0  # of the last epoch that `on_epoch` was told of
+        # Since the last frame, and whether one is owed.
+        self._loss_sum, self._loss_samples = torch.zeros((), device=self.device), 0
+        self._lr, self._due = config.lr, False
         # Reading a loss makes a GPU wait; a CPU has it at hand.
         self._reads_each_loss = self.device.type == "cpu"
 
@@ -156,9 +166,21 @@ class Training:
         """What does not change during the run."""
         return self.probe.recording.info
 
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, and all frames made."""
+        return self.step >= self.total_steps and not self._due
+
     def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    def frames(self, *, first: bool = True) -> Iterator[Frame]:
+        """Train and yield frames, the first of them of the network as it is, if `first`."""
         with self._running():
-            frame = self._frame() if self._may_go_on() else None
+            if first and not self._due:
+                frame = self._frame() if self._may_go_on() else None
+            else:
+                frame = self._advance()
         while frame is not None:
             yield frame
             with self._running():
@@ -166,25 +188,39 @@ class Training:
 
     def _advance(self) -> Frame | None:
         """Train until the next frame is due; None where the run ends."""
-        loss_sum = torch.zeros((), device=self.device)
-        samples = 0
-        while self.step < self.total_steps and self._may_go_on():
-            lr = self._learning_rate()
-            loss, count = self._train_step(lr)
+        while True:
+            if self._due:
+                return self._frame_of_interval() if self._may_go_on() else None
+            self._end_epoch()
+            if not (self.step < self.total_steps and self._may_go_on()):
+                return None
+            self._lr = learning_rate(self.config, self.step, self.total_steps)
+            loss, count = self._train_step(self._lr)
             self.step += 1
-            loss_sum += loss * count
-            samples += count
+            self._loss_sum += loss * count
+            self._loss_samples += count
             if self._reads_each_loss:
                 self._check_finite(float(loss))
             self.progress = self._progress()
-            if self.cadence.due(self.step, self._clock.seconds):
-                mean = float(loss_sum) / samples
-                self._check_finite(mean)
-                return self._frame(loss=mean, lr=lr) if self._may_go_on() else None
-            if not self._reads_each_loss and self.step % self.steps_per_epoch == 0:
+            self._due = self.cadence.due(self.step, self._clock.seconds)
+            if not (self._due or self._reads_each_loss or self.step % self.steps_per_epoch):
                 # The sum is finite only if every loss was.
-                self._check_finite(float(loss_sum))
-        return None
+                self._check_finite(float(self._loss_sum))
+
+    def _end_epoch(self) -> None:
+        if self.step % self.steps_per_epoch == 0 and self.step > self._told:
+            self._told = self.step
+            with self._clock.stopped():
+                self._on_epoch()
+
+    def _frame_of_interval(self) -> Frame:
+        """A frame with the mean loss of a sample since the last one."""
+        mean = float(self._loss_sum) / self._loss_samples
+        self._check_finite(mean)
+        frame = self._frame(loss=mean, lr=self._lr)
+        self._loss_sum, self._loss_samples = torch.zeros_like(self._loss_sum), 0
+        self._due = False
+        return frame
 
     def _train_step(self, lr: float) -> tuple[Tensor, int]:
         """One update; the loss (detached, before the update) and the number of samples."""
@@ -209,19 +245,9 @@ class Training:
             loss = F.cross_entropy(outputs, targets)
         return loss / self.config.output_scale**2
 
-    def _learning_rate(self) -> float:
-        """At the coming step."""
-        config, done = self.config, self.step / self.total_steps
-        factor = min(1.0, (self.step + 1) / (config.warmup_steps + 1))
-        if config.schedule == "cosine":
-            factor *= (1 + math.cos(math.pi * done)) / 2
-        elif config.schedule == "step":
-            factor *= 0.1 ** ((done >= 0.5) + (done >= 0.75))
-        return config.lr * factor
-
     def _frame(self, **scalars: float) -> Frame:
         before = self._clock.seconds
-        scalars.setdefault("lr", self._learning_rate())
+        scalars.setdefault("lr", learning_rate(self.config, self.step, self.total_steps))
         frame = self.probe.frame(
             self.step / self.steps_per_epoch, self.step, seconds=before, **scalars
         )
@@ -269,6 +295,12 @@ class Training:
             "step": self.step,
             "model": copy.deepcopy(self.model.state_dict()),
             "optimizer": copy.deepcopy(self._optimizer.state_dict()),
+            "loss": (self._loss_sum.clone(), self._loss_samples),
+            "lr": self._lr,
+            "due": self._due,
+            "seconds": self._clock.seconds,
+            "cadence": self.cadence.state_dict(),
+            "probe": [torch.tensor(array) for array in self.probe.previous or ()],
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -282,9 +314,23 @@ class Training:
             self.probe.frame(0.0, 0)
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self.step = int(state["step"])
+        self.step = self._told = int(state["step"])
         self._clock = Clock(self.step)
         self.cadence.resume(self.step)
+        if "loss" in state:
+            self._continue(state, earlier)
+
+    def _continue(self, state: Mapping[str, Any], earlier: Config) -> None:
+        """Take over what only numbers about the run depend on: loss, time and alignment."""
+        loss, self._loss_samples = state["loss"]
+        self._lr, self._due = state["lr"], state["due"]
+        self._loss_sum = loss.to(self.device, copy=True)
+        self._clock = Clock(total=float(state["seconds"]))
+        self.cadence.load_state_dict(state["cadence"])
+        shown = (getattr(earlier, name) == getattr(self.config, name) for name in _SHOWN)
+        if state["probe"] and all(shown):
+            vectors, points = (tensor.numpy() for tensor in state["probe"])
+            self.probe.previous = (vectors, points)
 
 
 def train(config: Config, *, state: Mapping[str, Any] | None = None) -> Iterator[Frame]:
@@ -310,49 +356,6 @@ def train(config: Config, *, state: Mapping[str, Any] | None = None) -> Iterator
     [0.0, 1.0, 2.0]
     """
     return iter(Training(config, state=state))
-
-
-def record(config: Config, progress: bool = False) -> Recording:
-    """Train a network and return the recording of the run.
-
-    Parameters
-    ----------
-    config : Config
-    progress : bool
-        Show a progress bar.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError, TypeError
-        At once, as `Training` does.
-    Diverged
-        If the loss or the features are no longer finite.
-
-    Examples
-    --------
-    >>> recording = fs.record(fs.Config(width=16, epochs=1, train_size=100, probe_size=100))
-    >>> recording[0].labels["regime"]
-    'UNTRAINED'
-    """
-    from tqdm.auto import tqdm
-
-    training = Training(config)
-    recording = Recording(training.info)
-    form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=training.total_steps, bar_format=form, disable=not progress) as bar:
-        bar.set_description(training.info.title)
-        for frame in training:
-            recording.append(frame)
-            bar.set_postfix(_glance(frame), refresh=False)
-            bar.update(frame.step - bar.n)
-    return recording
-
-
-def _glance(frame: Frame) -> dict[str, str]:
-    shown = {"loss": "loss", "test_accuracy": "test", "test_r2": "test R²"}
-    shown |= {"low_rank_measure": "D_LR", "used_features": "k95"}
-    numbers = {label: f"{frame.scalars[k]:.3g}" for k, label in shown.items() if k in frame.scalars}
-    return {"epoch": f"{frame.epoch:g}", **numbers, "regime": frame.labels["regime"]}
 
 
 def _targets(config: Config, data: Data) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,9 +41,9 @@ class Progress:
 class Clock:
     """A stopwatch."""
 
-    def __init__(self, first_step: int = 0) -> None:
+    def __init__(self, first_step: int = 0, total: float = 0.0) -> None:
         self.first_step = first_step
-        self._total = 0.0
+        self._total = total
         self._began: float | None = None
 
     @property
@@ -102,6 +103,17 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
         )
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(parameters, betas=(0.9, config.beta2), **common)
+
+
+def learning_rate(config: Config, step: int, total_steps: int) -> float:
+    """The learning rate of the update that follows `step` others."""
+    done = step / total_steps
+    factor = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    if config.schedule == "cosine":
+        factor *= (1 + math.cos(math.pi * done)) / 2
+    elif config.schedule == "step":
+        factor *= 0.1 ** ((done >= 0.5) + (done >= 0.75))
+    return config.lr * factor
 
 
 def choose_threads(model: nn.Module, example: Tensor, batch_size: int) -> int:

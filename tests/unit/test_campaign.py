@@ -11,7 +11,7 @@ from fswidget.experiments.campaign import advance, growing, run_side_by_side
 from fswidget.experiments.small import small
 from fswidget.recording.loading import load
 from fswidget.training.config import Config
-from fswidget.training.loop import record
+from fswidget.training.run_folder import record
 
 TINY = Config(width=8, train_size=50, test_size=20, epochs=4, frame_every="epoch", device="cpu")
 

@@ -64,7 +64,7 @@ def test_a_recipe_runs_once_and_remembers(tmp_path: Path, monkeypatch: pytest.Mo
     def never(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("fswidget.training.loop.record", never)
+    monkeypatch.setattr("fswidget.training.run_folder.record", never)
     again = recipe.run(store=tmp_path, root="anywhere", progress=False)
     assert recipe.table(again) == recipe.table(results)
     with pytest.raises(ValueError, match=r"size='huge': must be one of laptop, desk, full"):

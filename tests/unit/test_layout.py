@@ -10,8 +10,9 @@ from fswidget.training import loop, optimisation
 from fswidget.training.batches import Batches, generator
 from fswidget.training.config import Config
 from fswidget.training.datasets import augment
-from fswidget.training.loop import Training, record
+from fswidget.training.loop import Training
 from fswidget.training.registry import network, networks
+from fswidget.training.run_folder import record
 
 CNN = {"model": "cnn", "width": 16, "train_size": 200, "test_size": 50, "epochs": 1}
 RESNET = {**CNN, "model": "resnet18", "batchnorm": True, "train_size": 60}

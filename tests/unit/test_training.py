@@ -12,7 +12,8 @@ from fswidget.recording.frame import SCALARS, Frame
 from fswidget.training import networks
 from fswidget.training.config import Config
 from fswidget.training.frame_schedule import FrameSchedule as Cadence
-from fswidget.training.loop import Training, record, train
+from fswidget.training.loop import Training, train
+from fswidget.training.run_folder import record
 
 SMALL = {"width": 16, "train_size": 200, "test_size": 50, "epochs": 3, "frame_every": "epoch"}
 CASES = {
