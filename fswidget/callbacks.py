@@ -88,7 +88,7 @@ def lightning_callback(probe: Watch, *, every_n_steps: int | None = None) -> Cal
         What ``fs.watch(module, inputs, targets)`` returned; `module` may be the LightningModule
         whose ``forward`` gives the outputs, or a network in it.
     every_n_steps : int, optional
-        Take a snapshot every so many optimiser steps instead of every epoch.
+        Optimiser steps from one snapshot to the next; by default one snapshot per epoch.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def transformers_callback(probe: Watch, *, every_n_steps: int | None = None) -> 
         What ``fs.watch(model, inputs, targets)`` returned, with the same `model` as the trainer's;
         `inputs` may be the dict that a tokenizer returns.
     every_n_steps : int, optional
-        Take a snapshot every so many optimiser steps instead of every epoch.
+        Optimiser steps from one snapshot to the next; by default one snapshot per epoch.
 
     Returns
     -------

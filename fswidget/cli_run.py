@@ -23,7 +23,7 @@ from fswidget.recording.recording import Recording
 #: What a shell expects after Ctrl-C.
 INTERRUPTED = 130
 
-#: Seconds between two checkpoints: at least so many, and so many times what one takes.
+#: Seconds between two checkpoints: at least _LEAST, and _TIMES what writing one takes.
 _LEAST, _TIMES = 1.0, 20.0
 
 

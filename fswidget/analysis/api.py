@@ -81,7 +81,7 @@ class FeatureMoments(Moments):
         errors : bool, default False
             Whether to compute jackknife errors; needs ``num_blocks`` ≥ 2.
         top : int, optional
-            Compute only about so many leading eigenvalues where that suffices; for wide features.
+            Compute only about this many leading eigenvalues where that suffices; for wide features.
         start : array, shape (num_features, k), optional
             Eigenvectors of an earlier spectrum, from which the top-k solver starts.
         tolerance : float, default 1e-5

@@ -200,7 +200,7 @@ class Recipe:
         return Results(found)
 
     def table(self, results: Results | None = None) -> dict[str, list[Any]]:
-        """Reported beside measured, one row an arm; `results` as `run` returns them.
+        """Reported beside measured, one row per arm; `results` as `run` returns them.
 
         Returns
         -------

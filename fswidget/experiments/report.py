@@ -104,7 +104,7 @@ def _section(recipe: Recipe, results: Results, size: str) -> list[str]:
 
 
 def _history(recipe: Recipe, results: Results) -> str:
-    """An SVG of D_LR against the step, a line an arm (its first seed)."""
+    """An SVG of D_LR against the step, one line per arm (its first seed)."""
     series = {}
     for label, recordings in results.items():
         table = recordings[0].table()

@@ -81,7 +81,7 @@ class Probe:
     num_eigenfunctions : int
         m, how many eigenfunctions are evaluated at the shown samples.
     num_shown : int
-        At most so many samples are shown as points, evenly spread over the probe.
+        At most this many samples are shown as points, evenly spread over the probe.
     batch_size : int
     device : torch.device or str, optional
         Where the pass runs; where the model's parameters are, if not given.
@@ -91,7 +91,7 @@ class Probe:
     errors : bool
         Whether to compute jackknife standard errors.
     top : int, optional
-        Compute so many leading eigenvalues only; by default all, or four per class (64 at least)
+        Compute only this many leading eigenvalues; by default all, or four per class (64 at least)
         where both the features and the samples are more than 1,024.
     byte_budget : int, optional
         See `Recording`.

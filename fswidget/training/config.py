@@ -153,7 +153,7 @@ class Config:
     label_noise: float = _knob(
         0.0,
         "Label noise",
-        "Share of the training labels that are shuffled among each other. At 1 nothing can be "
+        "Share of the training labels that are shuffled among themselves. At 1 nothing can be "
         "learned that generalises, and yet the features may become just as low-rank.",
         min=0.0,
         max=1.0,
@@ -206,9 +206,7 @@ class Config:
         group="main",
         choices=("cross_entropy", "mse"),
     )
-    optimizer: str = _knob(
-        "adam", "Optimiser", "Rule of the update.", choices=("sgd", "adam", "adamw")
-    )
+    optimizer: str = _knob("adam", "Optimiser", "Update rule.", choices=("sgd", "adam", "adamw"))
     lr: float = _knob(
         1e-3,
         "Learning rate",
@@ -237,10 +235,10 @@ class Config:
         choices=("constant", "cosine", "step"),
     )
     warmup_steps: int = _knob(0, "Warm-up", "Steps of linear warm-up.", min=0)
-    batch_size: int = _knob(64, "Batch size", "Samples an update.", min=1)
+    batch_size: int = _knob(64, "Batch size", "Samples per update.", min=1)
     epochs: int = _knob(20, "Epochs", "Passes over the training set.", group="main", min=1)
     max_steps: int | None = _knob(
-        None, "Most steps", "Ends the run after so many updates, even within an epoch.", min=1
+        None, "Most steps", "Ends the run after this many updates, even within an epoch.", min=1
     )
     last_layer_only: bool = _knob(
         False,
@@ -270,14 +268,14 @@ class Config:
         "auto",
         "Frames",
         "When to analyse: automatic (within the analysis budget), each epoch, log-spaced steps "
-        "(eight a doubling at most), or every so many steps.",
+        "(at most eight per doubling), or every given number of steps.",
         choices=("auto", "epoch", "log"),
     )
     analysis_budget: float = _knob(
         0.1,
         "Analysis budget",
-        "Share of the wall time that the automatic cadence may spend on analysis where epochs take "
-        "longer than a second. Frames become rarer, never less exact.",
+        "Share of the wall time that the automatic schedule may spend on analysis where epochs "
+        "take longer than a second. Frames become rarer, never less exact.",
         min=0.0,
         max=1.0,
         open_min=True,

@@ -28,7 +28,7 @@ class Data:
     class_names : tuple of str
         Empty for a regression.
     probe_size : int
-        The first so many training samples are the probe.
+        The probe is this many of the training samples, from the first on.
     images : ndarray of uint8, shape (probe_size, h, w) or (probe_size, h, w, 3), or None
         Pictures of the probe.
     """

@@ -56,7 +56,7 @@ class FrameSchedule:
         self._last_start = 0.0
         self._step = self._first_step = 0
         self._seconds = 0.0
-        # Four a doubling; rounding merges the first ones.
+        # Four per doubling; rounding merges the first ones.
         self._log_steps = {round(2 ** (k / 4)) for k in range(4 * total_steps.bit_length())}
 
     def resume(self, step: int) -> None:
