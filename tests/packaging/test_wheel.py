@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import email
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import venv
 import zipfile
 from collections.abc import Callable
@@ -97,6 +100,23 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {name.split("/")[0].split("-")[0] for name in names} == {"fswidget"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert wheel.stat().st_size < 1_000_000
+
+
+def test_tools_of_development_do_not_reach_users(wheel: Path, root: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    offered = {re.split(r"[^\w-]", need)[0] for need in metadata.get_all("Requires-Dist", [])}
+    groups = tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"]
+    tools = {
+        re.split(r"[^\w-]", need)[0]
+        for needs in groups.values()
+        for need in needs
+        if isinstance(need, str)
+    }
+    assert "torch" in offered
+    assert "pytest" in tools
+    assert offered & tools == set()
 
 
 def test_the_source_archive_holds_what_a_build_needs(sdist: Path) -> None:
