@@ -97,6 +97,26 @@ class Config:
     download: bool = _knob(
         False, "Download", "Fetch missing files of the data set into the data folder.", group=None
     )
+    pixels: int = _knob(
+        32,
+        "Pixels",
+        "Height and width to which pictures of a folder are resized and cropped.",
+        group=None,
+        min=4,
+        max=512,
+    )
+    grey: bool = _knob(
+        False, "Grey", "Read pictures of a folder without their colours.", group=None
+    )
+    held_out: float = _knob(
+        0.2,
+        "Held out",
+        "Share of each class that is kept for testing where a folder has no test pictures.",
+        group=None,
+        min=0.0,
+        max=0.9,
+        open_min=True,
+    )
     width: int = _knob(
         256,
         "Width p",
@@ -321,7 +341,7 @@ class Config:
     @property
     def source(self) -> DataSource:
         """What `dataset` names."""
-        return sources[self.dataset]
+        return sources[self.dataset].of(self)
 
     @property
     def task(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from fswidget.training.registry import Settings, Split, source, sources
+from fswidget.training import picture_folders
+from fswidget.training.registry import DataSource, Settings, Split, source, sources
 
 DIGITS = tuple("0123456789")
 
@@ -175,20 +177,8 @@ def cifar100(config: Settings) -> Split:
     """CIFAR-100: colour photographs of 32×32 pixels, 100 classes."""
     root = Path(config.root).expanduser()
     if (root / "cifar100" / "train").is_dir() and not (root / "cifar-100-python").is_dir():
-        return _read_folders(str(root / "cifar100"))
+        return picture_folders.read(str(root / "cifar100"), 32, grey=False, held_out=0.2)
     return _torchvision(config, torchvision.datasets.CIFAR100)
-
-
-@lru_cache(maxsize=1)
-def _read_folders(root: str) -> Split:
-    """The pictures of ``ROOT/train/CLASS/*.png`` and ``ROOT/test/CLASS/*.png``, classes by name."""
-    parts: list[Tensor] = []
-    for name in ("train", "test"):
-        listed = torchvision.datasets.ImageFolder(str(Path(root) / name))
-        images = [np.asarray(listed.loader(path)) for path, _ in listed.samples]
-        stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-        parts += [stacked, torch.tensor(listed.targets)]
-    return Split(*parts)
 
 
 @source("modular", kind="tokens", shape=(4,), class_names=(), train_size=0, test_size=0)
@@ -267,3 +257,33 @@ def teacher(config: Settings) -> Split:
     hidden = torch.tanh(inputs @ torch.randn(20, units, generator=generator) / math.sqrt(20))
     values = hidden @ torch.randn(units, config.num_targets, generator=generator)
     return Split(inputs[:20_000], values[:20_000], inputs[20_000:], values[20_000:])
+
+
+def _folder_source(config: Settings) -> DataSource:
+    """The folder that `config` names; what is not there is said when it is read, as for others."""
+    try:
+        found = picture_folders.listing(config.root, config.held_out)
+    except FileNotFoundError:
+        return sources["folder"]
+    return replace(
+        sources["folder"],
+        shape=(1 if config.grey else 3, config.pixels, config.pixels),
+        class_names=found.class_names,
+        train_size=len(found.train),
+        test_size=len(found.test),
+    )
+
+
+@source(
+    "folder",
+    kind="image",
+    shape=(3, 32, 32),
+    class_names=("first", "second"),
+    train_size=10**9,
+    test_size=10**9,
+    files=True,
+    resolve=_folder_source,
+)
+def folder(config: Settings) -> Split:
+    """Pictures of your own, a folder per class; root names the folder."""
+    return picture_folders.read(config.root, config.pixels, config.grey, config.held_out)

@@ -123,6 +123,8 @@ class DataSource:
         How many samples there are.
     files : bool
         Whether it needs files in ``config.root``.
+    resolve : callable, optional
+        ``resolve(config) -> DataSource`` where the files decide shape, classes and sizes.
     """
 
     name: str
@@ -134,6 +136,11 @@ class DataSource:
     train_size: int
     test_size: int
     files: bool = False
+    resolve: Callable[[Settings], DataSource] | None = None
+
+    def of(self, config: Settings) -> DataSource:
+        """The data set as a configuration has it."""
+        return self if self.resolve is None else self.resolve(config)
 
     def sizes(self, config: Settings) -> tuple[int, int]:
         """Number of training samples in use and of test samples there are."""
@@ -159,6 +166,7 @@ def source(
     train_size: int,
     test_size: int,
     files: bool = False,
+    resolve: Callable[[Settings], DataSource] | None = None,
 ) -> Callable[[Reader], Reader]:
     """Add a data set under `name`; the first line of the docstring becomes its help.
 
@@ -172,7 +180,7 @@ def source(
             )
         line = (read.__doc__ or "").strip().splitlines()[0]
         names = None if class_names is None else tuple(class_names)
-        sizes = (train_size, test_size, files)
+        sizes = (train_size, test_size, files, resolve)
         sources[name] = DataSource(name, line, read, kind, shape, names, *sizes)
         return read
 

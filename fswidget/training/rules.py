@@ -98,6 +98,9 @@ def _of_samples(config: Settings) -> Iterator[Conflict]:
 
 def _of_targets(config: Settings) -> Iterator[Conflict]:
     source = config.source
+    if source.name != "folder":
+        reason = "applies to dataset='folder' only"
+        yield from _idle(config, reason, "pixels", "grey", "held_out")
     if source.name != "teacher":
         yield from _idle(config, "applies to dataset='teacher' only", "num_targets")
 
