@@ -129,12 +129,16 @@ def _add_recipe(parser: argparse.ArgumentParser) -> Callable[..., int]:
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help=f"one of {names}; all are told without it"
     )
-    parser.add_argument("--size", default="laptop", help="laptop (the default) or full")
+    parser.add_argument("--size", default="laptop", help="laptop (the default), desk or full")
     parser.add_argument("--seeds", type=int, help="how many; the recipe's own number by default")
     parser.add_argument("--root", help="folder of the data sets")
     parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:N")
     parser.add_argument(
         "--store", default=".reproduce", help="folder of finished runs, which are not repeated"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="runs side by side (default: 1)")
+    parser.add_argument(
+        "--hours", type=float, help="stop after so long and say what is left; no bound by default"
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument(
@@ -154,15 +158,29 @@ def _recipe(*, name: str | None, quiet: bool, as_json: bool, **options: Any) -> 
     if name not in recipes:
         raise ValueError(f"NAME={name!r}: must be one of {', '.join(recipes)}")
     recipe = recipes[name]
-    results = recipe.run(progress=not quiet, **options)
-    table, verdict = recipe.table(results), recipe.verdict(results)
+    size, seeds, store = options["size"], options["seeds"], options["store"]
+    status = 0
+    try:
+        recipe.run(progress=not quiet, **options)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except RuntimeError as error:  # of one run or more; the others are worth showing
+        print(f"fswidget: {error}", file=sys.stderr)
+        status = 1
+    results = recipe.results(size, seeds=seeds, store=store)
+    left = [f"{arm}, seed {config.seed}" for arm, config, _ in recipe.left(size, seeds, store)]
+    table, verdicts = recipe.table(results), recipe.verdict(results, size)
     if as_json:
-        print(json.dumps({"recipe": name, "table": finite(table), "verdict": dict(verdict)}))
+        told = {verdict.claim: verdict.outcome for verdict in verdicts}
+        out = {"recipe": name, "table": finite(table), "verdict": told, "left": left}
+        print(json.dumps(out))
     elif not quiet:
         print(recipe.title, recipe.claim, _columns(table), sep="\n")
-        for claim, holds in verdict:
-            print(f"{'yes' if holds else 'NO ' if holds is False else '?  '} {claim}")
-    return int(any(holds is False for _, holds in verdict))
+        for verdict in verdicts:
+            print(f"{verdict.claim}: {verdict.text}")
+        if left:
+            print(f"left, to go on with the same command: {'; '.join(left)}")
+    return status or int(any(verdict.outcome == "does not hold" for verdict in verdicts))
 
 
 def _columns(table: Mapping[str, Sequence[Any]]) -> str:

@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 import gpu_timings  # noqa: E402
 import torch  # noqa: E402
 
-from fswidget.experiments.campaign import Outcome, growing, run_side_by_side  # noqa: E402
+from fswidget.experiments.campaign import Outcome, run_side_by_side  # noqa: E402
 from fswidget.experiments.catalogue import recipes  # noqa: E402
 from fswidget.experiments.recipe import stored  # noqa: E402
 from fswidget.experiments.small import small  # noqa: E402
@@ -220,16 +220,15 @@ def pack(folder: Path, output: Path, unfinished: bool = False) -> None:
         tar.close()
         atomic_write(output / f"recordings-{number}.tar", stream.getvalue())
 
-    for path in sorted(folder.glob("*.npz")):
-        partial = path.name.endswith(growing(Path("x.npz")).name[1:])
-        if partial and not unfinished:
-            continue
-        content = small(load(path), RECORDING_BYTES) if partial else path.read_bytes()
+    contents = {path.name: path.read_bytes() for path in sorted(folder.glob("*.npz"))}
+    for path in sorted(folder.glob("*/recording.npz")) if unfinished else ():
+        contents[f"{path.parent.name}.unfinished.npz"] = small(load(path), RECORDING_BYTES)
+    for name, content in contents.items():
         if stream.tell() + len(content) > TAR_BYTES:
             close()
             number, stream = number + 1, io.BytesIO()
             tar = tarfile.open(fileobj=stream, mode="w")  # noqa: SIM115
-        info = tarfile.TarInfo(path.name)
+        info = tarfile.TarInfo(name)
         info.size = len(content)
         tar.addfile(info, io.BytesIO(content))
     close()

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
 import pickle
+import shutil
+import signal
+import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Protocol
 
-from fswidget.experiments.small import LIMIT, small
+from fswidget.experiments.small import small
 from fswidget.recording.atomic import atomic_write
-from fswidget.recording.loading import load_recording as load
 from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
 
 Status = Literal["finished", "left", "failed"]
-
-#: A state is written at most so often, in seconds: half a minute of training may be lost.
-_KEEP_EVERY = 30.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Outcome:
     path : Path
         Its recording, once it is finished.
     status : {"finished", "left", "failed"}
-        Left: time was up, and the next call goes on from its last frame.
+        Left: it was stopped, and the next call goes on from there.
     epoch : float
         How far it is.
     seconds : float
@@ -51,45 +50,61 @@ class Outcome:
     error: str = ""
 
 
+class _Stop(Protocol):
+    """`threading.Event`, or that of `multiprocessing`."""
+
+    def is_set(self) -> bool: ...
+    def set(self) -> None: ...
+
+
+#: Set where the runs of this process are to stop; a worker is given that of its pool.
+_stop: _Stop = threading.Event()
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What all runs of a campaign have in common.
+
+    Parameters
+    ----------
+    stop_at : float
+        When to stop, as `time.time` counts.
+    threads : int, optional
+        Threads of the CPU for each run; torch's own setting if not given.
+    limit : int, optional
+        Bytes of a finished recording at most, see `small`; it is kept whole if not given.
+    """
+
+    stop_at: float = math.inf
+    threads: int | None = None
+    limit: int | None = None
+
+
 def growing(path: Path) -> Path:
-    """Where the recording of a run lies while it is not finished."""
-    return path.with_suffix(".growing.npz")
+    """The folder of a run that is not finished; see `fswidget.training.run_folder.RunFolder`."""
+    return path.with_suffix("")
 
 
-def _state(path: Path) -> Path:
-    return path.with_suffix(".state.pt")
+def advance(config: Config, path: Path, terms: Terms | None = None) -> Outcome:
+    """Train one run until it ends or is stopped.
 
-
-def advance(
-    config: Config,
-    path: Path,
-    stop_at: float = math.inf,
-    threads: int = 1,
-    limit: int = LIMIT,
-) -> Outcome:
-    """Train one run until it ends or the clock (`time.time`) passes `stop_at`.
-
-    The recording is kept in ``PATH.growing.npz`` with the state of the training beside it, and in
-    `path` once it is finished; a run that was left goes on from there.
+    It grows in the folder `growing(path)`, and becomes the file `path` once it is finished; one
+    that was left goes on from there, on a CPU bit for bit.
 
     Parameters
     ----------
     config : Config
     path : Path
         Ends in ``.npz``.
-    stop_at : float
-    threads : int
-        Threads of the CPU that the process may use.
-    limit : int
-        Bytes of a finished recording at most; see `small`.
+    terms : Terms, optional
     """
-    start = time.perf_counter()
+    terms, start = terms or Terms(), time.perf_counter()
     if path.exists():
         return Outcome(path, "finished")
-    if time.time() >= stop_at:
+    if _stop.is_set() or time.time() >= terms.stop_at:
         return Outcome(path, "left")
     try:
-        recording, finished = _train(config, path, stop_at, threads, limit)
+        recording, finished = _train(config, path, terms)
     except Exception:  # one run's end must not be that of the others; its traceback is handed on
         seconds = time.perf_counter() - start
         return Outcome(path, "failed", seconds=seconds, error=traceback.format_exc())
@@ -98,51 +113,26 @@ def advance(
     return Outcome(path, "finished" if finished else "left", epoch, seconds)
 
 
-def _train(
-    config: Config, path: Path, stop_at: float, threads: int, limit: int
-) -> tuple[Recording, bool]:
+def _train(config: Config, path: Path, terms: Terms) -> tuple[Recording, bool]:
     import torch
 
-    from fswidget.training.loop import Training
+    from fswidget.training.run_folder import RunFolder, record
 
-    torch.set_num_threads(threads)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state, recording, spent = None, None, 0.0
-    if growing(path).exists() and _state(path).exists():
-        recording = load(growing(path))
-        state = torch.load(_state(path), weights_only=True)
-        spent = recording[-1].scalars["seconds"]
-    training = Training(config, keep_going=lambda: time.time() < stop_at, state=state)
-    recording = recording or Recording(training.info)
-    last = recording[-1].step if len(recording) else -1
-    kept = time.monotonic()
-    for frame in training:
-        if state is not None and frame.step <= int(state["step"]):
-            continue  # of the network as it was left
-        if frame.step > last:
-            seconds = frame.scalars["seconds"] + spent
-            recording.append(replace(frame, scalars={**frame.scalars, "seconds": seconds}))
-        if time.monotonic() - kept > _KEEP_EVERY:
-            _keep(recording, training.state_dict(), path)
-            kept = time.monotonic()
-    finished = bool(len(recording)) and recording[-1].step >= training.total_steps
+    if terms.threads is not None:
+        torch.set_num_threads(terms.threads)
+    folder = RunFolder(growing(path))
+    recording = record(
+        config,
+        store=folder.path,
+        keep_going=lambda: not _stop.is_set() and time.time() < terms.stop_at,
+    )
+    progress = folder.progress()
+    finished = progress is not None and progress.step >= progress.total_steps
     if finished:
-        atomic_write(path, small(recording, limit))
-        growing(path).unlink(missing_ok=True)
-        _state(path).unlink(missing_ok=True)
-    elif len(recording):
-        _keep(recording, training.state_dict(), path)
+        whole = recording.to_bytes() if terms.limit is None else small(recording, terms.limit)
+        atomic_write(path, whole)
+        shutil.rmtree(folder.path)
     return recording, finished
-
-
-def _keep(recording: Recording, state: dict[str, Any], path: Path) -> None:
-    import torch
-
-    partial = _state(path).with_suffix(".part")
-    torch.save(state, partial)
-    # The recording first: a state that is older than it repeats frames, which are passed over.
-    recording.save(growing(path))
-    os.replace(partial, _state(path))
 
 
 def run_side_by_side(
@@ -150,54 +140,94 @@ def run_side_by_side(
     *,
     workers: int = 1,
     seconds: float = math.inf,
-    threads: int = 1,
-    limit: int = LIMIT,
+    threads: int | None = None,
+    limit: int | None = None,
     on_done: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
-    """Advance runs in processes of their own, in the order given.
+    """Advance runs, in the order given, each in a process of its own where `workers` > 1.
 
     Parameters
     ----------
     runs : sequence of (Config, Path)
+        A path that comes twice is one run, for recipes share arms.
     workers : int
-        Processes; with 1 the runs are made in this one.
     seconds : float
         After so much wall time every run stops at its next batch; what is left says so.
-    threads : int
-        Threads of the CPU for each.
-    limit : int
-        Bytes of each finished recording at most.
-    on_done : callable
-        Called with each outcome as it comes.
+    threads, limit
+        See `Terms`.
+    on_done : callable (outcome)
 
     Returns
     -------
     list of Outcome
-        In the order of `runs`.
+        One a path.
+
+    Raises
+    ------
+    KeyboardInterrupt, SystemExit
+        After Ctrl-C or SIGTERM (where this is the main thread), when all that runs has been kept.
     """
-    stop_at = time.time() + seconds
-    unique = {path: config for config, path in runs}  # recipes share arms
-    outcomes: dict[Path, Outcome] = {}
-
-    def done(outcome: Outcome) -> None:
-        outcomes[outcome.path] = outcome
+    terms = Terms(time.time() + seconds, threads, limit)
+    unique = {path: config for config, path in runs}
+    found = (
+        (advance(config, path, terms) for path, config in unique.items())
+        if workers == 1
+        else _in_pool(unique, terms, workers)
+    )
+    outcomes = []
+    for outcome in found:
+        outcomes.append(outcome)
         on_done(outcome)
+    return outcomes
 
-    if workers == 1:
-        for path, config in unique.items():
-            done(advance(config, path, stop_at, threads, limit))
-    else:
-        # Spawned: a forked copy of a process that has used OpenMP or CUDA may hang.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            futures: dict[Future[Outcome], Path] = {
-                pool.submit(advance, config, path, stop_at, threads, limit): path
-                for path, config in unique.items()
-            }
-            for future in as_completed(futures):
-                try:
-                    done(future.result())
-                except (RuntimeError, OSError, pickle.PickleError) as error:
-                    # The process died: of memory, most likely.
-                    done(Outcome(futures[future], "failed", error=repr(error)))
-    return [outcomes[path] for path in unique]
+
+def _in_pool(unique: dict[Path, Config], terms: Terms, workers: int) -> Iterator[Outcome]:
+    context = multiprocessing.get_context("spawn")  # a fork of a process with CUDA may hang
+    stop = context.Event()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(stop,))
+    with _stopping_softly(stop), pool:
+        futures: dict[Future[Outcome], Path] = {
+            pool.submit(_advance_in_worker, config, path, terms): path
+            for path, config in unique.items()
+        }
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except (RuntimeError, OSError, pickle.PickleError) as error:
+                # The process died: of memory, most likely.
+                yield Outcome(futures[future], "failed", error=repr(error))
+
+
+def _begin(stop: _Stop) -> None:
+    global _stop
+    _stop = stop
+
+
+def _advance_in_worker(config: Config, path: Path, terms: Terms) -> Outcome:
+    """Ctrl-C reaches every process of a terminal; what comes of it is for the parent to say."""
+    try:
+        return advance(config, path, terms)
+    except (KeyboardInterrupt, SystemExit):
+        return Outcome(path, "left")
+
+
+@contextmanager
+def _stopping_softly(stop: _Stop) -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM set `stop`; afterwards they end the process as they would."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+
+    def ask(number: int, _: object) -> None:
+        caught.append(number)
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    if caught:
+        raise KeyboardInterrupt if signal.SIGINT in caught else SystemExit(128 + signal.SIGTERM)

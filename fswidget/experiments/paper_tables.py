@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fswidget.experiments.recipe import Check
 from fswidget.experiments.recipe_parts import (
     D_LR,
     FULL,
@@ -19,6 +18,7 @@ from fswidget.experiments.recipe_parts import (
     at_desk,
     recipe,
 )
+from fswidget.experiments.results import Check
 from fswidget.training.config import Config
 
 _RICH = MNIST_AT_DESK.replace(label_pixels=True)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fswidget.experiments.campaign import run_side_by_side
+from fswidget.experiments.progress_bar import ProgressBar
+from fswidget.experiments.results import Check, Results, Verdict, judge
 from fswidget.recording.atomic import as_path
 from fswidget.recording.loading import load_recording
 from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
+
+Store = str | os.PathLike[str]
 
 SIZES = ("laptop", "desk", "full")
 
@@ -45,46 +48,6 @@ class Arm:
         return next(config for size in SIZES if (config := self.config(size)) is not None)
 
 
-class Results(Mapping[str, "Sequence[Recording]"]):
-    """Recordings by arm, one per seed."""
-
-    def __init__(self, recordings: Mapping[str, Sequence[Recording]]) -> None:
-        self._recordings = dict(recordings)
-
-    def __getitem__(self, arm: str) -> Sequence[Recording]:
-        return self._recordings[arm]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._recordings)
-
-    def __len__(self) -> int:
-        return len(self._recordings)
-
-    def values_of(self, arm: str, name: str, step: int | None = None) -> NDArray[np.float64]:
-        """A scalar at the end, or at most at `step`, shape (seeds,); NaN where absent."""
-        frames = (
-            [frame for frame in recording if step is None or frame.step <= step][-1]
-            for recording in self[arm]
-        )
-        return np.array([frame.scalars.get(name, np.nan) for frame in frames])
-
-    def mean(self, arm: str, name: str, step: int | None = None) -> float:
-        """The mean over seeds of `values_of`."""
-        return float(self.values_of(arm, name, step).mean())
-
-    def regimes(self, arm: str) -> list[str]:
-        """The regime at the end, one per seed."""
-        return [recording[-1].labels["regime"] for recording in self[arm]]
-
-
-@dataclass(frozen=True)
-class Check:
-    """A claim and whether results bear it out."""
-
-    claim: str
-    holds: Callable[[Results], bool]
-
-
 @dataclass(frozen=True)
 class Recipe:
     """One of the paper's experiments.
@@ -97,7 +60,9 @@ class Recipe:
     arms : mapping of str to Arm
     checks : sequence of Check
     seeds : int
-        How many seeds the laptop size runs.
+        How many seeds the laptop size runs; a claim needs three.
+    desk_seeds : int
+        How many the larger sizes run.
     note : str
         Where we differ from the paper, and why results differ if they do.
     """
@@ -107,7 +72,8 @@ class Recipe:
     claim: str
     arms: Mapping[str, Arm]
     checks: Sequence[Check]
-    seeds: int = 1
+    seeds: int = 5
+    desk_seeds: int = 3
     note: str = field(default="", repr=False)
 
     def __repr__(self) -> str:
@@ -131,7 +97,8 @@ class Recipe:
         whole = isinstance(seeds, Integral) and not isinstance(seeds, bool)
         if seeds is not None and not (whole and seeds >= 1):
             raise ValueError(f"seeds={seeds!r}: must be an integer ≥ 1, or None for {self.seeds}")
-        count = self.seeds if seeds is None else seeds
+        own = self.seeds if size == "laptop" else self.desk_seeds
+        count = own if seeds is None else seeds
         return [
             (label, config.replace(seed=seed))
             for label, arm in self.arms.items()
@@ -147,10 +114,15 @@ class Recipe:
         root: str | None = None,
         download: bool = False,
         device: str = "auto",
-        store: str | os.PathLike[str] = ".reproduce",
+        store: Store = ".reproduce",
+        workers: int = 1,
+        hours: float | None = None,
         progress: bool = True,
     ) -> Results:
         """Train whatever `store` does not hold yet, and return all results.
+
+        Each run grows in a folder of its own in `store`, whose ``recording.npz`` can be looked at
+        meanwhile, so that one that was stopped or killed goes on from there.
 
         Parameters
         ----------
@@ -163,39 +135,81 @@ class Recipe:
             Whether to fetch missing data sets into `root`.
         device : str
         store : path
-            Folder with one ``.npz`` a run; a run whose file is there is not repeated.
+            Folder with one ``.npz`` per run; a run whose file is there is not repeated.
+        workers : int
+            Runs side by side, each in a process with its share of the cores.
+        hours : float, optional
+            Stop after so much wall time; `left` says what is left.
         progress : bool
+            Show one bar over all runs and their epochs.
 
         Raises
         ------
         ValueError
-            If there is no such size, or `seeds` is no number of runs.
+            If there is no such size, or a number is out of range.
         FileNotFoundError
             If data is missing.
+        RuntimeError
+            If a run failed; the others were run first.
+        KeyboardInterrupt, SystemExit
+            After Ctrl-C or SIGTERM, when everything is kept.
         """
-        from fswidget.training.run_folder import record
-
+        if workers < 1:
+            raise ValueError(f"workers={workers!r}: must be an integer ≥ 1")
+        if hours is not None and not hours > 0:
+            raise ValueError(f"hours={hours!r}: must be positive, or None for no bound")
         root = root or os.environ.get("FSWIDGET_DATA", "data")
         here = {"root": root, "download": download, "device": device}
-        for _, config in self.runs(size, seeds):
-            path = stored(config, store)
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                record(config.replace(**here), progress=progress).save(path)
+        waiting = [
+            (config.replace(**here), path) for _, config, path in self.left(size, seeds, store)
+        ]
+        for config in {config.dataset: config for config, _ in waiting}.values():
+            if config.source.files:
+                config.source.read(config)  # raises now what every run would raise
+        cores = os.cpu_count() or 1
+        with ProgressBar(self.title, waiting, shown=progress) as bar:
+            outcomes = run_side_by_side(
+                waiting,
+                workers=workers,
+                seconds=math.inf if hours is None else 3600 * hours,
+                threads=None if workers == 1 else max(1, cores // workers),
+                on_done=bar.done,
+            )
+        failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+        if failed:
+            reason = failed[0].error.strip().splitlines()[-1]
+            raise RuntimeError(f"{self.name}: {len(failed)} of {len(outcomes)} failed: {reason}")
         return self.results(size, seeds=seeds, store=store)
+
+    def left(
+        self, size: str = "laptop", seeds: int | None = None, store: Store = ".reproduce"
+    ) -> list[tuple[str, Config, Path]]:
+        """Arm, settings and file of each run that `store` does not hold whole."""
+        runs = [(arm, config, stored(config, store)) for arm, config in self.runs(size, seeds)]
+        return [run for run in runs if not run[2].exists()]
 
     def results(
         self,
         size: str = "laptop",
         *,
         seeds: int | None = None,
-        store: str | os.PathLike[str] = ".reproduce",
+        store: Store | Sequence[Store] = ".reproduce",
     ) -> Results:
-        """What `store` holds of this recipe; arms without a finished run are absent."""
+        """What `store` holds of this recipe; arms without a finished run are absent.
+
+        Parameters
+        ----------
+        size, seeds
+            As in `run`.
+        store : path or sequence of paths
+            Of several, the first that holds a run gives it.
+        """
+        stores = [store] if isinstance(store, str | os.PathLike) else store
         found: dict[str, list[Recording]] = {}
         for label, config in self.runs(size, seeds):
-            path = stored(config, store)
-            if path.exists():
+            paths = (stored(config, folder) for folder in stores)
+            path = next((path for path in paths if path.exists()), None)
+            if path is not None:
                 found.setdefault(label, []).append(load_recording(path))
         return Results(found)
 
@@ -205,51 +219,71 @@ class Recipe:
         Returns
         -------
         dict of str to list
-            ``arm``, ``reported``, ``seeds``, ``low_rank_measure`` with ``low_rank_measure_spread``
-            (standard deviation over seeds; None for one), ``test`` (accuracy or R²),
-            ``used_features``, ``num_features``, ``regime``; None where nothing was measured.
+            ``arm``, ``reported``, ``seeds``; means over seeds of ``low_rank_measure`` (the plain
+            estimate), ``low_rank_measure_debiased``, ``low_rank_measure_debiased_error`` (of one
+            run), ``train`` and ``test`` (accuracy or R²), ``used_features``, ``kernel_drift`` and
+            ``seconds``; ``low_rank_measure_spread`` (standard deviation over seeds; None for one),
+            ``num_features``, ``num_samples``, ``regime``, ``epochs`` and ``device``. None where
+            nothing was measured.
         """
         results = self.results() if results is None else results
-        columns: tuple[str, ...] = (
-            "arm",
-            "reported",
-            "seeds",
-            "low_rank_measure",
-            "low_rank_measure_spread",
-        )
-        columns += ("test", "used_features", "num_features", "kernel_drift", "regime")
-        table: dict[str, list[Any]] = {name: [] for name in columns}
-        for label, arm in self.arms.items():
-            row: dict[str, Any] = dict.fromkeys(columns)
-            row |= {"arm": label, "reported": arm.reported, "seeds": 0}
-            if label in results:
-                low_rank = results.values_of(label, "low_rank_measure")
-                regimes = results.regimes(label)
-                score = "test_accuracy" if arm.example.source.class_names is not None else "test_r2"
-                row |= {
-                    "seeds": len(low_rank),
-                    "low_rank_measure": float(low_rank.mean()),
-                    "low_rank_measure_spread": float(low_rank.std()) if len(low_rank) > 1 else None,
-                    "test": results.mean(label, score),
-                    "used_features": results.mean(label, "used_features"),
-                    "num_features": results[label][0].info.num_features,
-                    "kernel_drift": results.mean(label, "kernel_drift"),
-                    "regime": max(set(regimes), key=regimes.count),
-                }
-            for name, value in row.items():
-                table[name].append(value)
-        return table
+        rows = [self._row(label, results) for label in self.arms]
+        return {name: [row.get(name) for row in rows] for name in _COLUMNS}
 
-    def verdict(self, results: Results) -> list[tuple[str, bool | None]]:
-        """Each check's claim and whether it holds; None where runs are missing."""
-        return [(check.claim, _judge(check, results)) for check in self.checks]
+    def _row(self, label: str, results: Results) -> dict[str, Any]:
+        arm = self.arms[label]
+        row: dict[str, Any] = {"arm": label, "reported": arm.reported, "seeds": 0}
+        if label not in results:
+            return row
+        recordings = results[label]
+        score = "accuracy" if arm.example.source.class_names is not None else "r2"
+        measured = {
+            "low_rank_measure": "low_rank_measure",
+            "low_rank_measure_debiased": "low_rank_measure_debiased",
+            "low_rank_measure_debiased_error": "low_rank_measure_debiased_error",
+            "train": f"train_{score}",
+            "test": f"test_{score}",
+            "used_features": "used_features",
+            "kernel_drift": "kernel_drift",
+            "seconds": "seconds",
+        }
+        config, plain = recordings[0].config, results.values_of(label, "low_rank_measure")
+        return {
+            **row,
+            "seeds": len(recordings),
+            **{name: results.mean(label, scalar) for name, scalar in measured.items()},
+            "low_rank_measure_spread": float(plain.std()) if len(plain) > 1 else None,
+            "epochs": recordings[0][-1].epoch,
+            "num_features": recordings[0].info.num_features,
+            "num_samples": config.get("probe_size"),
+            "device": config.get("device"),
+            "regime": results.usual_regime(label),
+        }
+
+    def verdict(self, results: Results, size: str = "laptop") -> list[Verdict]:
+        """What the runs say of each claim that can be asked in a size; see `judge`."""
+        return [judge(check, results) for check in self.checks if size in check.sizes]
 
 
-def _judge(check: Check, results: Results) -> bool | None:
-    try:
-        return bool(check.holds(results))
-    except KeyError:  # an arm that was not run yet
-        return None
+_COLUMNS = (
+    "arm",
+    "reported",
+    "seeds",
+    "low_rank_measure",
+    "low_rank_measure_spread",
+    "low_rank_measure_debiased",
+    "low_rank_measure_debiased_error",
+    "train",
+    "test",
+    "used_features",
+    "num_features",
+    "num_samples",
+    "kernel_drift",
+    "regime",
+    "epochs",
+    "seconds",
+    "device",
+)
 
 
 def stored(config: Config, store: str | os.PathLike[str]) -> Path:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fswidget.experiments.recipe import Arm, Check, Recipe
+from fswidget.experiments.recipe import Arm, Recipe
+from fswidget.experiments.results import Check
 from fswidget.training.config import Config
 
 

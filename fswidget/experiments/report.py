@@ -1,6 +1,8 @@
 """``python -m fswidget.reproduction``: run the recipes and write what came out beside the paper.
 
-What is finished is kept, so that a run that was interrupted goes on where it stopped.
+What is finished is kept, so that a run that was interrupted goes on where it stopped. With
+``--only-write`` nothing is trained, and the page is made again from the recordings that are kept
+beside it.
 """
 
 from __future__ import annotations
@@ -10,171 +12,202 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from xml.sax.saxutils import escape
-
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import Any
 
 from fswidget.experiments.catalogue import recipes
-from fswidget.experiments.recipe import SIZES, Recipe, Results
+from fswidget.experiments.charts import Panel, line_charts
+from fswidget.experiments.recipe import SIZES, Recipe, stored
+from fswidget.experiments.results import Results, Verdict
+from fswidget.experiments.small import small
 from fswidget.recording.atomic import as_path, atomic_write
+from fswidget.recording.loading import load_recording
 
-# Okabe and Ito's colours, told apart by the colour-blind too.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+#: Sizes that the page tells of, the telling one first.
+SHOWN = ("desk", "laptop")
 
+#: Bytes of a recording kept beside the page: its numbers and curves, seldom its points.
+_KEPT_BYTES = 100_000
 
 _INTRODUCTION = """# The paper's experiments, reported and measured
 
-Written by `python -m fswidget.reproduction` from the runs in its store; do not edit.
+Written by `python -m fswidget.reproduction` from recordings; do not edit. `make tables` makes it \
+again from those in `notebooks/recordings/runs`, and trains nothing.
 
 Paper: arXiv 2410.04264. Its figures are quoted as secondary notes give them, and many details of \
-its set-up are not known to us, so compare directions first and magnitudes second. D_LR is the \
-low-rank measure, 0 rich to 1 lazy; k95 the number of features that hold 95% of what the last \
-layer uses; p the dimension of the feature map; S_init how far the kernel moved from the start \
-(1 − CKA). "Test" is accuracy, or R² for a regression. ± is the standard deviation over seeds. All \
-numbers are of the last step, measured on training samples.
+its set-up are not known to us, so compare directions first and magnitudes second. The desk size \
+takes whole data sets and networks that two cores train overnight; the laptop size a few hundred \
+samples, in minutes.
+
+D_LR is the low-rank measure, 0 rich to 1 lazy: the plain estimate on the probe, which is biased \
+low where the probe has few samples per feature, as the paper's tables most likely are, and the \
+debiased one with its jackknife error. k95 is the number of features that hold 95% of what the \
+last layer uses; p the dimension of the feature map, n the size of the probe; S_init how far the \
+kernel moved from the start (1 − CKA). "Train" and "test" are accuracy, or R² for a regression; \
+train is measured on the probe. ± after the plain D_LR is the standard deviation over seeds. All \
+numbers are of the last step. "Time" is wall time per run, and runs were made side by side.
+
+A claim holds, or does not, where at least 95% of 400 bootstrap draws of the seeds say so, and \
+three seeds are the least; else it is undecided.
 
 """
 
 
-def report(size: str, store: str | os.PathLike[str], figures: Path | None = None) -> str:
-    """The whole page as Markdown, of what `store` holds by now.
+def report(stores: Sequence[str | os.PathLike[str]], figures: Path | None = None) -> str:
+    """The whole page as Markdown, of what the stores hold by now.
 
     Parameters
     ----------
-    size : {"laptop", "desk", "full"}
-    store : path
+    stores : sequence of paths
+        Folders of recordings; of several, the first that holds a run gives it.
     figures : path, optional
-        Folder for one SVG a recipe, whose name the page's links begin with.
+        Folder for one SVG per recipe and size, whose name the page's links begin with.
     """
-    found = {name: recipe.results(size, store=store) for name, recipe in recipes.items()}
-    lines = [_INTRODUCTION + f"Size: {size}.", "", "| experiment | claims that hold |", "|---|---|"]
+    found = {
+        (name, size): recipe.results(size, store=stores)
+        for name, recipe in recipes.items()
+        for size in SHOWN
+    }
+    verdicts = {
+        (name, size): recipes[name].verdict(results, size)
+        for (name, size), results in found.items()
+    }
+    lines = [_INTRODUCTION + f"| experiment | {' | '.join(SHOWN)} |", "|---" * 3 + "|"]
     for name, recipe in recipes.items():
-        verdicts = [holds for _, holds in recipe.verdict(found[name])]
-        told = f"{sum(map(bool, verdicts))} of {len(verdicts)}"
-        missing = None in verdicts
-        lines.append(f"| [{recipe.title}](#{name}) | {'not complete' if missing else told} |")
+        told = [_summary(verdicts[name, size]) for size in SHOWN]
+        lines.append(f"| [{recipe.title}](#{name}) | {' | '.join(told)} |")
     for name, recipe in recipes.items():
-        lines += ["", f'<a id="{name}"></a>', f"## {recipe.title}", "", recipe.claim, ""]
-        lines += _section(recipe, found[name], size)
-        if figures is not None and found[name]:
-            figures.mkdir(parents=True, exist_ok=True)
-            atomic_write(figures / f"{name}.svg", _history(recipe, found[name]).encode())
-            lines += ["", f"![D_LR against step: {recipe.title}]({figures.name}/{name}.svg)"]
+        lines += ["", f'<a id="{name}"></a>', f"## {recipe.title}", "", recipe.claim]
+        for size in SHOWN:
+            results = found[name, size]
+            if not any(arm.config(size) for arm in recipe.arms.values()):
+                continue
+            lines += ["", f"### At {size} size", "", *_section(recipe, results, size)]
+            lines += [f"- {v.claim}: {_marked(v)}" for v in verdicts[name, size]]
+            if figures is not None and results:
+                figures.mkdir(parents=True, exist_ok=True)
+                file = f"{name}-{size}.svg"
+                atomic_write(figures / file, _history(recipe, results).encode())
+                lines += ["", f"![D_LR, k95 and accuracy against the epoch]({figures.name}/{file})"]
+        if recipe.note:
+            lines += ["", recipe.note]
     return "\n".join(lines) + "\n"
 
 
+def _summary(verdicts: Sequence[Verdict]) -> str:
+    counts = {
+        outcome: sum(verdict.outcome == outcome for verdict in verdicts)
+        for outcome in ("holds", "does not hold", "undecided", "not measured")
+    }
+    words = {**counts, "hold": counts.pop("holds"), "do not hold": counts.pop("does not hold")}
+    order = ("hold", "do not hold", "undecided", "not measured")
+    return ", ".join(f"{words[word]} {word}" for word in order if words[word]) or "–"
+
+
+def _marked(verdict: Verdict) -> str:
+    return f"**{verdict.text}**" if verdict.outcome == "does not hold" else verdict.text
+
+
+_HEADINGS = "arm | reported | D_LR | debiased | train | test | k95 / p (n) | S_init | regime"
+_HEADINGS += " | epochs | seeds | time | device"
+
+
 def _section(recipe: Recipe, results: Results, size: str) -> list[str]:
+    """The table of a recipe in a size, and what its first run is."""
     table = recipe.table(results)
     rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
-    lines = ["| arm | reported | D_LR | test | k95 / p | S_init | regime | seeds |"]
-    lines.append("|" + "---|" * 8)
+    lines = [f"| {_HEADINGS} |", "|---" * (_HEADINGS.count("|") + 1) + "|"]
     for row in rows:
-        cells = ["–"] * 5
-        if row["seeds"]:
-            spread = f" ± {row['low_rank_measure_spread']:.3f}" if row["seeds"] > 1 else ""
-            test, score = row["test"], recipe.arms[row["arm"]].example.source.class_names
-            cells = [
-                f"{row['low_rank_measure']:.3f}{spread}",
-                f"{test:.2f}" if score is None else f"{test:.1%}",
-                f"{row['used_features']:.4g} / {row['num_features']}",
-                f"{row['kernel_drift']:.2f}",
-                row["regime"],
-            ]
-        cells = [row["arm"], row["reported"] or "–", *cells, str(row["seeds"])]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines.append("")
-    for claim, holds in recipe.verdict(results):
-        mark = {True: "holds", False: "**does not hold**", None: "not measured yet"}[holds]
-        lines.append(f"- {claim}: {mark}")
-    if recipe.note:
-        lines += ["", recipe.note]
-    _, example = next(iter(recipe.runs(size, 1)), ("", None))
-    if example is None:
-        return lines
+        if recipe.arms[row["arm"]].config(size) is not None:
+            regression = recipe.arms[row["arm"]].example.source.class_names is None
+            lines.append(f"| {' | '.join(_cells(row, regression))} |")
+    _, example = recipe.runs(size, 1)[0]
     trained = f"{example.source.sizes(example)[0]:,}"
     lines += [
         "",
-        f"Runs: `fs.recipes[{recipe.name!r}].runs({size!r})`; first arm: {example.model}, ",
+        f"Runs: `fs.recipes[{recipe.name!r}].runs({size!r})`; first arm: {example.model}, "
+        f"p = {example.width}, {example.dataset}, {trained} training samples, {example.loss}.",
+        "",
     ]
-    lines[-1] += (
-        f"p = {example.width}, {example.dataset}, {trained} training samples, {example.loss}."
-    )
     return lines
 
 
-def _history(recipe: Recipe, results: Results) -> str:
-    """An SVG of D_LR against the step, one line per arm (its first seed)."""
-    series = {}
-    for label, recordings in results.items():
-        table = recordings[0].table()
-        series[label] = (table["step"], table["low_rank_measure"])
-    return svg_lines(series, recipe.title)
-
-
-def svg_lines(series: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> str:
-    """A line chart as SVG: steps to the right, values from 0 to 1 upwards.
-
-    Parameters
-    ----------
-    series : mapping of label to (steps, values)
-    title : str
-    """
-    width, height, left, top, right, bottom = 720, 300, 46, 30, 230, 40
-    inner, tall = width - left - right, height - top - bottom
-    last = max((float(np.max(steps)) for steps, _ in series.values()), default=1.0)
-    scale = inner / max(last, 1.0)
-
-    def place(step: float, value: float) -> str:
-        return f"{left + step * scale:.1f},{top + (1 - value) * tall:.1f}"
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{left}" y="18" font-weight="bold">{escape(title)}</text>',
-        f'<text x="{left + inner / 2:.0f}" y="{height - 6}" text-anchor="middle">step</text>',
-        f'<text x="4" y="{top - 8}">D_LR</text>',
+def _cells(row: Mapping[str, Any], regression: bool) -> list[str]:
+    named = [row["arm"], row["reported"] or "–"]
+    if not row["seeds"]:
+        return [*named, *["–"] * 8, "0", "–", "–"]
+    spread = f" ± {row['low_rank_measure_spread']:.3f}" if row["seeds"] > 1 else ""
+    scores = [f"{row[n]:.2f}" if regression else f"{row[n]:.1%}" for n in ("train", "test")]
+    seconds = row["seconds"]
+    return [
+        *named,
+        f"{row['low_rank_measure']:.3f}{spread}",
+        f"{row['low_rank_measure_debiased']:.3f} ± {row['low_rank_measure_debiased_error']:.3f}",
+        *scores,
+        f"{row['used_features']:.4g} / {row['num_features']} ({row['num_samples'] or 'auto'})",
+        f"{row['kernel_drift']:.2f}",
+        row["regime"],
+        f"{row['epochs']:.4g}",
+        str(row["seeds"]),
+        f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min",
+        str(row["device"]),
     ]
-    for value in (0, 0.25, 0.5, 0.75, 1):
-        y = top + (1 - value) * tall
-        parts.append(f'<path d="M{left} {y:.1f}h{inner}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
-    for step in np.linspace(0, last, 5):
-        x, y = left + step * scale, top + tall + 16
-        parts.append(f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{step:.0f}</text>')
-    for index, (label, (steps, values)) in enumerate(series.items()):
-        colour = _COLOURS[index % len(_COLOURS)]
-        pairs = zip(np.asarray(steps, float), np.asarray(values, float), strict=True)
-        points = " ".join(place(s, v) for s, v in pairs if np.isfinite(v))
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
-        )
-        y = top + 12 + 18 * index
-        parts.append(
-            f'<path d="M{left + inner + 12} {y - 4}h18" stroke="{colour}" stroke-width="3"/>'
-        )
-        parts.append(f'<text x="{left + inner + 36}" y="{y}">{escape(label)}</text>')
-    return "\n".join([*parts, "</svg>", ""])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 if every recipe asked for is complete."""
+def _history(recipe: Recipe, results: Results) -> str:
+    """An SVG of D_LR, k95 and the score against the epoch, a line per arm (its first seed)."""
+    tables = {label: recordings[0].table() for label, recordings in results.items()}
+    scores = {"test_accuracy": "test accuracy", "test_r2": "test R²"}
+    name = next(n for n in scores if any(n in table for table in tables.values()))
+    panels = [
+        Panel("low_rank_measure", "D_LR"),
+        Panel("used_features", "k95", height=100, unit=False),
+        Panel(name, scores[name], height=100),
+    ]
+    return line_charts(tables, recipe.title, panels)
+
+
+def keep(store: str | os.PathLike[str], kept: str | os.PathLike[str]) -> list[Path]:
+    """Copy what `store` holds of the recipes to `kept`, small; return the files written."""
+    written = []
+    for recipe in recipes.values():
+        for size in SHOWN:
+            for _, config in recipe.runs(size):
+                path, target = stored(config, store), stored(config, kept)
+                if path.exists() and not target.exists():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    content = small(load_recording(path), _KEPT_BYTES)
+                    written.append(atomic_write(target, content))
+    return written
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m fswidget.reproduction", description=__doc__.split("\n\n")[0]
+        prog="python -m fswidget.reproduction", description=(__doc__ or "").split("\n\n")[0]
     )
     parser.add_argument("names", nargs="*", help=f"of {', '.join(recipes)}; all if none is given")
     parser.add_argument("--size", choices=SIZES, default="laptop")
     parser.add_argument("--root", help="folder of the data sets (or FSWIDGET_DATA)")
     parser.add_argument("--download", action="store_true", help="fetch missing data sets there")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--store", default=".reproduce", help="where runs are kept")
-    parser.add_argument("--output", type=as_path, default=Path("notebooks/reproduction.md"))
+    parser.add_argument("--store", default=".reproduce", help="where runs are kept whole")
+    parser.add_argument(
+        "--kept", default="notebooks/recordings/runs", help="recordings that came with the page"
+    )
+    parser.add_argument("--keep", action="store_true", help="copy runs there from the store, small")
+    parser.add_argument("--workers", type=int, default=1, help="runs side by side")
+    parser.add_argument("--output", type=Path, default=Path("notebooks/reproduction.md"))
     parser.add_argument("--only-write", action="store_true", help="train nothing")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 if every recipe asked for is complete."""
+    parser = _parser()
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(recipes))
     if unknown:
         parser.error(f"names: {', '.join(unknown)}: must be of {', '.join(recipes)}")
+    stores = (options.store, options.kept)
     status = 0
     for name in [] if options.only_write else options.names or list(recipes):
         print(f"{name}: {recipes[name].title}", flush=True)
@@ -185,21 +218,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 download=options.download,
                 device=options.device,
                 store=options.store,
+                workers=options.workers,
             )
-        except (OSError, ValueError, FloatingPointError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             # One missing data set must not cost the other experiments.
             print(f"{name}: {error}", file=sys.stderr)
             status = 1
-        _write(options.output, options.size, options.store)
-    _write(options.output, options.size, options.store)
+        _write(options.output, stores)
+    if options.keep:
+        print(f"kept {len(keep(options.store, options.kept))} recordings in {options.kept}")
+    _write(options.output, stores)
     print(options.output)
     return status
 
 
-def _write(output: Path, size: str, store: str) -> None:
+def _write(output: Path, stores: Sequence[str]) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
-    page = report(size, store, output.with_suffix(""))
-    atomic_write(output, page.encode())
+    page = report(stores, output.with_suffix(""))
+    atomic_write(as_path(output), page.encode())
 
 
 if __name__ == "__main__":

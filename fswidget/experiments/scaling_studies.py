@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from fswidget.experiments.recipe import Check
 from fswidget.experiments.recipe_parts import (
     D_LR,
     DRIFT,
@@ -25,6 +24,7 @@ from fswidget.experiments.recipe_parts import (
     falls,
     recipe,
 )
+from fswidget.experiments.results import Check
 from fswidget.training.config import Config
 
 #: Epochs by training size at the desk; smaller sets get fewer steps, which is as many as they need.

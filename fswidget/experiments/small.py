@@ -9,6 +9,8 @@ from fswidget.recording.recording import Recording
 #: Arrays with a row for each shown sample: most of a frame, and the least of what is read later.
 _POINTS = {"projections", "held_out_projections", "predictions"}
 
+_ELSEWHERE = {"root": "data", "download": False}
+
 #: The most bytes that a kept recording takes (our choice).
 LIMIT = 300_000
 
@@ -29,7 +31,10 @@ def small(recording: Recording, limit: int = LIMIT) -> bytes:
     bytes
         What `Recording.save` would write.
     """
-    bare = Recording(replace(recording.info, thumbnails=None), byte_budget=None)
+    # Where the data lay says nothing to whoever reads the file elsewhere.
+    config = {**recording.config, **{n: v for n, v in _ELSEWHERE.items() if n in recording.config}}
+    info = replace(recording.info, thumbnails=None, config=config)
+    bare = Recording(info, byte_budget=None)
     for sequence, frame in recording.entries:
         bare._add(sequence, frame)
     content = bare.to_bytes()

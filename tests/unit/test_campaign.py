@@ -1,13 +1,18 @@
 """Runs side by side: they go on where they were left, and none takes another down."""
 
+import os
+import signal
+import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fswidget.experiments import campaign
-from fswidget.experiments.campaign import advance, growing, run_side_by_side
+from fswidget.experiments.campaign import Terms, advance, growing, run_side_by_side
 from fswidget.experiments.small import small
 from fswidget.recording.loading import load
 from fswidget.training.config import Config
@@ -16,24 +21,37 @@ from fswidget.training.run_folder import record
 TINY = Config(width=8, train_size=50, test_size=20, epochs=4, frame_every="epoch", device="cpu")
 
 
-def test_a_run_that_was_left_goes_on_bit_for_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_left_goes_on_bit_for_bit(tmp_path: Path) -> None:
     whole = record(TINY)
-    clock = iter(range(1000))
-    # Each look at the clock, one before a step and a frame, is one tick: the run stops in between.
-    monkeypatch.setattr(campaign.time, "time", lambda: float(next(clock)))
     path = tmp_path / "run.npz"
-    left = advance(TINY, path, stop_at=4)
+    # As if the time had come at the second step.
+    steps = iter(range(1000))
+    late = SimpleNamespace(is_set=lambda: next(steps) > 2, set=lambda: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(campaign, "_stop", late)
+        left = advance(TINY, path)
     assert (left.status, path.exists()) == ("left", False)
-    assert 0 < len(load(growing(path))) < len(whole)
-    assert advance(TINY, path, stop_at=1e9).status == "finished"
+    assert 0 < len(load(growing(path) / "recording.npz")) < len(whole)
+    assert advance(TINY, path).status == "finished"
     assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
     again = load(path)
     for name, column in whole.table().items():
         if "seconds" not in name and name != "regime":
             assert again.table()[name] == pytest.approx(column, rel=0, abs=0, nan_ok=True), name
-    assert (again.table()["seconds"][1:] > again.table()["seconds"][:-1]).all()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are Unix's")
+def test_sigterm_asks_a_pool_to_stop_before_it_ends_the_process() -> None:
+    stop = threading.Event()
+
+    def in_pool() -> None:
+        with campaign._stopping_softly(stop):
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.wait(10)
+
+    with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
+        in_pool()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_what_is_finished_is_not_repeated(tmp_path: Path) -> None:
@@ -45,7 +63,7 @@ def test_what_is_finished_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_no_time_no_run(tmp_path: Path) -> None:
-    assert advance(TINY, tmp_path / "run.npz", stop_at=time.time() - 1).status == "left"
+    assert advance(TINY, tmp_path / "run.npz", Terms(stop_at=time.time() - 1)).status == "left"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,6 +17,7 @@ import pytest
 import fswidget as fs
 from fswidget.cli import main
 from fswidget.experiments import catalogue
+from fswidget.experiments.results import Verdict
 
 SMALL = ["--width=8", "--train-size=40", "--test-size=40", "--epochs=2", "--device=cpu"]
 
@@ -141,21 +142,29 @@ def test_recipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
         title="A title",
         claim="A claim.",
         run=run,
+        results=lambda *_, **__: "results",
+        left=lambda *_: [("lazy", SimpleNamespace(seed=1), "a path")],
         table=lambda _: {"arm": ["rich", "lazy"], "low_rank_measure": [0.0123456, None]},
-        verdict=lambda _: [("it holds", True), ("it does not", False), ("unknown", None)],
+        verdict=lambda *_: [
+            Verdict("it is", "holds", 3, True, 1.0),
+            Verdict("it is not", "does not hold", 3, False, 0.0),
+            Verdict("it may be", "undecided", 1, True),
+        ],
     )
     monkeypatch.setitem(catalogue.recipes, "fake", fake)  # type: ignore[misc]
     assert main(["recipe", "fake", "--seeds=2", "--store=there"]) == 1
     assert calls[0]["seeds"] == 2
     assert calls[0]["store"] == "there"
+    assert (calls[0]["workers"], calls[0]["hours"]) == (1, None)
     output = capsys.readouterr().out.splitlines()
     assert output[2:] == [
         "arm   low_rank_measure",
         "rich  0.0123",
         "lazy  –",
-        "yes it holds",
-        "NO  it does not",
-        "?   unknown",
+        "it is: holds (3 seeds)",
+        "it is not: does not hold (3 seeds)",
+        "it may be: undecided: it holds in one seed, and three are the least",
+        "left, to go on with the same command: lazy, seed 1",
     ]
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fswidget.experiments import catalogue, report
-from fswidget.experiments.recipe import SIZES, Arm, Check, Recipe, stored
+from fswidget.experiments.recipe import SIZES, Arm, Recipe, stored
+from fswidget.experiments.results import Check
 from fswidget.training.config import Config
 from tests.synthetic import make_recording
 
@@ -64,7 +65,7 @@ def test_a_recipe_runs_once_and_remembers(tmp_path: Path, monkeypatch: pytest.Mo
     def never(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("fswidget.training.run_folder.record", never)
+    monkeypatch.setattr("fswidget.training.loop.Training", never)
     again = recipe.run(store=tmp_path, root="anywhere", progress=False)
     assert recipe.table(again) == recipe.table(results)
     with pytest.raises(ValueError, match=r"size='huge': must be one of laptop, desk, full"):
@@ -97,10 +98,33 @@ def test_the_table_sets_reported_beside_measured(tmp_path: Path) -> None:
 
 
 def test_the_verdict_can_be_against_the_claim(tmp_path: Path) -> None:
-    recipe = tiny()
-    assert [holds for _, holds in recipe.verdict(recipe.results(store=tmp_path))] == [None, None]
+    recipe = tiny(seeds=3)
+    missing = recipe.verdict(recipe.results(store=tmp_path))
+    assert [verdict.outcome for verdict in missing] == ["not measured", "not measured"]
     results = recipe.run(store=tmp_path, progress=False)
-    assert recipe.verdict(results) == [("only one moves", True), ("both are perfect", False)]
+    outcomes = {verdict.claim: verdict.outcome for verdict in recipe.verdict(results)}
+    assert outcomes == {"only one moves": "holds", "both are perfect": "does not hold"}
+
+
+def test_a_run_that_fails_is_told_after_the_others(tmp_path: Path) -> None:
+    recipe = tiny(seeds=1)
+    arms = {"diverges": Arm(TINY.replace(optimizer="sgd", lr=10.0, epochs=50), None)}
+    recipe = Recipe("two", "Two", "One fails.", {**arms, **recipe.arms}, ())
+    with pytest.raises(RuntimeError, match=r"two: 5 of 15 failed: .*loss is"):
+        recipe.run(store=tmp_path, progress=False)
+    assert {arm for arm, _, _ in recipe.left(store=tmp_path)} == {"diverges"}
+    with pytest.raises(ValueError, match=r"workers=0: must be an integer ≥ 1"):
+        recipe.run(store=tmp_path, workers=0)
+    with pytest.raises(ValueError, match=r"hours=0: must be positive"):
+        recipe.run(store=tmp_path, hours=0)
+
+
+def test_what_is_left_is_run_by_the_next_call(tmp_path: Path) -> None:
+    recipe = tiny(seeds=1)
+    recipe.run(store=tmp_path, hours=1e-9, progress=False)
+    assert len(recipe.left(store=tmp_path)) == 2
+    recipe.run(store=tmp_path, hours=1, progress=False)
+    assert recipe.left(store=tmp_path) == []
 
 
 def test_where_data_lies_does_not_name_a_run() -> None:
@@ -111,19 +135,25 @@ def test_where_data_lies_does_not_name_a_run() -> None:
 
 
 def test_the_page_tells_disagreement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "recipes", {"tiny": tiny(note="Because it is tiny.")})
-    store, output = tmp_path / "store", tmp_path / "page.md"
-    assert report.main(["--store", str(store), "--output", str(output), "--only-write"]) == 0
-    assert "not measured yet" in output.read_text()
-    assert report.main(["--store", str(store), "--output", str(output)]) == 0
+    monkeypatch.setattr(report, "recipes", {"tiny": tiny(note="Because it is tiny.", seeds=3)})
+    store, output, kept = (tmp_path / name for name in ("store", "page.md", "kept"))
+    common = ["--output", str(output), "--kept", str(kept), "--store"]
+    assert report.main([*common, str(store), "--only-write"]) == 0
+    assert "not measured" in output.read_text()
+    assert report.main([*common, str(store), "--keep"]) == 0
     page = output.read_text()
-    assert "only one moves: holds" in page
-    assert "both are perfect: **does not hold**" in page
+    assert "only one moves: holds (3 seeds)" in page
+    assert "both are perfect: **does not hold (3 seeds)**" in page
     assert "Because it is tiny." in page
-    assert "1 of 2" in page
+    assert "1 hold, 1 do not hold" in page
     assert "| plain | D_LR .1 |" in page
     (figure,) = re.findall(r"\]\((page/.*\.svg)\)", page)
-    assert (tmp_path / figure).read_text().count("<polyline") == 2
+    drawn = (tmp_path / figure).read_text()
+    assert drawn.count("<polyline") == 6
+    # From what was kept beside the page the same page comes, without the store and untrained.
+    assert report.main([*common, str(tmp_path / "elsewhere"), "--only-write"]) == 0
+    assert output.read_text() == page
+    assert (tmp_path / figure).read_text() == drawn
 
 
 def test_missing_data_does_not_stop_the_others(
@@ -131,11 +161,12 @@ def test_missing_data_does_not_stop_the_others(
 ) -> None:
     config = TINY.replace(dataset="mnist")
     away = Recipe("away", "Away", "No data.", {"a": Arm(config, config)}, ())
-    monkeypatch.setattr(report, "recipes", {"away": away, "tiny": tiny(seeds=1)})
+    monkeypatch.setattr(report, "recipes", {"away": away, "tiny": tiny(seeds=3)})
     arguments = ["--store", str(tmp_path), "--output", str(tmp_path / "page.md")]
+    arguments += ["--kept", str(tmp_path / "kept")]
     assert report.main([*arguments, "--root", str(tmp_path)]) == 1
     assert "mnist is not there" in capsys.readouterr().err
-    assert "only one moves: holds" in (tmp_path / "page.md").read_text()
+    assert "only one moves: holds (3 seeds)" in (tmp_path / "page.md").read_text()
     with pytest.raises(SystemExit):
         report.main(["nothing"])
 
