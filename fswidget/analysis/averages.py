@@ -192,7 +192,9 @@ class ClassMeans:
         Σ_B = μ μᵀ / K with the K class means as columns. By their singular vectors: those of the
         K × K side would have half the digits, which one outlier takes.
         """
-        axes, sizes, _ = torch.linalg.svd(self.means, full_matrices=False)
+        frame, corner = torch.linalg.qr(self.means)  # the SVD of a tall matrix is far slower
+        inner, sizes, _ = torch.linalg.svd(corner, full_matrices=False)
+        axes = frame @ inner
         keep = counted(sizes.square().flip(0), tolerance).flip(0)
         count = len(self.share)
         if count < 2 or not bool(keep.any()):

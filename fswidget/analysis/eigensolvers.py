@@ -37,6 +37,10 @@ class EigenDecomposition:
     solver: str
     complete: bool
 
+    def expand(self, rows: Tensor) -> Tensor:
+        """Rows, shape (r, p), in the eigenvectors, shape (r, K)."""
+        return rows @ self.vectors
+
 
 def floor_of(largest: float, size: int, eps: float = EPS) -> float:
     """Below it an eigenvalue is rounding."""

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from fswidget.analysis.arrays import Array, to_numpy
 from fswidget.analysis.averages import Averages
-from fswidget.analysis.eigensolvers import EigenDecomposition, eigh_float32, eigh_full
+from fswidget.analysis.eigensolvers import EigenDecomposition
 from fswidget.analysis.measures import Measures, effective_rank, first_at
 from fswidget.analysis.moments import Moments
+from fswidget.analysis.replicates import Entropy, solve_near
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Jackknife:
 
 def jackknife(
     moments: Moments,
+    whole: Tensor,
     solution: EigenDecomposition,
     used_features: int,
     num_features: int,
@@ -42,8 +44,10 @@ def jackknife(
 
     Parameters
     ----------
+    whole : Tensor, shape (p, p)
+        E[Φ Φᵀ] over all samples.
     solution : EigenDecomposition
-        Of all samples.
+        Its eigenpairs.
     used_features : int
         Their k95.
     num_features : int
@@ -53,7 +57,8 @@ def jackknife(
     """
     assert moments._shift is not None
     columns = moments._columns
-    size = len(solution.values)
+    size, used = len(solution.values), min(used_features, len(solution.values))
+    entropy: Entropy | None = None
     replicates: list[dict[str, float]] = []
     curves: list[tuple[Array, Array]] = []
     for gram in leave_one_out(moments._gram):
@@ -61,16 +66,19 @@ def jackknife(
             continue
         averages = Averages.from_sum(gram, moments._shift, columns)
         measures = Measures.of(averages, moments, task, tolerance, debias, by_class)
-        found = _replicate(averages, solution, used_features)
+        matrix = averages.second(columns.features, columns.features)
+        found, few = solve_near(matrix, solution, used)
+        rank = effective_rank(to_numpy(found.values)) if found.complete else math.nan
+        if few:
+            entropy = entropy or Entropy.of(whole, solution, matrix)
+            rank = entropy.effective_rank(matrix)
         quality, utilization = measures.curves(found)
         replicates.append(
             {
                 "low_rank_measure": measures.low_rank.of(debias),
                 "low_rank_measure_debiased": measures.low_rank.debiased,
                 "used_features": float(first_at(utilization, num_features)),
-                "effective_rank": effective_rank(to_numpy(found.values))
-                if found.complete
-                else math.nan,
+                "effective_rank": rank,
                 "nc1": measures.nc1,
                 "kernel_drift": measures.kernel_drift,
             }
@@ -88,40 +96,19 @@ def jackknife(
     )
 
 
-def leave_one_out(grams: Tensor, others: Tensor | float = 0.0) -> Iterator[Tensor]:
-    """The sum of all but one, for each: added up by halves, since a difference cancels."""
-    if len(grams) == 1:
-        yield torch.zeros_like(grams[0]) + others
-        return
-    half = len(grams) // 2
-    first, last = grams[:half], grams[half:]
-    yield from leave_one_out(first, others + last.sum(0))
-    yield from leave_one_out(last, others + first.sum(0))
+def leave_one_out(grams: Tensor) -> Iterator[Tensor]:
+    """The sum of all but one, for each: added up, since a difference cancels beside an outlier.
 
-
-def _replicate(
-    averages: Averages, solution: EigenDecomposition, used_features: int
-) -> EigenDecomposition:
-    """Eigenpairs of a replicate, to the precision that a standard error needs.
-
-    In float32 where the features in use lie well above its rounding; after a top-k solve within the
-    span of what that found.
+    From sums of those before and of those behind; what is yielded lasts until the next.
     """
-    used = min(used_features, len(solution.values)) - 1
-    if used < 0:
-        return solution
-    features = averages.columns.features
-    covariance, mean = averages.covariance(features, features), averages.mean(features)
-    matrix = covariance + torch.outer(mean, mean)
-    if not solution.complete:
-        basis = solution.vectors
-        values, turn = torch.linalg.eigh(basis.T @ matrix @ basis)
-        values, vectors = values.flip(0), (basis @ turn).flip(1)
-        keep = values > solution.floor
-        return EigenDecomposition(values[keep], vectors[:, keep], solution.floor, "", False)
-    if float(solution.values[used] / solution.values[0]) < 1e-4:
-        return eigh_full(covariance, mean)
-    return eigh_float32(matrix)
+    behind = torch.empty_like(grams)
+    behind[-1] = 0
+    for place in range(len(grams) - 1, 0, -1):
+        torch.add(behind[place], grams[place], out=behind[place - 1])
+    before = torch.zeros_like(grams[0])
+    for gram, rest in zip(grams, behind, strict=True):
+        yield rest.add_(before)
+        before += gram
 
 
 def _fit(curve: Array, size: int) -> Array:

@@ -219,7 +219,7 @@ class Measures:
     def coefficients(self, solution: EigenDecomposition) -> tuple[Tensor, Tensor]:
         """⟨q|e_k⟩ for the target and the output functions, shapes (rank, K)."""
         norms = solution.values.sqrt()
-        wanted, learned = (span.cross @ solution.vectors for span in (self.wanted, self.learned))
+        wanted, learned = (solution.expand(span.cross) for span in (self.wanted, self.learned))
         return wanted / norms, learned / norms
 
     def curves(self, solution: EigenDecomposition) -> tuple[Array, Array]:

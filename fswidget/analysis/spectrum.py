@@ -66,7 +66,8 @@ class Spectrum:
     errors : mapping of str to float
         Jackknife standard errors by name; empty unless asked for.
     quality_error, utilization_error : ndarray of float64, shape (K,), or None
-        Jackknife standard errors of the curves.
+        Jackknife standard errors of the curves. Of more than 128 features of which few are in use,
+        those beyond are too small: they leave out how weak features turn among themselves.
     solver : str
         Which solver gave the spectrum, in words.
     floor : float
@@ -273,6 +274,7 @@ def diagonalize(
     features = averages.columns.features
     covariance = averages.covariance(features, features)
     mean = averages.mean(features)
+    whole = covariance + torch.outer(mean, mean)
     solution = _solve(covariance, mean, measures, top, start)
     curves = measures.curves(solution)
     num_features = moments.num_features if basis is None else len(basis)
@@ -280,7 +282,7 @@ def diagonalize(
     spread = Jackknife()
     if errors:
         how = task, tolerance, debias, measures.by_class
-        spread = jackknife(moments, solution, used, num_features, *how)
+        spread = jackknife(moments, whole, solution, used, num_features, *how)
     return Spectrum(
         eigenvalues=to_numpy(solution.values),
         eigenvectors=to_numpy(solution.vectors if basis is None else basis @ solution.vectors),
@@ -300,7 +302,7 @@ def diagonalize(
         num_samples=round(averages.n),
         tolerance=tolerance,
         trace=float(covariance.trace() + mean.square().sum()),
-        square=float((covariance + torch.outer(mean, mean)).square().sum()),
+        square=float(whole.square().sum()),
         floor=solution.floor,
         solver=solution.solver,
         complete=solution.complete,

@@ -72,12 +72,6 @@ def total_quality(quality: NDArray[np.floating[Any]]) -> float:
     return float(quality[-1]) if len(quality) else 0.0
 
 
-def used_features(utilization: NDArray[np.floating[Any]], num_features: int) -> int:
-    """k95 of a cumulative utilization; p where it never gets there."""
-    above = np.flatnonzero(utilization >= 0.95)
-    return int(above[0]) + 1 if len(above) else num_features
-
-
 def eigenfunctions(spectrum: Spectrum, features: Tensor, count: int) -> NDArray[np.float64]:
     """Values e_1..e_m, shape (n, m); NaN where there are fewer eigenvalues than m."""
     known = min(count, len(spectrum.eigenvalues))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fswidget.analysis.api import FeatureMoments
 from fswidget.analysis.basis import orthonormal_basis, project
+from fswidget.analysis.measures import first_at
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.analysis.targets import assign_blocks, minimal_features, warn_unbalanced
 from fswidget.probing.arguments import (
@@ -36,7 +37,6 @@ from fswidget.probing.frames import (
     squared_norm,
     total_quality,
     turned,
-    used_features,
     within_float32,
 )
 from fswidget.probing.head import find_head, unwrap
@@ -300,7 +300,7 @@ class Probe:
             quality, utilization = spectrum.held_out(self._moments(features, held, self._held_out))
             scalars |= self._held_out.score(self._errors(held, self._held_out), "test")
             scalars["quality_total_held_out"] = total_quality(quality)
-            scalars["used_features_held_out"] = used_features(utilization, self.num_features)
+            scalars["used_features_held_out"] = first_at(utilization, self.num_features)
             points = eigenfunctions(spectrum, self._shown(features, self._held_out), count)
             arrays["held_out_projections"] = turned(points, rotation)
         arrays |= self._measure_layers(rows)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fswidget as fs
+from fswidget.analysis import eigensolvers, replicates
 from fswidget.analysis.regime import classify as judge
 from fswidget.analysis.targets import assign_blocks
 
@@ -129,3 +130,24 @@ def test_real_spectra_carry_a_confidence():
     regime = fs.analyze(*data).regime
     assert (regime.label, regime.confidence) == ("MF", 1.0)
     assert math.isnan(fs.analyze(*data, errors=False).regime.confidence)
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0])
+@pytest.mark.parametrize("ratio", [2, 8])
+def test_error_bars_from_known_eigenpairs_are_those_of_full_solves(exponent, ratio, monkeypatch):
+    data, _ = power_law(np.random.default_rng(2), 160 * ratio, 160, 6, exponent)
+    solved = []
+    monkeypatch.setattr(replicates, "eigh_float32", lambda m: solved.append(m) or real(m))
+    real = eigensolvers.eigh_float32
+    near = fs.analyze(*data, task="squared_error")
+    assert not solved
+    monkeypatch.setattr(replicates, "_NARROW", 10**6)
+    full = fs.analyze(*data, task="squared_error")
+    assert len(solved) == 8
+    assert near.errors == pytest.approx(full.errors, rel=0.02, nan_ok=True)
+    assert near.effective_rank_debiased == pytest.approx(full.effective_rank_debiased, rel=2e-3)
+    lead = slice(0, near.used_features)
+    np.testing.assert_allclose(near.quality_error[lead], full.quality_error[lead], rtol=0.03)
+    np.testing.assert_allclose(
+        near.utilization_error[lead], full.utilization_error[lead], rtol=0.03
+    )
