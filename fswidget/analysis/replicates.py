@@ -92,8 +92,8 @@ def _iterated(
 class Entropy:
     """Σ ρ log ρ of matrices near one whose eigenpairs are known, without their eigenvalues.
 
-    To first order the trace of the change E times log S + 1. Second, with the eigenvalues' geometric
-    mean in place of the logarithmic, tr(S^-½ E S^-½ E) / 2, of which the exact value of one
+    To first order the trace of the change E times log S + 1. To second, with the geometric
+    mean of eigenvalues for the logarithmic, tr(S^-½ E S^-½ E) / 2, of which the exact value of one
     neighbour corrects the factor. In float32 where differences are small already. Our choice.
     """
 
