@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fswidget.probing.inference import Diverged
 from fswidget.probing.probe import Probe
+from fswidget.probing.run_control import RunControl
 from fswidget.probing.samples import Array, Inputs
 from fswidget.recording.frame import Frame
 from fswidget.widget.viewer import Viewer
@@ -91,7 +92,13 @@ class Watch(Probe):
     """
 
     _viewer: Viewer | None = None
-    _pausing = False
+
+    @cached_property
+    def _control(self) -> RunControl:
+        """What the view's buttons ask of the loop."""
+        control = RunControl()
+        control.tell = self._tell
+        return control
 
     def snapshot(
         self, epoch: float | None = None, step: int | None = None, **scalars: float
@@ -136,7 +143,7 @@ class Watch(Probe):
             # Only here: numbers need no widget.
             from fswidget.widget.viewer import Viewer
 
-            self._viewer = Viewer(self.recording, can_control=True)
+            self._viewer = Viewer(self.recording, control=self._control)
             self._viewer.state = "running"
             self._pack_after_cells(self._viewer)
         return self._viewer
@@ -162,26 +169,18 @@ class Watch(Probe):
 
     def _stop_asked(self) -> bool:
         """Obey the buttons; blocks during a pause."""
-        viewer = self._viewer
-        if viewer is None:
+        self._control.frame_taken()
+        if self._control.may_go_on():
             return False
-        while True:
-            while viewer.commands:
-                command = viewer.commands.popleft()
-                if command == "stop":
-                    return True
-                self._pausing = command in ("pause", "step")
-                if command == "step":
-                    # On to the next snapshot, and pause there.
-                    viewer.state = "running"
-                    return False
-            if not self._pausing:
-                viewer.state = "running"
-                return False
-            if viewer.state != "paused":
-                viewer.pack()
-                viewer.state = "paused"
-            time.sleep(0.05)
+        self._control.begin()
+        return True
+
+    def _tell(self, state: str) -> None:
+        if self._viewer is None:
+            return
+        if state == "paused":
+            self._viewer.pack()
+        self._viewer.state = state
 
     def _finish(self, state: str, message: str) -> None:
         if self._viewer is not None:

@@ -13,7 +13,7 @@ from fswidget.training.rules import conflicts
 
 
 def nearest_valid(
-    values: Mapping[str, Any], keep: str | Iterable[str] = ()
+    values: Mapping[str, Any], keep: str | Iterable[str] = (), base: Config | None = None
 ) -> tuple[Config, list[str]]:
     """The valid settings nearest to `values`, changing as little as possible.
 
@@ -25,6 +25,9 @@ def nearest_valid(
         Settings by name.
     keep : str or iterable of str
         Settings that must stay, usually the one just chosen.
+    base : Config, optional
+        Valid settings that `values` start from, the defaults if not given: what is as there was
+        checked there.
 
     Returns
     -------
@@ -38,10 +41,15 @@ def nearest_valid(
         If a value is impossible on its own, or the kept ones exclude each other.
     """
     kept = {keep} if isinstance(keep, str) else set(keep)
-    values = {**{field.name: field.default for field in _FIELDS}, **values}
-    values = {name: plain(value) for name, value in values.items()}
+    if values.keys() - {field.name for field in _FIELDS}:
+        return Config(**values), []  # which says what is unknown
+    checked = {field.name: getattr(base, field.name, field.default) for field in _FIELDS}
+    values = {**checked, **{name: plain(value) for name, value in values.items()}}
     for field in _FIELDS:
-        check(field, values[field.name])
+        value, known = values[field.name], checked[field.name]
+        # True == 1, and a whole number may stand for a float.
+        if type(value) is not type(known) or value != known:
+            check(field, value)
     adjustments: list[str] = []
 
     def adjust(name: str, value: Any, reason: str) -> None:
@@ -60,7 +68,9 @@ def nearest_valid(
         wrong = [c for c in conflicts(draft) if values[c.field] != c.instead]
         free = next((conflict for conflict in wrong if conflict.field not in kept), None)
         if free is None:
-            return Config(**values), adjustments
+            if wrong:
+                raise wrong[0].error(values[wrong[0].field])
+            return draft, adjustments
         adjust(free.field, free.instead, free.reason)
 
 

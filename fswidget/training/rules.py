@@ -16,6 +16,10 @@ class Conflict(NamedTuple):
     reason: str
     instead: Any  # the value that it must, or had better, have
 
+    def error(self, value: Any) -> ValueError:
+        """What to raise where the setting has this value."""
+        return ValueError(f"{self.field}={value!r}: {self.reason}")
+
 
 def default_of(config: Settings, name: str) -> Any:
     return type(config).__dataclass_fields__[name].default

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fswidget.training.config import Config
@@ -10,58 +11,95 @@ from fswidget.training.registry import networks, sources
 from fswidget.training.rules import conflicts
 
 
-def controls(config: Config) -> list[dict[str, Any]]:
+def controls(config: Config, notes: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """Descriptions of the controls that change a configuration, as JSON types.
+
+    Parameters
+    ----------
+    config : Config
+    notes : mapping of str to str, optional
+        What happened to a setting just now that its control should say: why a value was refused,
+        or what was changed along with another setting.
 
     Returns
     -------
     list of dict
         ``name``, ``label``, ``help``, ``group`` ("main" or "advanced"), ``kind`` ("slider",
         "number", "select" or "checkbox"), ``value``, ``choices``, ``min``, ``max``, ``step`` (a
-        whole number where the setting is one), ``log`` and ``disabled``: None, or why the control
-        has no effect beside the others.
+        whole number where the setting is one), ``log``, ``note`` (None where there is none) and
+        ``disabled``: None, or why the control has no effect beside the others.
     """
     obstacles: dict[str, str] = {}
     for conflict in conflicts(config):
         # A bound still leaves a choice; only what must keep one value is disabled.
         if conflict.instead == getattr(config, conflict.field):
             obstacles.setdefault(conflict.field, conflict.reason)
-    specs = []
-    for field in dataclasses.fields(config):
-        meta = dict(field.metadata)
-        if meta.pop("group") is None:
-            continue
-        slider = meta.pop("slider")
-        meta.pop("open_min")
-        choices = meta.pop("choices")
-        if field.name == "model":
-            choices = tuple(networks)
-        elif field.name == "dataset":
-            choices = tuple(sources)
-        if choices is not None:
-            kind = "select"
-        elif isinstance(field.default, bool):
-            kind = "checkbox"
-        else:
-            kind = "slider" if slider else "number"
-        if field.name == "train_size":
-            meta["max"] = config.source.train_size
-        if field.name == "width":
-            meta["step"] = config.network.width_multiple
-        elif kind in ("slider", "number") and not isinstance(field.default, float):
-            meta["step"] = 1  # JSON does not tell whole numbers from others
-        value = getattr(config, field.name)
-        if choices is not None and value not in choices:
-            choices = (*choices, value)
-        specs.append(
-            {
-                "name": field.name,
-                "group": field.metadata["group"],
-                "kind": kind,
-                "value": value,
-                "choices": None if choices is None else list(choices),
-                **meta,
-                "disabled": obstacles.get(field.name),
-            }
-        )
-    return specs
+    fields = [field for field in dataclasses.fields(config) if field.metadata["group"]]
+    return [
+        {
+            **_describe(field, config),
+            "note": (notes or {}).get(field.name),
+            "disabled": obstacles.get(field.name),
+        }
+        for field in fields
+    ]
+
+
+def _describe(field: dataclasses.Field[Any], config: Config) -> dict[str, Any]:
+    meta = dict(field.metadata)
+    slider = meta.pop("slider")
+    meta.pop("open_min")
+    choices = meta.pop("choices")
+    if field.name == "model":
+        choices = tuple(networks)
+    elif field.name == "dataset":
+        choices = tuple(sources)
+    if choices is not None:
+        kind = "select"
+    elif isinstance(field.default, bool):
+        kind = "checkbox"
+    else:
+        kind = "slider" if slider else "number"
+    if field.name == "train_size":
+        meta["max"] = config.source.train_size
+    if field.name == "width":
+        meta["step"] = config.network.width_multiple
+    elif kind in ("slider", "number") and not isinstance(field.default, float):
+        meta["step"] = 1  # JSON does not tell whole numbers from others
+    value = getattr(config, field.name)
+    if choices is not None and value not in choices:
+        choices = (*choices, value)
+    return {
+        "name": field.name,
+        "kind": kind,
+        "value": value,
+        "choices": None if choices is None else list(choices),
+        **meta,
+    }
+
+
+def changes(
+    described: Sequence[Mapping[str, Any]], config: Config, notes: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """What of the controls is other than `described` said, by control.
+
+    Parameters
+    ----------
+    described : sequence of dict
+        What `controls` returned for the settings at the start.
+    config : Config
+        The settings now.
+    notes : mapping of str to str
+        See `controls`.
+
+    Returns
+    -------
+    dict of str to dict
+        Entries as in `controls`. A control's value is its trait, and not among them.
+    """
+    now = {}
+    for before, after in zip(described, controls(config, notes), strict=True):
+        new = {k: v for k, v in after.items() if k != "value" and v != before[k]}
+        if new:
+            now[after["name"]] = new
+    return now

@@ -8,26 +8,29 @@ leaves through the viewer's stream and traits.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import sys
 import threading
 import time
-import traceback
 import uuid
+import weakref
 from typing import Any
 
-import traitlets
 from torch import nn
 
 from fswidget.experiments.catalogue import recipes
-from fswidget.probing.inference import Diverged
+from fswidget.probing.run_control import RunControl
+from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
-from fswidget.training.changes import describe_change, nearest_valid
-from fswidget.training.config import Config
+from fswidget.training.changes import describe_change
+from fswidget.training.config import Config, takes_settings
 from fswidget.training.loop import Training
-from fswidget.widget.controls import controls
-from fswidget.widget.viewer import Viewer
+from fswidget.widget import lifetime
+from fswidget.widget.settings import SettingsView
+from fswidget.widget.trainer import Ending, Job, Trainer
+from fswidget.widget.viewer import log, weak
 
 #: Seconds without another change before a run starts anew: a dragged slider starts one, not many.
 QUIET = 0.15
@@ -37,26 +40,7 @@ QUIET = 0.15
 KEPT_RUNS = 8
 
 
-_FIELDS = {field.name: field for field in dataclasses.fields(Config)}
-
-
-def _trait(field: dataclasses.Field[Any]) -> traitlets.TraitType[Any, Any]:
-    default = field.default
-    kinds = {bool: traitlets.Bool, int: traitlets.Int, float: traitlets.Float}
-    kind = kinds.get(type(default), traitlets.Any)
-    trait: traitlets.TraitType[Any, Any] = kind(default, help=field.metadata["help"])
-    return trait.tag(sync=True)
-
-
-# One trait a setting, made from Config's own declaration: the two cannot differ.
-_Settings: Any = type(
-    "_Settings",
-    (traitlets.HasTraits,),
-    {name: _trait(field) for name, field in _FIELDS.items()},
-)
-
-
-class Explorer(Viewer, _Settings):  # type: ignore[misc]
+class Explorer(SettingsView):
     """Train a network and see its features while it learns.
 
     Parameters
@@ -75,8 +59,8 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
     state : {"idle", "running", "paused", "finished", "diverged", "error"}
     recording : Recording or None
         The run on show.
-    error : Exception or None
-        What ended the last run, if something did.
+    error : BaseException or None
+        What ended the last run, if something did; also what an observer of yours raised.
     network : torch.nn.Module or None
         The network of the run on show; it stays when a run is stopped.
 
@@ -86,6 +70,11 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
         If a setting is unknown.
     ValueError
         If a setting, or a combination of settings, is impossible.
+
+    Notes
+    -----
+    A run ends with its explorer: when the last reference to one that was never displayed goes, when
+    a notebook cell is run again that made another, and when Python exits.
 
     Examples
     --------
@@ -105,20 +94,18 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
         foreground: bool | None = None,
         **settings: Any,
     ) -> None:
-        self.config = Config(**settings)
-        self.error: Exception | None = None
-        self.network: nn.Module | None = None
-        self._foreground = "google.colab" in sys.modules if foreground is None else foreground
-        self._thread: threading.Thread | None = None
-        # The wishes that the trainer reads between two batches.
-        self._wanted: Config | None = None
-        self._quiet_from = 0.0
-        self._pausing = self._stepping = self._stopping = self._clearing = False
-        self._adopting = False
+        self._error: BaseException | None = None
+        # What the cell of a notebook has to do with it; see `lifetime`.
+        self._cell: tuple[str, int] | None = None
+        self._named = self._clearing = False
         self._past: list[dict[str, Any]] = []
         self._last_config: Config | None = None
-        self._training: Training | None = None
+        control = RunControl()
+        foreground = "google.colab" in sys.modules if foreground is None else foreground
+        self._trainer = Trainer(weakref.ref(self), control, foreground=foreground)
         super().__init__(
+            settings,
+            control=control,
             theme=theme,
             captions=captions,
             state="idle",
@@ -126,53 +113,65 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
             _presets=json.dumps(
                 [{"name": n, "title": r.title, "help": r.claim} for n, r in recipes.items()]
             ),
-            _controls=json.dumps(controls(self.config)),
-            **self.config.to_dict(),
         )
-        self.observe(self._setting_changed, names=list(_FIELDS))
+        control.tell = weak(self._halted)
+        lifetime.enrol(self)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the last run, if something did."""
+        return self._error
+
+    @property
+    def network(self) -> nn.Module | None:
+        """The network of the run on show; it stays when a run is stopped."""
+        training = self._trainer.training
+        return None if training is None else training.model
 
     # What a user, or a button, asks for.
 
     def start(self) -> None:
         """Begin a run with the present settings, or go on with a paused one."""
-        if self._ending or self.state not in ("running", "paused"):
-            self._begin(self.config)
-        elif self.state == "paused":
-            self.resume()
+        with self._exclusive():
+            if not self._going:
+                self._begin()
+            elif self.state == "paused":
+                self.resume()
 
     def pause(self) -> None:
         """Halt before the next batch; `resume` goes on."""
-        self._ask(_pausing=True)
+        if self._trainer.busy:
+            self._control.pause()
 
     def resume(self) -> None:
-        """Go on with a paused run."""
-        with self._condition:
-            if self.state == "paused":
-                self._tell(state="running")
-        self._ask(_pausing=False, _stepping=False)
+        """Go on with a paused run; with other settings by now, begin one with those."""
+        with self._exclusive():
+            if self._outdated:
+                self._begin()
+            elif self._trainer.busy:
+                self._control.resume()
 
     def step(self) -> None:
         """Go on to the next frame and pause there; begins a run where there is none."""
-        with self._condition:
-            begun = not self._ending and self.state in ("running", "paused")
-            if begun:
-                self._stepping, self._pausing = True, False
-                if self.state == "paused":
-                    self._tell(state="running")
-                self._condition.notify_all()
-        if not begun:
-            self._begin(self.config, stepping=True)
+        with self._exclusive():
+            if not self._going or self._outdated:
+                self._begin(stepping=True)
+            else:
+                self._control.step()
 
     def stop(self) -> None:
         """End the run; its recording and its network stay."""
-        self._ask(_stopping=True, _pausing=False)
+        if self._trainer.busy:
+            self._trainer.cancel()
 
     def reset(self) -> None:
         """End the run and clear the view; settings and earlier runs stay."""
-        with self._condition:
-            if self._thread is None:
+        with self._exclusive():
+            if self._trainer.busy:
+                self._clearing = True
+                self._trainer.cancel()
+            else:
                 self._clear()
-        self._ask(_stopping=True, _clearing=True, _pausing=False)
 
     def wait(self, timeout: float | None = None) -> str:
         """Block until the run has ended or is paused.
@@ -200,189 +199,170 @@ class Explorer(Viewer, _Settings):  # type: ignore[misc]
                 self.stop()
         return str(self.state)
 
-    def configure(self, **settings: Any) -> None:
-        """Change several settings at once, for combinations that single steps cannot reach."""
-        self._adopt(self.config.replace(**settings))
-
     def close(self) -> None:
         """End the run and close every view."""
         if hasattr(self, "_condition"):  # not where the settings were refused
             self.stop()
         super().close()
 
-    # Wishes, and when they are granted.
-
-    def _ask(self, **wishes: bool) -> None:
-        with self._condition:
-            if self._thread is None and self._wanted is None:
-                return
-            if wishes.get("_stopping"):
-                self._wanted = None
-            for name, value in wishes.items():
-                setattr(self, name, value)
-            self._condition.notify_all()
-
-    def _begin(self, config: Config, *, stepping: bool = False, quiet: float = 0.0) -> None:
-        with self._condition:
-            self._wanted, self._quiet_from = config, time.monotonic() + quiet
-            self._pausing, self._stepping = False, stepping
-            self._stopping = self._clearing = False
-            self.error = None
-            self._tell(state="running", message="", error_text="")
-            self._condition.notify_all()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="fswidget", daemon=True)
-                if not self._foreground:
-                    self._thread.start()
-        if self._foreground:
-            self._work()
+    @property
+    def _going(self) -> bool:
+        """Whether there is a run that was not told to end."""
+        return self._trainer.busy and not (self._control.stopping and not self._trainer.waiting)
 
     @property
-    def _ending(self) -> bool:
-        """Whether the run was told to end, and has not yet."""
-        return self._stopping and self._thread is not None
+    def _outdated(self) -> bool:
+        """Whether a run is paused whose settings are no longer those of the controls."""
+        job = self._trainer.job
+        return self.state == "paused" and job is not None and job.config != self._config
 
     def _is_settled(self) -> bool:
-        return self._thread is None or (self.state == "paused" and not self._superseded())
+        return not self._trainer.busy or (self.state == "paused" and not self._control.leaving)
 
-    def _keep_going(self) -> bool:
-        """Called by the trainer before every batch; blocks while paused."""
-        self._tell_sometimes(progress=self._progress())
-        with self._condition:
-            if self._pausing and not self._superseded():
-                self._tell(state="paused", progress=self._progress())
-                self.pack()
-                self._condition.notify_all()
-                self._condition.wait_for(lambda: not self._pausing or self._superseded())
-            return not self._superseded()
-
-    def _superseded(self) -> bool:
-        return self._stopping or self._wanted is not None
-
-    # The background thread.
-
-    def _work(self) -> None:
-        while True:
-            with self._condition:
-                while self._wanted is not None and self._quiet_from > time.monotonic():
-                    self._condition.wait(self._quiet_from - time.monotonic())
-                config, self._wanted = self._wanted, None
-                if config is None:
-                    if self._clearing:
-                        self._clear()
-                    elif self.state == "running":
-                        self._tell(state="finished")
-                    self._thread = None
-                    self._condition.notify_all()
-                    return
-            self._train(config)
-
-    def _train(self, config: Config) -> None:
+    def _begin(self, *, stepping: bool = False, quiet: float = 0.0) -> None:
+        self._clearing = False
+        self._error = self._trainer.fault = None
+        forgotten = lifetime.others_of_cell(self)
+        for other in forgotten:
+            other.stop()
+        said = "The run that this cell began before was stopped." if forgotten else ""
+        message = said or (self.message if quiet else "")
+        self._tell(state="running", message=message, error_text="")
         try:
-            training = self._training = Training(config, keep_going=self._keep_going)
-            recording = self._enter(training, config)
-            for frame in training:
-                with self._condition:
-                    if self._wanted is not None:
-                        return
-                    recording.append(frame)
-                    self.push()
-                    if self._stepping:
-                        self._pausing, self._stepping = True, False
-        except Diverged as error:
-            self._fail("diverged", error, f"Diverged: {error}. The last good frame stays.")
+            self._trainer.begin(Job(self._config), stepping=stepping, quiet=quiet)
         except Exception as error:
-            self._fail("error", error, f"{type(error).__name__}: {error}")
-        else:
-            with self._condition:
-                if self._superseded() and not self._stopping:
-                    return
-                word = "Stopped" if self._stopping else "Finished"
-                last = f" at epoch {recording[-1].epoch:g}" if len(recording) else ""
-                self._tell(state="finished", message=f"{word}{last}.")
-        finally:
-            self._leave()
+            self.ended(Ending("error", error))
 
-    def _fail(self, state: str, error: Exception, message: str) -> None:
-        with self._condition:
-            self.error = error
-            if self._wanted is None:
-                self._tell(state=state, message=message, error_text=traceback.format_exc())
+    def _released(self) -> None:
+        self._trainer.run_pending()
 
-    def _enter(self, training: Training, config: Config) -> Recording:
-        self.network = training.model
+    def _settings_changed(self, former: Config) -> None:
+        if self.state == "paused":
+            # A pause is not ended by moving a control.
+            self._tell(message=f"{self.message} Paused: going on begins a new run.".strip())
+        elif self.state != "idle":
+            self._begin(quiet=QUIET)
+
+    # What the trainer tells.
+
+    def entered(self, training: Training, job: Job) -> None:
+        """A run begins."""
         recording = Recording(training.info)
         run = uuid.uuid4().hex[:12]
-        changed = describe_change(self._last_config, config) if self._last_config else ""
-        self._last_config = config
-        label = f"{config.dataset}, {config.model}, p = {recording.info.num_features}"
+        changed = describe_change(self._last_config, job.config) if self._last_config else ""
+        self._last_config = job.config
+        label = f"{job.config.dataset}, {job.config.model}, p = {recording.info.num_features}"
         self._past.append({"run": run, "label": label, "changed": changed, "frames": 0})
         for old in self._past[: -KEPT_RUNS - 1]:
             self._recordings.pop(old["run"], None)
             self._past.remove(old)
         self._open(run, recording)
         self._tell(_runs=json.dumps(self._past))
-        return recording
+
+    def progressed(self) -> None:
+        """A batch follows."""
+        self._tell_sometimes(progress=self._progress())
+
+    def took(self, frame: Frame) -> None:
+        """A frame was taken."""
+        if self.recording is not None:
+            self.recording.append(frame)
+            self.push()
+
+    def ended(self, ending: Ending) -> None:
+        """No run is left."""
+        try:
+            self._leave()
+        except Exception as error:
+            if ending.error is None:
+                ending = Ending("error", error)
+        fault = self._trainer.fault
+        if ending.error is not None:
+            self._error = ending.error
+            if ending.state == "error" and ending.error is not fault:
+                log.error("a run failed", exc_info=ending.error)
+        if self._clearing:
+            self._clear()
+            return
+        self._tell(state=ending.state, message=self._summary(ending), error_text=ending.traceback)
+        if self._trainer.fault is not fault and ending.state != "error":
+            # An observer of yours failed at the very end.
+            ending = Ending("error", self._trainer.fault)
+            self._tell(state="error", message=self._summary(ending), error_text=ending.traceback)
+
+    def _summary(self, ending: Ending) -> str:
+        if ending.state == "diverged":
+            return f"Diverged: {ending.error}. The last good frame stays."
+        if ending.error is not None:
+            return f"{type(ending.error).__name__}: {ending.error}"
+        word = "Stopped" if self._control.stopping else "Finished"
+        recording = self.recording
+        return f"{word} at epoch {recording[-1].epoch:g}." if recording else f"{word}."
+
+    def _halted(self, state: str) -> None:
+        """The run pauses, or goes on."""
+        self._tell(state=state, progress=self._progress())
+        if state == "paused":
+            if self._trainer.fault is not None:
+                raise self._trainer.fault
+            self.pack()
+
+    def _tell(self, **traits: Any) -> None:
+        """Set traits. What an observer raises ends the run, and not the thread that told."""
+        try:
+            super()._tell(**traits)
+        except Exception as error:
+            log.error("an observer failed", exc_info=error)
+            self._error = self._trainer.fault = error
 
     def _leave(self) -> None:
-        recording = self.recording
-        if recording is None:
-            return
         for entry in self._past:
             kept = self._recordings.get(entry["run"])
             entry["frames"] = len(kept) if kept is not None else 0
         self._tell(_runs=json.dumps(self._past), progress=self._progress())
-        if self._wanted is None:
-            self.pack()
+        self.pack()
 
     def _clear(self) -> None:
         self._clearing = False
+        self._recording = None
         self._tell(state="idle", message="", error_text="", run="", num_frames=0)
         self._tell(_packed=b"", progress={}, shown=-1, epoch=None)
 
     def _progress(self) -> dict[str, Any]:
-        if self._training is None:
+        training = self._trainer.training
+        if training is None:
             return {}
-        progress = self._training.progress
+        progress = training.progress
         values = {**dataclasses.asdict(progress), "fraction": progress.fraction}
         # JSON has no NaN, which is how long the first step will take.
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
-    # Settings.
-
-    def _setting_changed(self, change: Any) -> None:
-        if self._adopting:
-            return
-        values = {name: getattr(self, name) for name in _FIELDS}
-        try:
-            config, notes = nearest_valid(values, keep=change["name"])
-        except ValueError as error:
-            self._adopt_traits({change["name"]: change["old"]})
-            self._tell(message=str(error))
-            raise
-        self._adopt(config, "; ".join(notes))
-
-    def _adopt(self, config: Config, note: str = "") -> None:
-        changed = config != self.config
-        self.config = config
-        self._adopt_traits(config.to_dict())
-        self._tell(_controls=json.dumps(controls(config)), message=note)
-        if changed and self.state != "idle":
-            self._begin(config, quiet=QUIET)
-
-    def _adopt_traits(self, values: dict[str, Any]) -> None:
-        self._adopting = True
-        try:
-            self._tell(**values)
-        finally:
-            self._adopting = False
-
     def _command(self, name: str, value: Any) -> None:
         if name in ("start", "pause", "resume", "step", "stop", "reset"):
             getattr(self, name)()
-        elif name == "preset" and value in recipes:
+        elif name == "preset" and isinstance(value, str) and value in recipes:
             config = next(iter(recipes[value].configs))
             self._adopt(config.replace(root=self.root, device=self.device, download=self.download))
             self.start()
         else:
             super()._command(name, value)
+
+    # Beginning and end of its own life.
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        lifetime.keep(self)
+        return super()._repr_mimebundle_(**options)
+
+    def _forked(self) -> None:
+        """In a child process, which has none of the threads, and locks that nobody will release."""
+        self._control.condition = threading.Condition()
+        self._share_lock()
+        self._trainer.forget()
+        if self.state in ("running", "paused"):
+            self._trait_values["state"] = "finished"
+
+
+takes_settings(Explorer.__init__)
+Explorer.__signature__ = inspect.signature(Explorer.__init__).replace(
+    parameters=list(inspect.signature(Explorer.__init__).parameters.values())[1:]
+)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anywidget
 import traitlets
 
 from fswidget.widget.assets import built
+
+
+def _told(trait: Any) -> Any:
+    """A trait that the kernel tells and no front end may set."""
+    return trait.tag(sync=True, told=True)
 
 
 class ViewState(anywidget.AnyWidget):
@@ -14,23 +21,26 @@ class ViewState(anywidget.AnyWidget):
     _esm = built("widget.js")
     _css = built("widget.css")
 
-    _bokehjs = traitlets.Bytes().tag(sync=True)
-    _figures = traitlets.Unicode().tag(sync=True)
-    _packed = traitlets.Bytes(b"").tag(sync=True)
-    _controls = traitlets.Unicode("[]").tag(sync=True)
-    _presets = traitlets.Unicode("[]").tag(sync=True)
-    _runs = traitlets.Unicode("[]").tag(sync=True)
-    _can_train = traitlets.Bool(False).tag(sync=True)
-    _can_control = traitlets.Bool(False).tag(sync=True)
+    _bokehjs = _told(traitlets.Bytes())
+    _figures = _told(traitlets.Unicode())
+    _packed = _told(traitlets.Bytes(b""))
+    _controls = _told(traitlets.Unicode("[]", help="what the controls are; never changes"))
+    _controls_now = _told(
+        traitlets.Dict(help="by control, what is other than `_controls` says, and any note on it")
+    )
+    _presets = _told(traitlets.Unicode("[]"))
+    _runs = _told(traitlets.Unicode("[]"))
+    _can_train = _told(traitlets.Bool(False))
+    _can_control = _told(traitlets.Bool(False))
 
-    run = traitlets.Unicode("", help="identifies the run on show").tag(sync=True)
-    state = traitlets.Enum(
-        ("idle", "running", "paused", "finished", "diverged", "error"), "finished"
-    ).tag(sync=True)
-    message = traitlets.Unicode("", help="what goes on, in words").tag(sync=True)
-    error_text = traitlets.Unicode("", help="the traceback of the last error").tag(sync=True)
-    num_frames = traitlets.Int(0, help="number of the next frame").tag(sync=True)
-    progress = traitlets.Dict(help="epoch, epochs, fraction and seconds left").tag(sync=True)
+    run = _told(traitlets.Unicode("", help="identifies the run on show"))
+    state = _told(
+        traitlets.Enum(("idle", "running", "paused", "finished", "diverged", "error"), "finished")
+    )
+    message = _told(traitlets.Unicode("", help="what goes on, in words"))
+    error_text = _told(traitlets.Unicode("", help="the traceback of the last error"))
+    num_frames = _told(traitlets.Int(0, help="number of the next frame"))
+    progress = _told(traitlets.Dict(help="epoch, epochs, fraction and seconds left"))
     shown = traitlets.Int(-1, help="number of the frame on show; −1 follows the newest").tag(
         sync=True
     )

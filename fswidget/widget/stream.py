@@ -41,6 +41,11 @@ class Stream:
     #: Seconds after which one more message goes out unconfirmed: a kernel that is busy with the
     #: user's own loop may not get to read confirmations at all.
     patience = 0.5
+    #: Seconds within which a front end that asks again for the same gets no second answer: the
+    #: first is on its way.
+    answer_time = 0.5
+    #: Requests remembered for that.
+    max_requests = 64
 
     def __init__(self, send: Send) -> None:
         self.error: Exception | None = None
@@ -51,6 +56,9 @@ class Stream:
         self._next = 0
         self._unconfirmed: deque[int] = deque(maxlen=self.window)
         self._last_sent = -float("inf")
+        self._answered: dict[tuple[Any, ...], float] = {}
+        # Pictures take long to encode, and every front end that joins wants the same.
+        self._described: tuple[str, dict[str, Any], bytes] | None = None
 
     def open(self, run: str, recording: Recording) -> None:
         """Begin another run: its description goes out at once, its frames with `push`."""
@@ -79,7 +87,13 @@ class Stream:
                 self._unconfirmed.popleft()
             self.push()
 
-    def sync(self, runs: Mapping[str, Recording], run: str, following: int) -> None:
+    def sync(
+        self,
+        runs: Mapping[str, Recording],
+        run: str,
+        following: int,
+        described: bool = False,
+    ) -> None:
         """A front end lacks the frames of `run` from number `following` on.
 
         Parameters
@@ -89,14 +103,16 @@ class Stream:
         run : str
             Empty, or unknown, means the present one.
         following : int
+        described : bool
+            Whether the front end has the description of the run, its pictures among it.
         """
         with self._lock:
             if run not in runs:
-                run, following = self._run, 0
+                run, following, described = self._run, 0, False
             recording = runs.get(run)
-            if recording is None:
+            if recording is None or self._answers(run, following, described):
                 return
-            if following == 0:
+            if following == 0 and not described:
                 self._send_run(run, recording)
             if run == self._run:
                 self._rewind(following)
@@ -104,6 +120,17 @@ class Stream:
                 return
             while following < recording.appended:
                 following = self._send_frames(run, recording, following)
+
+    def _answers(self, *request: Any) -> bool:
+        """Whether the answer to this request is on its way already."""
+        now = time.monotonic()
+        if now - self._answered.get(request, -float("inf")) < self.answer_time:
+            return True
+        self._answered.pop(request, None)  # the newest stands last
+        self._answered[request] = now
+        while len(self._answered) > self.max_requests:
+            del self._answered[next(iter(self._answered))]
+        return False
 
     def _rewind(self, following: int) -> None:
         self._next = following
@@ -114,7 +141,9 @@ class Stream:
         return len(self._unconfirmed) < self.window or waited
 
     def _send_run(self, run: str, recording: Recording) -> None:
-        info, body = codec.encode_run(recording.info)
+        if self._described is None or self._described[0] != run:
+            self._described = (run, *codec.encode_run(recording.info))
+        _, info, body = self._described
         self._deliver({"type": "run", "run": run, "info": info}, body)
 
     def _send_frames(self, run: str, recording: Recording, start: int) -> int:

@@ -5,10 +5,12 @@ Nothing here imports torch, so a recorded run opens on a machine that has none.
 
 from __future__ import annotations
 
-import threading
+import difflib
+import logging
 import time
+import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +18,7 @@ import traitlets
 from ipywidgets import HBox, Layout, jslink
 
 from fswidget.figures.drawing import layout_json
+from fswidget.probing.run_control import RunControl
 from fswidget.recording.recording import Recording
 from fswidget.widget import codec
 from fswidget.widget.assets import bokehjs
@@ -27,19 +30,46 @@ from fswidget.widget.stream import Stream
 SAVED_BYTES = 4_000_000
 
 
+#: What was pressed and not yet read by a loop of one's own; older ones go.
+MAX_COMMANDS = 100
+
+log = logging.getLogger("fswidget")
+log.addHandler(logging.NullHandler())  # nothing prints unless the user asks for it
+
+
+def weak(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Call a bound method as long as its object is there, without keeping it alive."""
+    reference = weakref.WeakMethod(method)
+
+    def call(*args: Any) -> Any:
+        found = reference()
+        return None if found is None else found(*args)
+
+    return call
+
+
 class Viewer(ViewState):
     """Show a recording: the same view as the `Explorer`, without a trainer.
 
     Parameters
     ----------
     recording : Recording
+    epoch : float, optional
+        The epoch to begin at, as `Recording.at` takes it; None shows, and follows, the newest.
     theme : {"auto", "light", "dark"}
         ``"auto"`` follows JupyterLab, VS Code or the operating system.
     captions : bool
         Whether the panels carry a sentence that explains them.
     can_control : bool
-        Whether Pause, Resume and Stop are offered, for a loop that the recording comes from; what
-        is pressed arrives in `commands`.
+        Whether Pause, Resume, Step and Stop are offered, for a loop that the recording comes from;
+        what is pressed arrives in `commands`.
+    control : RunControl, optional
+        What is pressed goes there at once; implies `can_control`.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+        If an argument is not one of these, or the recording has no such epoch.
 
     Notes
     -----
@@ -48,7 +78,7 @@ class Viewer(ViewState):
     Examples
     --------
     >>> recording = fs.record(fs.Config(width=16, epochs=1, train_size=100, probe_size=100))
-    >>> viewer = fs.Viewer(recording)  # as the last line of a cell, it is shown
+    >>> viewer = fs.Viewer(recording, epoch=1)  # as the last line of a cell, it is shown
     >>> viewer.num_frames == len(recording)
     True
     """
@@ -57,48 +87,80 @@ class Viewer(ViewState):
         self,
         recording: Recording | None = None,
         *,
+        epoch: float | None = None,
         theme: str = "auto",
         captions: bool = True,
         can_control: bool = False,
+        control: RunControl | None = None,
         **traits: Any,
     ) -> None:
         if recording is not None and not isinstance(recording, Recording):
             raise TypeError(
                 f"recording={recording!r}: must be a Recording, as fs.load and fs.record return"
             )
+        if epoch is not None:
+            if recording is None:
+                raise ValueError(f"epoch={epoch!r}: needs a recording")
+            epoch = recording.at(epoch).epoch
         # ipywidgets would take any name in silence.
         for name in traits.keys() - set(self.class_trait_names()):
             raise TypeError(f"{name}={traits[name]!r}: {type(self).__name__} has no such argument")
-        # One lock for all that is told and heard, and for who waits on it. ipywidgets has none: of
-        # two threads that set traits at once, what one told could get lost.
-        self._condition = threading.Condition()
+        self._control = control or RunControl()
+        self._share_lock()
+        self._recordings: dict[str, Recording] = {}
+        self._recording: Recording | None = None
+        self._last_told = 0.0
+        self._untold: dict[str, Any] = {}
+        self._commands: deque[str] = deque(maxlen=MAX_COMMANDS)
         super().__init__(
             _bokehjs=bokehjs(),
             _figures=layout_json(),
-            _can_control=can_control,
+            _can_control=can_control or control is not None,
             theme=theme,
             captions=captions,
             **traits,
         )
-        #: What the viewer's buttons asked for, oldest first: "pause", "resume", "step" or "stop".
-        self.commands: deque[str] = deque()
-        self._recordings: dict[str, Recording] = {}
-        self._stream = Stream(self._post)
-        self._last_told = 0.0
-        self._untold: dict[str, Any] = {}
-        self.on_msg(self._receive)
         if hasattr(self.comm, "_reply_subshell_for"):
             # ipykernel 7.4 would have messages read by the shell that sent last, which may be busy
             # with a cell, and not by the subshell that the front end sends them to.
             self.comm._reply_subshell_for = lambda data, default: default
         if recording is not None:
             self._open("run-1", recording)
+            self.epoch = epoch
             self.pack()
+
+    def _share_lock(self) -> None:
+        """One lock for all that is told, heard and asked, and for who waits on it.
+
+        ipywidgets has none: of two threads that set traits at once, what one told could get lost.
+        """
+        self._condition = self._control.condition
+        self._depth = 0
+        self._stream = Stream(weak(self._post))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse names that are none: a misspelt one must not be taken in silence."""
+        if not (name.startswith("_") or hasattr(type(self), name)):
+            known = [*self._names, *(n for n in dir(type(self)) if not n.startswith("_"))]
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            # anywidget makes each widget a class of its own, of the same name.
+            kind = type(self).__name__
+            raise AttributeError(f"{name}={value!r}: {kind} has no such attribute{hint}")
+        super().__setattr__(name, value)
+
+    #: Names that are likelier meant than others.
+    _names: Sequence[str] = ()
+
+    @property
+    def commands(self) -> deque[str]:
+        """What the buttons asked for, oldest first: "pause", "resume", "step" or "stop"."""
+        return self._commands
 
     @property
     def recording(self) -> Recording | None:
         """The recording on show; None before there is one."""
-        return self._recordings.get(self.run)
+        return self._recording
 
     def push(self) -> None:
         """Send the frames that were appended since. May be called from any thread."""
@@ -120,61 +182,97 @@ class Viewer(ViewState):
     @contextmanager
     def hold_sync(self) -> Iterator[None]:
         """Send what is set meanwhile in one message, and let no other thread in between."""
-        with self._condition, super().hold_sync():
+        with self._exclusive(), super().hold_sync():
             yield
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take over what a front end has set."""
-        with self._condition:
-            super().set_state(sync_data)
+        """Take over what a front end has set; what only the kernel tells stays as it is."""
+        allowed = {
+            name: value
+            for name, value in sync_data.items()
+            if name in self.keys and not self.trait_metadata(name, "told")
+        }
+        with self._exclusive():
+            try:
+                super().set_state(allowed)
+            except traitlets.TraitError as error:
+                self._tell(message=str(error))
+                self.send_state(list(allowed))  # the front end shows what was refused
 
     def notify_change(self, change: Any) -> None:
         """Tell front ends and observers of a trait's new value."""
-        with self._condition:
+        with self._exclusive():
             super().notify_change(change)
 
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Only this thread tells and hears; `_released` follows once it is through."""
+        with self._condition:
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                outermost = self._depth == 0
+        if outermost:
+            self._released()
+
+    def _released(self) -> None:
+        """The lock was let go: what must not happen under it can happen now."""
+
     def _open(self, run: str, recording: Recording) -> None:
-        self._recordings[run] = recording
+        self._recordings[run] = self._recording = recording
         self._tell(run=run, shown=-1, epoch=None, num_frames=recording.appended)
         self._stream.open(run, recording)
+
+    def _send(self, msg: Any, buffers: Any = None) -> None:
+        """Every message leaves here; a front end that cannot be reached is no reason to stop."""
+        try:
+            super()._send(msg, buffers)
+        except Exception as error:
+            self._stream.error = error
 
     def _post(self, message: dict[str, Any], buffers: list[bytes]) -> None:
         self.send(message, buffers=buffers)
 
     def _tell(self, **traits: Any) -> None:
-        """Set traits; a front end that cannot be reached is no reason to stop."""
-        try:
-            with self.hold_sync():
-                for name, value in traits.items():
-                    self._untold.pop(name, None)  # older than what is told now
+        """Set traits, all of them also where an observer raises; its exception comes then."""
+        raised: list[Exception] = []
+        with self.hold_sync():
+            for name, value in traits.items():
+                self._untold.pop(name, None)  # older than what is told now
+                try:
                     setattr(self, name, value)
-        except traitlets.TraitError:
-            raise
-        except Exception as error:
-            self._stream.error = error
+                except Exception as error:
+                    raised.append(error)
+        if raised:
+            raise raised[0]
 
     def _tell_sometimes(self, **traits: Any) -> None:
         """Like `_tell`, but at most four times a second: frames must not cost two messages."""
-        with self._condition:
+        with self._exclusive():
             self._untold.update(traits)
             now = time.monotonic()
             if now - self._last_told > 0.25:
                 self._last_told = now
                 self._tell(**self._untold)
 
-    def _receive(self, _: Any, content: Any, __: list[memoryview]) -> None:
+    def _handle_custom_msg(self, content: Any, buffers: Any) -> None:
+        super()._handle_custom_msg(content, buffers)
         match content:  # what has another form is ignored
             case {"type": "ack", "run": str(run), "next": int(following)}:
                 self._stream.confirm(run, following)
             case {"type": "sync", "run": str(run), "next": int(following)}:
-                self._stream.sync(self._recordings, run, max(0, following))
+                described = content.get("described") is True
+                self._stream.sync(self._recordings, run, max(0, following), described)
             case {"type": "command", "name": str(name)}:
                 self._command(name, content.get("value"))
 
     def _command(self, name: str, value: Any) -> None:
         recording = self.recording
         if name in ("pause", "resume", "step", "stop"):
-            self.commands.append(name)
+            self._commands.append(name)
+            getattr(self._control, name)()
         elif recording is not None and name == "save_recording":
             self._offer("run.npz", "application/octet-stream", recording.to_bytes())
         elif recording is not None and name == "save_page":

@@ -31,7 +31,7 @@ const seqs = (frames: { seq: number }[] | undefined) => frames?.map(({ seq }) =>
 describe.each(["jupyter", "marimo"] as const)("in %s", (host) => {
   test("asks for everything at the start and confirms what it got", async () => {
     const { model, store } = await started(host);
-    expect(model.sent).toEqual([{ type: "sync", run: "a", next: 0 }]);
+    expect(model.sent).toEqual([{ type: "sync", run: "a", next: 0, described: false }]);
     push(model, "a", 0);
     push(model, "a", 1, 2, 3);
     expect(seqs(store.runs.get("a")?.frames)).toEqual([0, 1, 2, 3]);

@@ -1,7 +1,6 @@
 """The callbacks, in the real trainers."""
 
 import sys
-from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,10 +30,15 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, C))
 
 
-def press(probe: Watch, *commands: str) -> None:
-    """Put a viewer there in which these buttons were pressed."""
+def press_stop(probe: Watch) -> None:
+    """Put a viewer there in which Stop is pressed after the second snapshot."""
+
+    def push() -> None:
+        if len(probe.recording) == 2:
+            probe._control.stop()
+
     probe._viewer = SimpleNamespace(  # type: ignore[assignment]
-        commands=deque(commands), state="", message="", push=lambda: None, pack=lambda: None
+        state="", message="", push=push, pack=lambda: None
     )
 
 
@@ -97,7 +101,7 @@ def test_lightning_every_so_many_steps_and_stop(tmp_path: Path) -> None:
 
     def watching(module: nn.Module) -> Any:
         probes.append(fs.watch(module, *data()))
-        press(probes[0], "step", "stop")
+        press_stop(probes[0])
         return lightning_callback(probes[0], every_n_steps=2)
 
     result = fit_lightning(tmp_path, watching, epochs=50)
@@ -137,9 +141,8 @@ def fit_transformers(folder: Path, **options: Any) -> tuple[Watch, Any]:
     targets = torch.arange(N) % C
     rows = [{"input_ids": t, "labels": y} for t, y in zip(tokens, targets, strict=True)]
     probe = fs.watch(model, {"input_ids": tokens}, targets)
-    commands = options.pop("press", ())
-    if commands:
-        press(probe, *commands)
+    if options.pop("stopping", False):
+        press_stop(probe)
     watching = options.pop("watching", True)
     callback = transformers_callback(probe, every_n_steps=options.pop("every_n_steps", None))
     arguments = transformers.TrainingArguments(
@@ -174,7 +177,7 @@ def test_transformers(tmp_path: Path) -> None:
 
 
 def test_transformers_stop(tmp_path: Path) -> None:
-    probe, trainer = fit_transformers(tmp_path, every_n_steps=4, press=["resume", "step", "stop"])
+    probe, trainer = fit_transformers(tmp_path, every_n_steps=4, stopping=True)
     assert [frame.step for frame in probe.recording] == [0, 4]
     assert trainer.state.global_step == 4
 

@@ -3,7 +3,6 @@
 import sys
 import threading
 import warnings
-from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -224,7 +223,6 @@ class FakeViewer:
     """The part of a Viewer that a Watch uses."""
 
     def __init__(self) -> None:
-        self.commands: deque[str] = deque()
         self.state = "running"
         self.states: list[str] = []
         self.message = ""
@@ -254,7 +252,7 @@ def test_stop_ends_the_with_block_quietly(watched: Watch) -> None:
     with watched as probe:
         for epoch in range(10):
             if epoch == 3:
-                probe._viewer.commands.append("stop")
+                probe._control.stop()
             probe.snapshot(epoch)
             epochs.append(epoch)
     assert epochs == [0, 1, 2]
@@ -265,7 +263,7 @@ def test_stop_ends_the_with_block_quietly(watched: Watch) -> None:
 
 
 def test_stop_without_a_with_block_has_a_short_traceback(watched: Watch) -> None:
-    watched._viewer.commands.append("stop")
+    watched._control.stop()
     with pytest.raises(StopTraining, match="after epoch 2") as caught:
         watched.snapshot(2)
     assert caught.value._render_traceback_() == [str(caught.value)]
@@ -274,7 +272,7 @@ def test_stop_without_a_with_block_has_a_short_traceback(watched: Watch) -> None
 @pytest.mark.parametrize(("command", "frames"), [("resume", 3), ("step", 2)])
 def test_pause_blocks_at_the_next_snapshot(watched: Watch, command: str, frames: int) -> None:
     viewer = watched._viewer
-    viewer.commands.append("pause")
+    watched._control.pause()
 
     def loop() -> None:
         for epoch in range(3):
@@ -285,11 +283,11 @@ def test_pause_blocks_at_the_next_snapshot(watched: Watch, command: str, frames:
     wait_for(lambda: viewer.state == "paused")
     assert len(watched.recording) == 1
     assert viewer.packed == 1  # a notebook saved during a pause replays what there is
-    viewer.commands.append(command)
+    getattr(watched._control, command)()
     if command == "step":
         wait_for(lambda: viewer.states.count("paused") == 2)
         assert len(watched.recording) == frames
-        viewer.commands.append("resume")
+        watched._control.resume()
     thread.join(60)
     assert len(watched.recording) == 3
     assert viewer.state == "running"

@@ -1,6 +1,5 @@
 """Two processes of a DistributedDataParallel job give the frames of one."""
 
-from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +52,6 @@ class Stopping:
     """A viewer in which Stop was pressed."""
 
     def __init__(self) -> None:
-        self.commands = deque(["stop"])
         self.state = self.message = ""
 
     def push(self) -> None: ...
@@ -72,6 +70,7 @@ def work(rank: int, folder: str) -> None:
     probe = fs.watch(model, *data(20, 3))
     if rank == 0:
         probe._viewer = Stopping()  # type: ignore[assignment]
+        probe._control.stop()
     with pytest.raises(StopTraining):
         probe.snapshot()
     Path(folder, f"{rank} stopped").touch()

@@ -1,7 +1,7 @@
 // Native inputs built from the specifications that the kernel sends, each bound to its trait.
 
 import { attribute, type Cleanup, format, h, hide, setText } from "../host/dom";
-import { assign, type ControlSpec, json, listen, type Model } from "../host/model";
+import { assign, type ControlSpec, listen, type Model, specs } from "../host/model";
 
 /** Steps of a logarithmic slider. */
 const STEPS = 100;
@@ -159,8 +159,7 @@ export function controls(
   );
   const known = new Map<string, Control>();
   const update = () => {
-    const specs = json<ControlSpec[]>(model, "_controls", []);
-    for (const spec of specs) {
+    for (const spec of specs(model)) {
       const control = known.get(spec.name);
       if (control) {
         control.update(spec);
@@ -174,6 +173,6 @@ export function controls(
     hide(folded, advanced.children.length === 0);
   };
   update();
-  cleanup.add(listen(model, { "change:_controls": update }));
+  cleanup.add(listen(model, { "change:_controls": update, "change:_controls_now": update }));
   return { main, folded };
 }

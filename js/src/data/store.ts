@@ -82,7 +82,9 @@ export class Store {
   sync(run: string): void {
     if (!this.model.send) return;
     this.asked.set(run, Date.now());
-    this.send({ type: "sync", run, next: this.runs.get(run)?.next ?? 0 });
+    const held = this.runs.get(run);
+    const next = held?.next ?? 0;
+    this.send({ type: "sync", run, next, described: held !== undefined });
   }
 
   /** Fetch an older run, for the ghost, unless it is here. */

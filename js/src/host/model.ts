@@ -25,6 +25,8 @@ export interface ControlSpec {
   max?: number | null;
   step?: number | null;
   log?: boolean;
+  /** What happened to the setting just now; null where nothing did. */
+  note?: string | null;
   /** Why the control cannot be used now; null where it can. */
   disabled?: string | null;
 }
@@ -73,6 +75,15 @@ export function json<T>(model: Model, name: string, otherwise: T): T {
   } catch {
     return otherwise;
   }
+}
+
+/** The controls as they are now: `_controls` says what never changes, `_controls_now` what did. */
+export function specs(model: Model): ControlSpec[] {
+  const now = (model.get("_controls_now") ?? {}) as Record<string, Partial<ControlSpec>>;
+  return json<ControlSpec[]>(model, "_controls", []).map((spec) => ({
+    ...spec,
+    ...now[spec.name],
+  }));
 }
 
 /** Several handlers whose removal is one call; never `off` without the handler, which would take

@@ -1,0 +1,153 @@
+"""A view whose controls are the settings of a run, which change together or are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import traitlets
+
+from fswidget.training.changes import nearest_valid
+from fswidget.training.checks import plain
+from fswidget.training.config import Config, takes_settings
+from fswidget.widget.controls import changes, controls
+from fswidget.widget.viewer import Viewer
+
+_FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+
+#: Where files lie and what computes is no business of a front end, which may be anybody's page.
+_LOCAL = {"root", "download", "device"}
+
+
+class _Setting(traitlets.TraitType[Any, Any]):
+    """A value of `Config`, in Python's own types; `SettingsView` sees to it that it is possible."""
+
+    def __init__(self, field: dataclasses.Field[Any]) -> None:
+        super().__init__(field.default, help=field.metadata["help"])
+        self.tag(sync=field.name not in _LOCAL)
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        return plain(value)
+
+
+# One trait a setting, made from Config's own declaration: the two cannot differ.
+_Settings: Any = type(
+    "_Settings",
+    (traitlets.HasTraits,),
+    {name: _Setting(field) for name, field in _FIELDS.items()},
+)
+
+
+class SettingsView(Viewer, _Settings):  # type: ignore[misc]
+    """A viewer with a trait for every setting, which are possible together at all times.
+
+    Parameters
+    ----------
+    settings : mapping
+        Those of `Config`.
+    **traits
+        Of the viewer.
+    """
+
+    _names = tuple(_FIELDS)
+
+    def __init__(self, settings: Mapping[str, Any], **traits: Any) -> None:
+        self._config = Config(**settings)
+        self._described = controls(Config())
+        self._adopting = self._hearing = False
+        super().__init__(
+            _controls=json.dumps(self._described),
+            _controls_now=changes(self._described, self._config, {}),
+            **traits,
+            **self._config.to_dict(),
+        )
+
+    @property
+    def config(self) -> Config:
+        """The present settings."""
+        return self._config
+
+    def configure(self, **settings: Any) -> None:
+        """Change several settings at once, for combinations that single steps cannot reach.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If one is unknown or impossible, or they are together; nothing is changed then.
+        """
+        self._adopt(self._config.replace(**settings))
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take over what a front end has set; a setting that is refused says why, in its note."""
+        with self._exclusive():
+            self._hearing = True
+            try:
+                super().set_state(sync_data)
+            finally:
+                self._hearing = False
+
+    @traitlets.observe(*_FIELDS)
+    def _setting_changed(self, _: Any) -> None:
+        if self._adopting:
+            return
+        # Several may have been set at once: they are looked at together.
+        values = {name: getattr(self, name) for name in _FIELDS}
+        changed = [n for n, value in values.items() if not _same(value, getattr(self._config, n))]
+        if not changed:
+            return
+        try:
+            config, adjustments = nearest_valid(values, changed, self._config)
+        except ValueError as error:
+            self._refuse(error, changed)
+            if not self._hearing:
+                raise
+            return
+        self._adopt(config, adjustments)
+
+    def _refuse(self, error: ValueError, changed: Iterable[str]) -> None:
+        """Everything is as it was, and the controls say why."""
+        named = str(error).split("=")[0]
+        blamed = [named] if named in changed else list(changed)
+        with self._adopted():
+            self._tell(
+                **self._config.to_dict(),
+                message=str(error),
+                _controls_now=changes(
+                    self._described, self._config, dict.fromkeys(blamed, str(error))
+                ),
+            )
+
+    def _adopt(self, config: Config, adjustments: Iterable[str] = ()) -> None:
+        """Take over possible settings; `adjustments` are those that nobody asked for."""
+        notes = {text.split()[0]: text for text in adjustments}
+        with self._exclusive():
+            former, self._config = self._config, config
+            with self._adopted():
+                self._tell(
+                    **config.to_dict(),
+                    message=" ".join(notes.values()),
+                    _controls_now=changes(self._described, config, notes),
+                )
+            if config != former:
+                self._settings_changed(former)
+
+    def _settings_changed(self, former: Config) -> None:
+        """The settings are others than `former`."""
+
+    @contextmanager
+    def _adopted(self) -> Iterator[None]:
+        self._adopting = True
+        try:
+            yield
+        finally:
+            self._adopting = False
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+takes_settings(SettingsView.configure, default=None)

@@ -1,0 +1,261 @@
+"""Trains one run after another behind an explorer, in a thread of its own or in the caller's."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from fswidget.probing.inference import Diverged
+from fswidget.probing.run_control import RunControl
+from fswidget.recording.frame import Frame
+from fswidget.training.config import Config
+from fswidget.training.loop import Training
+
+log = logging.getLogger("fswidget")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to train.
+
+    Parameters
+    ----------
+    config : Config
+    state : mapping, optional
+        What an earlier run kept (`Training.state_dict`), to go on from.
+    """
+
+    config: Config
+    state: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended: the state to tell, and what was raised."""
+
+    state: str
+    error: BaseException | None = None
+
+    @property
+    def traceback(self) -> str:
+        """The traceback as text; empty where nothing was raised."""
+        return "".join(traceback.format_exception(self.error)) if self.error else ""
+
+
+class View(Protocol):
+    """What the trainer tells of a run; every method but `progressed` under the control's lock."""
+
+    def entered(self, training: Training, job: Job) -> None: ...
+    def progressed(self) -> None: ...
+    def took(self, frame: Frame) -> None: ...
+    def ended(self, ending: Ending) -> None: ...
+
+
+class _Forgotten(Exception):
+    """Nobody holds the explorer any more."""
+
+
+class _Left(Exception):
+    """A network was being built when its run was stopped."""
+
+
+class Trainer:
+    """One thread at a time, which trains what is wanted and leaves by one door.
+
+    Parameters
+    ----------
+    view : callable
+        Returns who is told, or None where nobody is left to be: a thread must not keep an explorer
+        alive that everybody else has forgotten.
+    control : RunControl
+    foreground : bool
+        Train within `run_pending`, which the caller calls once it holds no lock.
+
+    Attributes
+    ----------
+    training : Training or None
+        The run on show.
+    fault : Exception or None
+        Raised in the run at the next opportunity.
+    """
+
+    def __init__(
+        self, view: Callable[[], View | None], control: RunControl, *, foreground: bool
+    ) -> None:
+        self.training: Training | None = None
+        self.job: Job | None = None
+        self.fault: Exception | None = None
+        self._find_view = view
+        self._control = control
+        self._foreground = foreground
+        self._wanted: Job | None = None
+        self._quiet_from = 0.0
+        self._thread: threading.Thread | None = None
+        self._pending = False
+        self._exit: SystemExit | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is a run, or one to come."""
+        return self._thread is not None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether another run is to follow."""
+        return self._wanted is not None
+
+    def begin(self, job: Job, *, stepping: bool = False, quiet: float = 0.0) -> None:
+        """Train `job` after `quiet` seconds without another one, in place of what is trained.
+
+        Raises
+        ------
+        RuntimeError
+            If no thread can be started.
+        """
+        with self._control.condition:
+            self._wanted, self._quiet_from = job, time.monotonic() + quiet
+            self._control.supersede(stepping=stepping)
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(target=self._work, name="fswidget", daemon=True)
+            self._pending = self._foreground
+            if not self._foreground:
+                try:
+                    self._thread.start()
+                except BaseException:
+                    self._thread = self._wanted = None
+                    raise
+
+    def cancel(self) -> None:
+        """End the run; what waits does not begin."""
+        with self._control.condition:
+            self._wanted = None
+            self._control.stop()
+
+    def run_pending(self) -> None:
+        """Train here and now what waits for it, in the foreground."""
+        if self._pending:
+            self._pending = False
+            self._work()
+            if self._exit is not None:
+                leaving, self._exit = self._exit, None
+                raise leaving
+
+    def join(self) -> None:
+        """Wait for the end of the thread; not from within."""
+        thread = self._thread
+        if thread is not None and thread.ident and thread is not threading.current_thread():
+            thread.join()
+
+    def forget(self) -> None:
+        """There is no thread: a process that was forked has none of its parent's."""
+        self._thread = self._wanted = None
+
+    # In the thread.
+
+    def _work(self) -> None:
+        last = False
+        while not last:
+            ended = False
+            try:
+                self._run_next()
+                ended = True
+            finally:
+                # The one door: whatever happened, nobody waits for a run that is no more.
+                last = self._leave(ended)
+
+    def _leave(self, ended: bool) -> bool:
+        with self._control.condition:
+            last = not ended or self._wanted is None
+            if last:
+                self._thread = self._wanted = None
+            self._control.condition.notify_all()
+        return last
+
+    def _run_next(self) -> None:
+        try:
+            job = self._take()
+            if job is not None:
+                self._train(job)
+            ending = Ending("finished")
+        except (_Left, KeyboardInterrupt):
+            self.cancel()
+            ending = Ending("finished")
+        except _Forgotten:
+            return
+        except Diverged as error:
+            ending = Ending("diverged", error)
+        except BaseException as error:
+            ending = Ending("error", error)
+            if isinstance(error, SystemExit) and self._foreground:
+                self._exit = error
+        view = self._find_view()
+        if view is not None:
+            with self._control.condition:
+                if self._wanted is None:
+                    view.ended(ending)
+                elif ending.error is not None:
+                    log.error("a run failed while another was waiting", exc_info=ending.error)
+
+    def _take(self) -> Job | None:
+        condition = self._control.condition
+        with condition:
+            while self._wanted is not None and self._quiet_from > time.monotonic():
+                condition.wait(self._quiet_from - time.monotonic())
+            if self._wanted is None:
+                return None
+            self.job, self._wanted = self._wanted, None
+            self._control.begin()
+            return self.job
+
+    def _train(self, job: Job) -> None:
+        with _stoppable(self._control):
+            training = Training(job.config, keep_going=self._keep_going, state=job.state)
+        with self._control.condition:
+            if self._wanted is not None:
+                return
+            self.training = training
+            self._view().entered(training, job)
+        for frame in training:
+            with self._control.condition:
+                if self._wanted is not None:
+                    return
+                self._view().took(frame)
+                self._control.frame_taken()
+
+    def _keep_going(self) -> bool:
+        self._view().progressed()
+        if self.fault is not None:
+            raise self.fault
+        return self._control.may_go_on()
+
+    def _view(self) -> View:
+        view = self._find_view()
+        if view is None:
+            raise _Forgotten
+        return view
+
+
+@contextmanager
+def _stoppable(control: RunControl) -> Iterator[None]:
+    """Have a network that is being built in this thread give up once its run is to be left."""
+    here = threading.get_ident()
+
+    def look(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        if control.leaving and threading.get_ident() == here:
+            raise _Left
+
+    handle = register_module_parameter_registration_hook(look)
+    try:
+        yield
+    finally:
+        handle.remove()
