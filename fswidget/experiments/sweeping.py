@@ -22,6 +22,7 @@ from fswidget.recording.journal import Journal
 from fswidget.recording.loading import load_sweep
 from fswidget.training.checks import plain
 from fswidget.training.config import Config, no_setting
+from fswidget.training.signatures import takes_settings
 
 KEPT = (None, "recordings")
 
@@ -120,6 +121,9 @@ def sweep(
         error.add_note(first.error)
         raise error
     return result
+
+
+takes_settings(sweep, annotation="Sequence[Any]", default=())
 
 
 class _Grid:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 from fswidget.training import dataset_readers  # noqa: F401 (they register)
 from fswidget.training.checks import check, plain
@@ -375,38 +374,3 @@ def no_setting(name: str) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"no such setting; {hint}Settings: {', '.join(names)}"
-
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def takes_settings(
-    function: _Function, *, annotation: str = "", default: Any = dataclasses.MISSING
-) -> _Function:
-    """Name the settings in the signature of a function that takes them as ``**settings``.
-
-    Editors complete them, and ``inspect.signature`` lists them.
-
-    Parameters
-    ----------
-    function : callable
-        With a parameter ``**``, which the settings replace.
-    annotation : str
-        Of every setting; its own type if not given.
-    default : any
-        Of every setting; its own default if not given.
-    """
-    signature = inspect.signature(function)
-    named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    settings = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default if default is dataclasses.MISSING else default,
-            annotation=annotation or field.type,
-        )
-        for field in _FIELDS
-    ]
-    whole = signature.replace(parameters=[*named, *settings])
-    function.__signature__ = whole  # type: ignore[attr-defined]
-    return function

@@ -25,8 +25,9 @@ from fswidget.probing.run_control import RunControl
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
 from fswidget.training.changes import describe_change
-from fswidget.training.config import Config, takes_settings
+from fswidget.training.config import Config
 from fswidget.training.loop import Training
+from fswidget.training.signatures import takes_settings
 from fswidget.widget import lifetime
 from fswidget.widget.settings import SettingsView
 from fswidget.widget.trainer import Ending, Job, Trainer

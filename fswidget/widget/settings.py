@@ -12,7 +12,8 @@ import traitlets
 
 from fswidget.training.changes import nearest_valid
 from fswidget.training.checks import plain
-from fswidget.training.config import Config, takes_settings
+from fswidget.training.config import Config
+from fswidget.training.signatures import takes_settings
 from fswidget.widget.controls import changes, controls
 from fswidget.widget.viewer import Viewer
 
