@@ -147,6 +147,7 @@ def tests(session: Session) -> dict[str, Any]:
         output, code = ran.stdout + ran.stderr, ran.returncode
     except subprocess.TimeoutExpired as error:
         output, code = f"{error.stdout or b''!r}: time was up", 124
+    output = output.replace(f"{ROOT}/", "")
     print(output[-4000:], flush=True)
     summary = output.strip().splitlines()[-1] if output.strip() else ""
     seconds = round(time.monotonic() - start, 1)

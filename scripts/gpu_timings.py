@@ -196,6 +196,9 @@ def page(results: Mapping[str, Any]) -> str:
     if "tests" in results:
         found = results["tests"]
         lines += ["## Tests marked gpu", "", f"{found.get('summary', found.get('error'))}", ""]
+        output = found.get("output", "").splitlines()
+        lines += [f"- {line}" for line in output if line.startswith(("E   assert ", "FAILED"))]
+        lines += [found["remark"], ""] if "remark" in found else [""]
     found = results.get("timings", {})
     if "error" in found:
         lines += ["## Timings", "", found["error"], ""]
@@ -209,7 +212,8 @@ def page(results: Mapping[str, Any]) -> str:
     if "epoch" in results:
         lines += ["## An epoch with and without a frame", "", *_table(results["epoch"]), ""]
     if "science" in results:
-        rows = [{"run": key, **row} for key, row in results["science"].items()]
+        begun = {key: row for key, row in results["science"].items() if "epoch" in row}
+        rows = [{"run": key, **row} for key, row in begun.items()]
         for row in rows:
             row.pop("file", None)
             row["error"] = "".join(str(row.get("error", "")).strip().splitlines()[-1:])

@@ -91,8 +91,17 @@ def eigh_float32(matrix: Tensor) -> EigenDecomposition:
     return EigenDecomposition(scale * values, vectors, scale * floor, "full, float32", True)
 
 
+#: The smallest p from which a float64 solve is faster on the device than on the CPU, the way there
+#: and back included (benchmarks/RESULTS-gpu.md: p = 64, 128, 256 took an NVIDIA H200 1.6, 2.3 and
+#: 2.8 ms, 16 cores beside it 0.9, 2.3 and 5.4 ms). Other devices are not known: they solve all.
+FASTER_FROM = {"cuda": 129}
+
+
 def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor, str]:
     device = matrix.device
+    if len(matrix) < FASTER_FROM.get(device.type, 0):
+        values, vectors = torch.linalg.eigh(matrix.cpu())
+        return values.to(device), vectors.to(device), "cpu, faster for so few features"
     if device.type == "cpu" or _is_sound(device):
         try:
             values, vectors = torch.linalg.eigh(matrix)

@@ -74,7 +74,9 @@ def test_spectrum(width: int, decay: float, device: torch.device, widest: int) -
     assert difference < 1e-12 * largest * math.sqrt(width)
     for name in ("low_rank_measure", "low_rank_measure_debiased", "nc1", "kernel_drift"):
         a, b = getattr(there, name), getattr(here, name)
-        assert a == pytest.approx(b, rel=1e-6, abs=1e-8, nan_ok=True), name
+        # NC1 inverts the covariance of the class means, here with eigenvalues over ten decades.
+        rel = 1e-3 if name == "nc1" and decay > 1 else 1e-6
+        assert a == pytest.approx(b, rel=rel, abs=1e-8, nan_ok=True), name
     assert there.used_features == here.used_features
     assert there.output_rank == here.output_rank
 
@@ -111,7 +113,9 @@ def test_error_bars(width: int, device: torch.device, widest: int) -> None:
     )
     assert set(there.errors) == set(here.errors)
     for name, error in here.errors.items():
-        wanted = pytest.approx(error, rel=2e-2, abs=1e-6, nan_ok=True)
+        # Replicates are solved in float32: a k95 next to its threshold may differ by one.
+        absolute = 1.0 if name == "used_features" else 1e-6
+        wanted = pytest.approx(error, rel=2e-2, abs=absolute, nan_ok=True)
         assert there.errors[name] == wanted, name
     assert there.utilization_error == pytest.approx(here.utilization_error, rel=5e-2, abs=1e-4)
 
@@ -130,7 +134,7 @@ def test_leading_eigenpairs(width: int, device: torch.device, widest: int) -> No
     assert torch.allclose(found, wanted, rtol=1e-9)
     residual = matrix @ full.vectors - full.vectors * full.values
     assert float(residual.norm() / matrix.norm()) < 1e-12
-    assert "failed" not in full.solver
+    assert full.solver == f"full, float64, {device.type}"  # on the device, and not failed
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
