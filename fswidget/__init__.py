@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fswidget.training.loop import train as train
     from fswidget.training.run_folder import record as record
     from fswidget.widget.explorer import Explorer as Explorer
+    from fswidget.widget.html import to_html as to_html
     from fswidget.widget.viewer import Viewer as Viewer
     from fswidget.widget.viewer import compare as compare
 
@@ -46,6 +47,7 @@ _HOME = {
     "recipes": "experiments.catalogue",
     "record": "training.run_folder",
     "sweep": "experiments.sweeping",
+    "to_html": "widget.html",
     "train": "training.loop",
     "watch": "probing.watching",
 }
@@ -65,6 +67,7 @@ __all__ = [
     "recipes",
     "record",
     "sweep",
+    "to_html",
     "train",
     "watch",
 ]

@@ -17,6 +17,7 @@ from typing import Any
 
 from fswidget import __version__
 from fswidget.cli_run import INTERRUPTED, described, finite, run
+from fswidget.cli_sweep import several, sweep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,11 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(prog="fswidget", description="See a network learn features.")
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="{run,recipe,view}")
+    commands = parser.add_subparsers(required=True, metavar="{run,sweep,recipe,view}")
     for name, add, help in (
         ("run", _add_run, "train a network, with a progress bar"),
+        ("sweep", _add_sweep, "train a network for every combination of settings"),
         ("recipe", _add_recipe, "repeat an experiment of the paper"),
-        ("view", _add_view, "look at a saved recording in the browser"),
+        ("view", _add_view, "look at a saved recording or sweep in the browser"),
     ):
         command = commands.add_parser(name, help=help, description=help.capitalize() + ".")
         # Only for the command in use: `run` imports torch, and `view` works without it.
@@ -70,6 +72,27 @@ def _add_run(parser: argparse.ArgumentParser) -> Callable[..., int]:
     )
     _add_settings(parser, _option)
     return run
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> Callable[..., int]:
+    parser.description = (
+        "Train a network for every combination of settings: a setting takes several values with "
+        "commas between them, as in --width=32,128 --batchnorm=true,false --seed=0,1,2."
+    )
+    _add_output(parser, html="keep the recordings, and write a page whose sliders swap them")
+    parser.add_argument("--save", metavar="FILE", help="write the sweep, for `view` and fs.load")
+    parser.add_argument(
+        "--resume", metavar="FILE", help="add each run to this file, and leave out what it holds"
+    )
+    parser.add_argument(
+        "--byte-budget",
+        type=int,
+        default=64_000_000,
+        metavar="BYTES",
+        help="memory of all kept recordings together (default: 64000000)",
+    )
+    _add_settings(parser, lambda setting: several(_option(setting), setting))
+    return sweep
 
 
 def _add_output(parser: argparse.ArgumentParser, html: str) -> None:
@@ -207,14 +230,16 @@ def _add_view(parser: argparse.ArgumentParser) -> Callable[..., int]:
 
 
 def _view(*, file: str, html: str | None, quiet: bool, as_json: bool) -> int:
-    from fswidget.recording.loading import load_recording
+    from fswidget.recording.loading import load
+    from fswidget.recording.recording import Recording
 
-    recording = load_recording(file)
+    found = load(file)
     # Beside other temporary files, for the browser reads it after we are gone.
     name = f"{Path(file).stem}.html"
-    page = recording.to_html(_page_folder() / name if html is None else html)
+    page = found.to_html(_page_folder() / name if html is None else html)
     if as_json:
-        print(json.dumps({**described(recording), "files": [str(page)]}))
+        told = described(found) if isinstance(found, Recording) else {"axes": found.axes}
+        print(json.dumps({**told, "files": [str(page)]}))
     elif not quiet:
         print(f"wrote {page}")
     if html is None and not webbrowser.open(page.absolute().as_uri()):

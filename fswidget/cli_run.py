@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from fswidget.recording.atomic import require_writable, with_suffix
 from fswidget.recording.frame import SCALARS, Frame
+from fswidget.recording.grid import Sweep
 from fswidget.recording.recording import Recording
 
 #: What a shell expects after Ctrl-C.
@@ -70,8 +71,8 @@ class Targets:
         If one could not be written.
     """
 
-    def __init__(self, *, save: str | None, html: str | None) -> None:
-        self.save = None if save is None else with_suffix(save, ".npz")
+    def __init__(self, *, save: str | None, html: str | None, suffix: str = ".npz") -> None:
+        self.save = None if save is None else with_suffix(save, suffix)
         self.html = None if html is None else with_suffix(html, ".html")
         for option, given, path in (("--save", save, self.save), ("--html", html, self.html)):
             if path is None:
@@ -99,7 +100,7 @@ class Targets:
         ended = time.monotonic()
         self._next = ended + max(_LEAST, _TIMES * (ended - began))
 
-    def write(self, recording: Recording) -> tuple[list[Path], list[Exception]]:
+    def write(self, recording: Recording | Sweep) -> tuple[list[Path], list[Exception]]:
         """Write each that can be written."""
         written: list[Path] = []
         failed: list[Exception] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from fswidget.recording.recording import Recording
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
+
+    from fswidget.widget.sweep_view import SweepViewer
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,42 @@ class Sweep:
         from fswidget.figures.regime_map import regime_map
 
         return regime_map(self.axes, self.runs, value, x, y)
+
+    def view(self, **options: Any) -> SweepViewer:
+        """A widget whose sliders, one for each axis, swap the recorded runs.
+
+        The epoch on show stays, and the run before stays as the ghost. With several seeds, "all"
+        shows their means, with their standard deviation as bands.
+
+        Parameters
+        ----------
+        **options
+            As for `fswidget.Viewer`: ``theme``, ``captions``.
+
+        Raises
+        ------
+        ValueError
+            If the sweep kept no recordings.
+        """
+        from fswidget.widget.sweep_view import SweepViewer
+
+        return SweepViewer.of(self, **options)
+
+    def to_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write one page with live sliders, as `view` has them; see `fswidget.to_html`."""
+        from fswidget.widget.html import to_html
+
+        return to_html(self, path, **options)
+
+    def without_pictures(self) -> Sweep:
+        """A copy whose recordings hold no pictures of the samples."""
+        runs = [
+            run
+            if run.recording is None
+            else replace(run, recording=run.recording.without_pictures())
+            for run in self.runs
+        ]
+        return Sweep(self.base, self.axes, runs)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the sweep, with the recordings that it kept, to one file, whole or not at all.

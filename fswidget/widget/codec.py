@@ -224,13 +224,13 @@ def encode_run(info: RunInfo) -> tuple[dict[str, Any], bytes]:
     return header, body
 
 
-def pack(recording: Recording, run: str) -> bytes:
+def pack(recording: Recording, run: str, limit: int = _ROUNDED_LIMIT) -> bytes:
     """A whole recording as one gzip'ed block, for saved notebooks and exported pages.
 
     ``FSW1``, the length of the JSON header (uint32), the header, padding to a multiple of 8 bytes,
     the body. Offsets count from the start of the body.
 
-    Curves are rounded to 1/8000 of their values and clouds to 1/1023 of their reach, less than a
+    Curves are rounded to 1/8000 of their values and clouds to 1/`limit` of their reach, less than a
     screen shows; scalars stay exact. An entry of a layout with ``"delta"`` holds the differences,
     modulo 2^16, from the same array of the frame before: clouds move little, and halve.
     """
@@ -246,7 +246,7 @@ def pack(recording: Recording, run: str) -> bytes:
         steps: dict[str, NDArray[np.int16]] = {}
         for name, array in frame.arrays.items():
             if name in _CLOUDS:
-                values, scale = quantize(array, _ROUNDED_LIMIT, largest[name])
+                values, scale = quantize(array, limit, largest[name])
                 if largest[name] is not None:
                     steps[name] = values
                 arrays[name] = values - before[name] if name in before else values

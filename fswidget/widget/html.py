@@ -1,7 +1,8 @@
-"""A recording as one HTML file that needs no server, no network and no Python.
+"""Recordings as one HTML file that needs no server, no network and no Python.
 
-The page holds the widget's own front end, BokehJS and the recording, and shows them as `Viewer`
-does: ``js/src/page.ts`` gives the front end a model without a kernel.
+The page holds the widget's own front end, BokehJS and what is shown: a recording, as `Viewer` does;
+several side by side, as `compare` does; or a sweep, whose sliders swap recorded runs.
+``js/src/host/page.ts`` gives the front end models without a kernel.
 """
 
 from __future__ import annotations
@@ -10,16 +11,24 @@ import base64
 import html
 import json
 import os
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from fswidget.figures.drawing import layout_json
 from fswidget.recording.atomic import atomic_write, with_suffix
+from fswidget.recording.grid import Sweep
 from fswidget.recording.recording import Recording
 from fswidget.widget.assets import bokehjs, bundle
 from fswidget.widget.codec import pack
+from fswidget.widget.grid import Grid
 from fswidget.widget.state import ViewState
 
 THEMES = ("auto", "light", "dark")
+
+#: What a page can show.
+Shown = Recording | Sweep | Sequence[Recording] | Mapping[str, Recording]
 
 
 # The browser itself refuses every request: the page may only use what it brings. BokehJS and the
@@ -53,6 +62,7 @@ _PAGE = """\
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width">
+<meta name="generator" content="{generator}">
 <meta name="color-scheme" content="{scheme}">
 <title>{title}</title>
 <style>body {{ margin: 12px }}</style>
@@ -70,20 +80,32 @@ _IFRAME = """\
 
 
 def page(
-    recording: Recording, *, title: str | None = None, theme: str = "auto", captions: bool = True
+    shown: Shown,
+    *,
+    title: str | None = None,
+    theme: str = "auto",
+    captions: bool = True,
+    pictures: bool = True,
+    epoch: float | None = None,
 ) -> str:
     """A whole HTML page.
 
     Parameters
     ----------
-    recording : Recording
-        With at least one frame.
+    shown : Recording, Sweep, or sequence or mapping of Recording
+        A recording; a sweep with its recordings, for sliders that swap runs; or several recordings,
+        named by the mapping or their titles, whose epochs are linked. Each with at least one frame.
     title : str, optional
         Of the page; the recording's own by default.
     theme : {"auto", "light", "dark"}
         ``"auto"`` follows the reader's system.
     captions : bool
         Whether the panels carry a sentence that explains them.
+    pictures : bool
+        Whether the page holds the samples' pictures.
+    epoch : float, optional
+        Where the page opens; at the last frame, if not given. ``#epoch=3`` at the end of the page's
+        address does the same for a reader.
 
     Raises
     ------
@@ -92,17 +114,19 @@ def page(
     ImportError
         If the front end was not built.
     """
-    body = _embeddable(recording, theme, captions)
+    data = _data(shown, theme, captions, pictures, epoch)
+    recording = _first(shown)
     return _PAGE.format(
         policy=_POLICY,
         scheme="light dark" if theme == "auto" else theme,
-        title=_title(recording, title),
-        body=body,
+        generator=html.escape(f"fswidget {recording.provenance.get('fswidget', '')}".strip()),
+        title=_title(shown, title),
+        body=_element(data),
     )
 
 
 def to_html(
-    recording: Recording,
+    shown: Shown,
     path: str | os.PathLike[str],
     *,
     fragment: bool = False,
@@ -110,12 +134,15 @@ def to_html(
     title: str | None = None,
     theme: str = "auto",
     captions: bool = True,
+    pictures: bool = True,
+    epoch: float | None = None,
 ) -> Path:
-    """Write a recording as one self-contained, interactive HTML file, whole or not at all.
+    """Write recordings as one self-contained, interactive HTML file, whole or not at all.
 
     Parameters
     ----------
-    recording : Recording
+    shown : Recording, Sweep, or sequence or mapping of Recording
+        See `page`.
     path : str or path-like
         ``.html`` is appended where it has no suffix.
     fragment : bool
@@ -123,69 +150,144 @@ def to_html(
     iframe : bool
         Write an ``<iframe>`` that holds the whole page, for hosts such as nbviewer that would
         otherwise let their own styles and scripts into it.
-    title, theme, captions
+    title, theme, captions, pictures, epoch
         See `page`.
 
     Returns
     -------
     pathlib.Path
         The file written.
+
+    Examples
+    --------
+    >>> recording = fs.record(fs.Config(width=16, epochs=1, train_size=100, probe_size=100))
+    >>> fs.to_html({"one": recording, "two": recording}, "both").name
+    'both.html'
     """
     _check_flag("fragment", fragment)
     _check_flag("iframe", iframe)
     if fragment and iframe:
         raise ValueError("fragment=True, iframe=True: an iframe holds a whole page, so choose one")
     path = with_suffix(path, ".html")
+    options: dict[str, Any] = {"theme": theme, "captions": captions, "pictures": pictures}
     if fragment:
-        text = _embeddable(recording, theme, captions)
+        text = _element(_data(shown, epoch=epoch, **options))
     else:
-        text = page(recording, title=title, theme=theme, captions=captions)
+        text = page(shown, title=title, epoch=epoch, **options)
     if iframe:
-        text = _IFRAME.format(title=_title(recording, title), page=html.escape(text))
+        text = framed(text, _title(shown, title))
     return atomic_write(path, text.encode(errors="replace"))
 
 
-def _embeddable(recording: Recording, theme: str, captions: bool) -> str:
-    """A ``<div>`` with all that it needs; any number of them may stand in one page."""
-    if not isinstance(recording, Recording):
-        raise TypeError(
-            f"recording={recording!r}: must be a Recording, as fs.load and fs.record return"
-        )
-    if not len(recording):
-        raise ValueError(f"recording={recording!r}: has no frame to show")
+def framed(text: str, title: str) -> str:
+    """An ``<iframe>`` that holds a whole page; `title` is HTML already."""
+    return _IFRAME.format(title=title, page=html.escape(text))
+
+
+def _data(
+    shown: Shown, theme: str, captions: bool, pictures: bool, epoch: float | None
+) -> dict[str, Any]:
+    """What `mount` of the front end takes."""
+    for recording in _all(shown):
+        if not isinstance(recording, Recording):
+            raise TypeError(
+                f"recording={recording!r}: must be a Recording, as fs.load and fs.record return"
+            )
+        if not len(recording):
+            raise ValueError(f"recording={recording!r}: has no frame to show")
     if theme not in THEMES:
         raise ValueError(f"theme={theme!r}: must be one of {', '.join(THEMES)}")
-    _check_flag("captions", captions)
+    for name, flag in (("captions", captions), ("pictures", pictures)):
+        _check_flag(name, flag)
+    if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, Real)):
+        raise TypeError(f"epoch={epoch!r}: must be a number, or None for the last")
+    if epoch is not None:
+        for recording in _all(shown):
+            recording.at(epoch)  # says where there is no such frame
     # The widget's own traits, so that page and widget cannot part; nothing is sent anywhere.
     declared = ViewState.class_own_traits(sync=True)
     traits = {name: trait.default() for name, trait in declared.items()}
-    traits |= {
-        "_figures": layout_json(),
-        "run": "run-1",
-        "num_frames": recording.appended,
-        "theme": theme,
-        "captions": captions,
-    }
-    binary = {"_bokehjs": bokehjs(), "_packed": pack(recording, "run-1")}
-    data = {
+    traits |= {"_figures": layout_json(), "theme": theme, "captions": captions}
+    traits = {name: value for name, value in traits.items() if not isinstance(value, bytes)}
+    data: dict[str, Any] = {
         "module": _base64(bundle("widget.js").encode()),
         "style": bundle("widget.css"),
-        "traits": {name: value for name, value in traits.items() if name not in binary},
-        "bytes": {name: _base64(value) for name, value in binary.items()},
+        "traits": traits,
+        "bytes": {"_bokehjs": _base64(bokehjs())},
     }
+    if isinstance(shown, Sweep):
+        grid = Grid.of(shown if pictures else shown.without_pictures())
+        layout, blocks = grid.page()
+        traits["_controls"] = json.dumps(grid.controls())
+        traits |= {**grid.choices(grid.start), "epoch": epoch}
+        data |= {"grid": layout, "blocks": {n: _base64(block) for n, block in blocks.items()}}
+        return data
+    views = []
+    for number, (name, recording) in enumerate(_named(shown)):
+        kept = recording if pictures else recording.without_pictures()
+        run = f"run-{number + 1}"
+        frame = None if epoch is None else recording.at(epoch)
+        views.append(
+            {
+                "title": name,
+                "traits": {
+                    "run": run,
+                    "num_frames": recording.appended,
+                    "epoch": None if frame is None else frame.epoch,
+                },
+                "bytes": {"_packed": _base64(pack(kept, run))},
+            }
+        )
+    if isinstance(shown, Recording):
+        (view,) = views
+        return {**data, **{part: data[part] | view[part] for part in ("traits", "bytes")}}
+    return {**data, "views": views}
+
+
+def _element(data: Mapping[str, Any]) -> str:
+    """A ``<div>`` with all that it needs; any number of them may stand in one page."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     # In JSON "<" stands in strings only; escaped, no "</script>" ends the element early.
     return _EMBEDDABLE.format(data=text.replace("<", "\\u003c"))
+
+
+def _named(shown: Shown) -> list[tuple[str, Recording]]:
+    """Recordings with the names that stand above them; one alone has none."""
+    if isinstance(shown, Sweep):
+        return []
+    if isinstance(shown, Mapping):
+        return list(shown.items())
+    if isinstance(shown, Recording):
+        return [("", shown)]
+    return [(recording.info.title, recording) for recording in shown]
+
+
+def _all(shown: Shown) -> list[Recording]:
+    if isinstance(shown, Sweep):
+        kept = shown.sel()
+        return [kept] if isinstance(kept, Recording) else kept
+    if isinstance(shown, Recording):
+        return [shown]
+    if isinstance(shown, str) or not isinstance(shown, Sequence | Mapping) or not shown:
+        raise TypeError(
+            f"recording={shown!r}: must be a Recording, as fs.load and fs.record return, a Sweep, "
+            "or several recordings"
+        )
+    return list(shown.values() if isinstance(shown, Mapping) else shown)
+
+
+def _first(shown: Shown) -> Recording:
+    return _all(shown)[0]
 
 
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _title(recording: Recording, title: str | None) -> str:
+def _title(shown: Shown, title: str | None) -> str:
     if not isinstance(title, str | None):
         raise TypeError(f"title={title!r}: must be a str, or None for the recording's own")
-    return html.escape(title or recording.info.title or "A network's features")
+    return html.escape(title or _first(shown).info.title or "A network's features")
 
 
 def _check_flag(name: str, value: object) -> None:

@@ -1,8 +1,14 @@
+import { GridModel } from "./data/grid";
 import { openStore } from "./data/store";
 import type { Model } from "./host/model";
+import { mount as mountPage, type PageData, PageModel, type Widget } from "./host/page";
 import { View } from "./ui/view";
 
-export { mount } from "./host/page";
+/** Show an exported page, whose models are a sweep's where it holds one. */
+export const mount = (widget: Widget, root: HTMLElement, page: PageData): Promise<void> =>
+  mountPage(widget, root, page, (state, { grid, blocks = {} }) =>
+    grid ? new GridModel(state, grid, blocks) : new PageModel(state),
+  );
 
 // anywidget gives a module two seconds from load to here and drops later messages: BokehJS waits
 // until a view is drawn.

@@ -17,11 +17,14 @@ MAY_USE = {
 }
 
 #: Lazy façades, each within one method, that look upward for the reader's convenience:
-#: `Recording.figure`, `Recording.to_html`, `Sweep.figure` and `Watch.view`. There are no others.
+#: `Recording.figure` and `to_html`, `Sweep.figure`, `view` and `to_html`, and `Watch.view`.
+#: There are no others.
 FACADES = {
     ("recording.recording", "figures.drawing"),
     ("recording.recording", "widget.html"),
     ("recording.grid", "figures.regime_map"),
+    ("recording.grid", "widget.html"),
+    ("recording.grid", "widget.sweep_view"),
     ("probing.watching", "widget.viewer"),
 }
 

@@ -272,3 +272,22 @@ def test_help_has_headings_and_recipes_their_names(capsys: pytest.CaptureFixture
         main(["recipe", "--help"])
     text = "".join(capsys.readouterr().out.split())
     assert [name for name in catalogue.recipes if name not in text] == []
+
+
+def test_a_sweep_becomes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = ["--width=4,8", "--batchnorm=true,false", "--lr=0.01", "--epochs=1", "--quiet"]
+    small = ["--train-size=40", "--test-size=40", "--device=cpu", "--num-shown=10"]
+    files = [f"--html={tmp_path}/page", f"--save={tmp_path}/sweep"]
+    assert main(["sweep", *grid, *small, *files]) == 0
+    assert capsys.readouterr() == ("", "")
+    sweep = fs.load(tmp_path / "sweep")
+    assert sweep.axes == {"width": [4, 8], "batchnorm": [True, False]}
+    assert sweep.sel(width=8, batchnorm=False).config["lr"] == 0.01
+    assert (tmp_path / "page.html").is_file()
+    assert main(["view", f"{tmp_path}/sweep", "--json", f"--html={tmp_path}/again"]) == 0
+    assert json.loads(capsys.readouterr().out)["axes"] == sweep.axes
+    assert main(["sweep", "--width=8"]) == 2
+    assert "give a setting several values" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["sweep", "--batchnorm=perhaps,false"])
+    assert "perhaps" in capsys.readouterr().err

@@ -157,8 +157,23 @@ export interface Unpacked {
   frames: Frame[];
 }
 
+/** A block as it travels: what the messages of a kernel would hold, with differences undone. */
+export interface Block {
+  run: string;
+  info: RunHeader;
+  headers: FrameHeader[];
+  body: ArrayBuffer;
+  /** Views of the body. */
+  frames: Frame[];
+}
+
 /** A whole recording out of one block: what a saved notebook and an exported page hold. */
 export async function unpack(block: DataView | ArrayBuffer | ArrayBufferView): Promise<Unpacked> {
+  const { run, info, body, frames } = await openBlock(block);
+  return { run, info: decodeRun(info, body), frames };
+}
+
+export async function openBlock(block: DataView | ArrayBuffer | ArrayBufferView): Promise<Block> {
   const raw = await gunzip(copyBody(block));
   const magic = new TextDecoder().decode(new Uint8Array(raw, 0, 4));
   if (magic !== "FSW1") throw new Error(`not a recording: starts with ${JSON.stringify(magic)}`);
@@ -168,7 +183,7 @@ export async function unpack(block: DataView | ArrayBuffer | ArrayBufferView): P
   const headers = header.frames as FrameHeader[];
   const frames = headers.map((frame) => decodeFrame(frame, body));
   undoDifferences(headers, frames);
-  return { run: header.run, info: decodeRun(header.info, body), frames };
+  return { run: header.run, info: header.info, headers, body, frames };
 }
 
 /** Clouds come as differences, modulo 2^16, from the frame before, which halves them. */

@@ -1,6 +1,7 @@
 // The exported page: the same front end on a model that holds everything and has no kernel.
 
 import type { Handler, Model } from "./model";
+import { permalink, revealPanel } from "./permalink";
 
 /** What anywidget's hosts call; the default export of index.ts. */
 export interface Widget {
@@ -8,12 +9,34 @@ export interface Widget {
   render(context: { model: Model; el: HTMLElement }): unknown;
 }
 
-/** What fswidget/export.py writes into the page. */
-export interface PageData {
+export interface Axis {
+  name: string;
+  values: unknown[];
+  log: boolean;
+}
+
+/** What fswidget/widget/grid.py writes: runs by their place, "0,2,1", along the axes. */
+export interface GridLayout {
+  axes: Axis[];
+  cells: Record<string, { run: string; shared: string; label: string }>;
+  missing: Record<string, string>;
+}
+
+/** Traits of one view; base64 of those that are bytes. */
+export interface ViewData {
+  title?: string;
   traits: Record<string, unknown>;
-  /** Base64 of the traits that are bytes. */
   bytes: Record<string, string>;
+}
+
+/** What fswidget/widget/html.py writes into the page. */
+export interface PageData extends ViewData {
   style: string;
+  /** What several recordings, whose epochs are linked, have of their own. */
+  views?: ViewData[];
+  /** A sweep: its layout, and base64 of its packed runs by name. */
+  grid?: GridLayout;
+  blocks?: Record<string, string>;
 }
 
 export class PageModel implements Model {
@@ -28,10 +51,17 @@ export class PageModel implements Model {
   set(name: string, value: unknown): void {
     if (Object.is(this.state[name], value)) return;
     this.state[name] = value;
-    for (const handler of [...(this.handlers.get(`change:${name}`) ?? [])]) handler();
+    this.emit(`change:${name}`);
+  }
+
+  protected emit(event: string, ...args: unknown[]): void {
+    for (const handler of [...(this.handlers.get(event) ?? [])]) handler(...args);
   }
 
   save_changes(): void {} // nobody to tell
+
+  /** Called between the widget's opening and its drawing. */
+  async ready(): Promise<void> {}
 
   on(event: string, handler: Handler): void {
     const handlers = this.handlers.get(event) ?? new Set();
@@ -50,19 +80,60 @@ export function fromBase64(text: string): DataView {
   return new DataView(bytes.buffer);
 }
 
-/** Show a recording in `root`; what goes wrong is said there, a page has no other place for it. */
-export async function mount(widget: Widget, root: HTMLElement, data: PageData): Promise<void> {
+/** Show recordings in `root`; what goes wrong is said there, a page has no other place for it. */
+export async function mount(
+  widget: Widget,
+  root: HTMLElement,
+  data: PageData,
+  make: (state: Record<string, unknown>, data: PageData) => PageModel = (state) =>
+    new PageModel(state),
+): Promise<void> {
   try {
-    const bytes = Object.entries(data.bytes).map(([name, text]) => [name, fromBase64(text)]);
-    const model = new PageModel({ ...data.traits, ...Object.fromEntries(bytes) });
     const style = document.createElement("style");
     style.textContent = data.style;
-    const el = document.createElement("div");
-    root.append(style, el);
-    await widget.initialize({ model });
-    await widget.render({ model, el });
+    root.append(style);
+    const common = { ...data.traits, ...decoded(data.bytes) };
+    const views = data.views ?? [{ traits: {}, bytes: {} }];
+    const models = views.map(({ traits, bytes }) =>
+      make({ ...common, ...traits, ...decoded(bytes) }, data),
+    );
+    for (const [index, model] of models.entries()) follow(model, models[index - 1]);
+    const [first] = models;
+    if (first) permalink(first, data.grid?.axes.map(({ name }) => name) ?? []);
+    for (const [index, model] of models.entries()) {
+      const el = document.createElement("div");
+      const { title } = views[index] ?? {};
+      if (title) root.append(heading(title));
+      root.append(el);
+      await widget.initialize({ model });
+      await model.ready();
+      await widget.render({ model, el });
+    }
+    revealPanel(root);
   } catch (error) {
     root.append(`This recording cannot be shown: ${error}. Browsers from 2023 on can show it.`);
     console.error("fswidget:", error);
+  }
+}
+
+function decoded(bytes: Record<string, string>): Record<string, DataView> {
+  return Object.fromEntries(Object.entries(bytes).map(([name, text]) => [name, fromBase64(text)]));
+}
+
+function heading(title: string): HTMLElement {
+  const element = document.createElement("h2");
+  element.textContent = title;
+  element.style.font = "600 15px system-ui, sans-serif";
+  return element;
+}
+
+/** Link two views' epochs, so that they go through time together. */
+function follow(model: PageModel, other: PageModel | undefined): void {
+  if (!other) return;
+  for (const [one, two] of [
+    [model, other],
+    [other, model],
+  ] as const) {
+    one.on("change:epoch", () => two.set("epoch", one.get("epoch")));
   }
 }

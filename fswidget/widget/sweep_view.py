@@ -1,0 +1,94 @@
+"""The widget that shows a sweep: its sliders swap recorded runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import traitlets
+
+from fswidget.recording.grid import Sweep
+from fswidget.widget.grid import Grid, Place
+from fswidget.widget.viewer import Viewer
+
+
+class SweepViewer(Viewer):
+    """Show a sweep: the view of `Viewer`, with a control for each axis; see `Sweep.view`.
+
+    Every axis is a trait, as in ``view.width = 256``; a number between two values takes the nearer
+    one. ``view.seed = "all"`` shows means over seeds, with their standard deviation as bands.
+    """
+
+    _grid: Grid
+
+    def __init__(self, grid: Grid, **options: Any) -> None:
+        self._grid = grid
+        self._place: Place | None = None
+        self._visited: list[dict[str, Any]] = []
+        super().__init__(_controls=json.dumps(grid.controls()), **options)
+        with self.hold_sync():
+            for name, value in grid.choices(grid.start).items():
+                setattr(self, name, value)
+        self._swap(grid.start)
+        self.pack()
+        self.observe(lambda _: self._moved(), list(grid.axes))
+
+    @classmethod
+    def of(cls, sweep: Sweep, **options: Any) -> SweepViewer:
+        """A viewer whose traits are the axes of a sweep that kept its recordings."""
+        grid = Grid.of(sweep)
+        traits = {
+            name: traitlets.Any(values[0]).tag(sync=True) for name, values in grid.axes.items()
+        }
+        made: SweepViewer = type(cls.__name__, (cls,), traits)(grid, **options)
+        return made
+
+    def _moved(self) -> None:
+        choices = {name: getattr(self, name) for name in self._grid.axes}
+        assert self._place is not None
+        try:
+            place = self._grid.place(choices)
+        except ValueError:
+            place = self._place
+        if place not in self._grid.runs:
+            reason = self._grid.missing.get(place, "no run has these settings")
+            self._tell(message=f"Nothing to show: {reason}.")
+            place = self._place
+        for name, value in self._grid.choices(place).items():
+            if getattr(self, name) is not value:
+                self._tell(**{name: value})
+        if place != self._place:
+            self._tell(message="")
+            self._swap(place)
+
+    def _swap(self, place: Place) -> None:
+        """Show another run at the epoch that is on show; the one before becomes the ghost."""
+        recording = self._grid.runs[place]
+        run, epoch = f"run-{sorted(self._grid.runs).index(place) + 1}", self.epoch
+        before = {} if self._place is None else self._grid.choices(self._place)
+        changed = [
+            f"{name} {before[name]} → {value}"
+            for name, value in self._grid.choices(place).items()
+            if before and before[name] != value
+        ]
+        self._visited = [entry for entry in self._visited if entry["run"] != run]
+        self._visited.append(
+            {
+                "run": run,
+                "label": self._grid.label(place),
+                "changed": ", ".join(changed),
+                "frames": len(recording),
+            }
+        )
+        self._place = place
+        self._recordings[run] = self._recording = recording
+        at = -1 if epoch is None else _sequence(recording, epoch)
+        self._tell(_runs=json.dumps(self._visited))
+        self._tell(run=run, shown=at, epoch=epoch, num_frames=recording.appended)
+        self._stream.open(run, recording)
+
+
+def _sequence(recording: Any, epoch: float) -> int:
+    """The number of the newest frame at or before an epoch; −1 where there is none."""
+    before = [number for number, frame in recording.entries if frame.epoch <= epoch]
+    return before[-1] if before else -1
