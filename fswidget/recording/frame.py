@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
@@ -150,8 +151,11 @@ class Frame:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the frame's arrays take, in bytes."""
-        return sum(array.nbytes for array in self.arrays.values()) + 8 * len(self.scalars)
+        """Memory that the frame takes, in bytes, names left out: all frames share those."""
+        groups: tuple[dict[str, Any], ...] = (self.scalars, self.labels, self.arrays)
+        kept = [self, *groups, *(value for group in groups for value in group.values())]
+        data = sum(array.nbytes for array in self.arrays.values() if array.base is not None)
+        return data + sum(map(sys.getsizeof, kept))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Arrays come out of a pickle writable; made anew they are read-only again.
@@ -316,15 +320,27 @@ class RunInfo:
 
 
 def _frozen(name: str, values: object, ndim: int | None = None) -> NDArray[np.float32]:
-    """A read-only copy: a caller's buffer that is reused must not change what was recorded."""
+    """A read-only copy, unless it is one: a buffer that is reused must not change the past."""
     try:
-        array = np.array(values, dtype=np.float32, order="C")
+        frozen = _is_frozen(values)
+        array = values if frozen else np.array(values, dtype=np.float32, order="C")
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}={values!r}: must be an array of numbers") from error
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name}: of shape {array.shape}, must have {ndim} dimension")
     array.setflags(write=False)
     return array
+
+
+def _is_frozen(values: Any) -> bool:
+    """Whether it is an array of this module's making, which nobody else writes to."""
+    return bool(
+        type(values) is np.ndarray
+        and values.dtype == np.float32
+        and values.base is None
+        and values.flags.c_contiguous
+        and not values.flags.writeable
+    )
 
 
 def _json(name: str, value: object) -> Any:

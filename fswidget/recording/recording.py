@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from fswidget.recording import file
 from fswidget.recording.atomic import atomic_write, with_suffix
 from fswidget.recording.frame import Frame, RunInfo
 from fswidget.recording.provenance import made_now, words
+from fswidget.recording.thinning import Thinning
 
 if TYPE_CHECKING:
     from bokeh.models import Plot
@@ -68,6 +70,7 @@ class Recording:
         # One list, so that a thread that copies it sees numbers and frames that belong together.
         self._entries: list[tuple[int, Frame]] = []
         self._nbytes = 0
+        self._thinning: Thinning | None = None  # made once there is too much
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -96,8 +99,7 @@ class Recording:
         sequence = self.appended
         self._add(sequence, frame)
         if self.byte_budget is not None:
-            while self._nbytes > self.byte_budget and len(self._entries) > 2:
-                self._drop_one()
+            self._thin(self.byte_budget)
         return sequence
 
     @classmethod
@@ -117,25 +119,28 @@ class Recording:
     def _add(self, sequence: int, frame: Frame) -> None:
         self._entries.append((sequence, frame))
         self._nbytes += frame.nbytes
+        if self._thinning is not None:
+            self._thinning.append(sequence, frame.step)
 
-    def _drop_one(self) -> None:
-        position = np.log1p([frame.step for _, frame in self._entries])
-        # argmin takes the first of equals: of two equally crowded frames the earlier one goes.
-        index = 1 + int(np.argmin(position[2:] - position[:-2]))
-        self._nbytes -= self._entries.pop(index)[1].nbytes
+    def _thin(self, byte_budget: int) -> None:
+        while self._nbytes > byte_budget and len(self._entries) > 2:
+            if self._thinning is None:
+                self._thinning = Thinning((number, frame.step) for number, frame in self._entries)
+            sequence = self._thinning.pop()
+            index = bisect.bisect_left(self._entries, sequence, key=lambda entry: entry[0])
+            self._nbytes -= self._entries.pop(index)[1].nbytes
 
     def thinned(self, byte_budget: int) -> Recording:
         """A copy that takes at most `byte_budget` bytes, thinned as the class describes."""
         copy = self._like(byte_budget)
         for sequence, frame in self.entries:
             copy._add(sequence, frame)
-        while copy._nbytes > byte_budget and len(copy._entries) > 2:
-            copy._drop_one()
+        copy._thin(byte_budget)
         return copy
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Pickled before recordings said where they come from.
-        self.__dict__.update({"provenance": {}, **state})
+        self.__dict__.update({"provenance": {}, "_thinning": None, **state})
 
     def __len__(self) -> int:
         return len(self._entries)

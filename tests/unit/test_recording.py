@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pickle
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import pytest
 import fswidget as fs
 from fswidget.recording.frame import SCALARS, Frame
 from fswidget.recording.recording import Recording
+from fswidget.recording.thinning import Thinning
 from tests.synthetic import make_frame, make_recording
 
 
@@ -118,6 +121,47 @@ def test_budget_keeps_first_last_and_log_spaced() -> None:
     assert recording.appended == 1000
     gaps = np.diff(np.log1p(10 * np.array(epochs[1:])))
     assert gaps.max() < 6 * np.median(gaps)
+
+
+def test_thinning_leaves_out_what_a_search_of_all_would() -> None:
+    steps = sorted(np.random.default_rng(0).integers(0, 5000, 200).tolist())
+    kept = list(enumerate(steps))
+    thinning = Thinning(kept[:100])
+    del kept[100:]
+    for later in range(100, 200):
+        kept.append((later, steps[later]))
+        thinning.append(later, steps[later])
+        for _ in range(2 if len(kept) > 10 else 0):
+            position = [math.log1p(step) for _, step in kept]
+            gaps = [b - a for a, b in zip(position, position[2:], strict=False)]
+            crowded = 1 + gaps.index(min(gaps))
+            assert thinning.pop() == kept.pop(crowded)[0]
+
+
+def test_the_budget_counts_what_is_kept() -> None:
+    tracemalloc.start()
+    try:
+        recording = Recording(make_recording(0).info, byte_budget=None)
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(300):
+            recording.append(make_frame(number / 7))
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0.8 * taken < recording.nbytes < 1.2 * taken
+
+
+def test_a_frame_made_of_another_shares_its_arrays() -> None:
+    frame = make_frame(1)
+    again = dataclasses.replace(frame, labels={"regime": "MF"})
+    assert all(again.arrays[name] is array for name, array in frame.arrays.items())
+    mine = np.ones((4, 4), np.float32)
+    mine.setflags(write=False)
+    view = mine[:2]
+    made = Frame(epoch=0, step=0, scalars={}, arrays={"eigenvalues": view})
+    mine.setflags(write=True)
+    mine[:] = 0
+    assert made.eigenvalues.sum() == 8
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "text", "foreign", "newer", "empty"])
