@@ -319,7 +319,7 @@ class RunInfo:
         )
 
 
-def _frozen(name: str, values: object, ndim: int | None = None) -> NDArray[np.float32]:
+def _frozen(name: str, values: Any, ndim: int | None = None) -> NDArray[np.float32]:
     """A read-only copy, unless it is one: a buffer that is reused must not change the past."""
     try:
         frozen = _is_frozen(values)
