@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from fswidget.analysis.api import FeatureMoments
 from fswidget.analysis.basis import orthonormal_basis, project
 from fswidget.analysis.measures import first_at
-from fswidget.analysis.spectrum import Spectrum
 from fswidget.analysis.targets import assign_blocks, minimal_features, warn_unbalanced
 from fswidget.probing.arguments import (
     check_arguments,
@@ -48,8 +47,6 @@ from fswidget.recording.frame import Frame, RunInfo
 from fswidget.recording.recording import Recording
 
 _NUM_BLOCKS = 8
-
-
 # Sums of all jackknife blocks may take so much; beyond it there are no error bars (our choice).
 _MAX_BYTES = 1_000_000_000
 
@@ -197,6 +194,12 @@ class Probe:
         parameter = next(self._bare.parameters(), None)
         return torch.device("cpu") if parameter is None else parameter.device
 
+    def retarget(self, targets: Tensor) -> None:
+        """Measure against other targets of the same kind from now on."""
+        goal = dataclasses.replace(self._probe, targets=targets)
+        self._probe = goal.fit(self.num_outputs, self.task, int(goal.shown.sum()))
+        self._blocks = assign_blocks(self._probe.targets, _NUM_BLOCKS)
+
     def share(self, group: dist.ProcessGroup | None) -> None:
         """Share the work with the processes of `group`, or with none; before the first frame."""
         if self._first is not None:
@@ -267,7 +270,7 @@ class Probe:
             reference, moved = self._first[0], self._moved(rows.outputs, self._first[1])
         moments = self._moments(features, rows, self._probe, reference, self.errors)
         start = None if self.previous is None else self.previous[0]
-        spectrum = self._spectrum(moments, start)
+        spectrum = spectrum_of(moments, self.task, self.top, start)
         whole = dataclasses.replace(spectrum, num_features=self.num_features)
         regime = whole.classify(outputs_moved=moved)
         count = min(self.num_eigenfunctions, self.num_features)
@@ -370,9 +373,6 @@ class Probe:
         moments.update(features, rows.outputs, rows.targets, reference, blocks=blocks)
         return moments if self._team.group is None else moments.all_reduce(self._team.group)
 
-    def _spectrum(self, moments: FeatureMoments, start: Any = None) -> Spectrum:
-        return spectrum_of(moments, self.task, self.top, start)
-
     def _shown(self, values: Tensor, samples: Samples) -> Tensor:
         """The rows of the shown samples, of all processes."""
         parts = [samples.part(rank, self._team.size)[0].shown for rank in range(self._team.size)]
@@ -395,5 +395,6 @@ class Probe:
         spectra = []
         for values in rows.layers.values():
             features = project(values, self._basis(values))
-            spectra.append(self._spectrum(self._moments(features, rows, self._probe)))
+            moments = self._moments(features, rows, self._probe)
+            spectra.append(spectrum_of(moments, self.task, self.top, None))
         return layer_arrays(spectra)

@@ -40,6 +40,10 @@ def check(field: dataclasses.Field[Any], value: Any) -> None:
         names = value if isinstance(value, tuple) else ()
         if not (value is None or value == "all" or (names and all(map(_is_str, names)))):
             raise wrong('None, "all" or a list of layer names')
+    elif name == "frozen":
+        names = value if isinstance(value, tuple) else ()
+        if not (value is None or (names and all(map(_is_str, names)))):
+            raise wrong("None or a list of module names")
     elif name == "frame_every":
         word = _is_str(value) and value in meta["choices"]
         if not word and not (_is_int(value) and value >= 1):

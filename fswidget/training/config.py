@@ -11,40 +11,12 @@ from typing import Any
 
 from fswidget.training import dataset_readers  # noqa: F401 (they register)
 from fswidget.training.checks import check, plain
+from fswidget.training.knobs import knob
 from fswidget.training.registry import DataSource, Network, networks, sources
 from fswidget.training.rules import conflicts
 
 #: What each squared error or cross-entropy loss means for the analysis of the outputs.
 TASKS = {"cross_entropy": "cross_entropy", "mse": "squared_error"}
-
-
-def _knob(
-    default: Any,
-    label: str,
-    help: str,
-    *,
-    group: str | None = "advanced",
-    choices: tuple[Any, ...] | None = None,
-    min: float | None = None,
-    max: float | None = None,
-    step: float | None = None,
-    log: bool = False,
-    slider: bool = False,
-    open_min: bool = False,
-) -> Any:
-    described = {
-        "label": label,
-        "help": help,
-        "group": group,
-        "choices": choices,
-        "min": min,
-        "max": max,
-        "step": step,
-        "log": log,
-        "slider": slider,
-        "open_min": open_min,
-    }
-    return dataclasses.field(default=default, metadata=described)
 
 
 def _name_unknown(cls: type[Config]) -> type[Config]:
@@ -91,13 +63,13 @@ class Config:
     ValueError: width=-1: must be ...
     """
 
-    model: str = _knob("mlp", "Network", "Which network learns the features.", group="main")
-    dataset: str = _knob("digits", "Data", "What the network learns from.", group="main")
-    root: str = _knob("data", "Data folder", "Folder with the files of the data set.", group=None)
-    download: bool = _knob(
+    model: str = knob("mlp", "Network", "Which network learns the features.", group="main")
+    dataset: str = knob("digits", "Data", "What the network learns from.", group="main")
+    root: str = knob("data", "Data folder", "Folder with the files of the data set.", group=None)
+    download: bool = knob(
         False, "Download", "Fetch missing files of the data set into the data folder.", group=None
     )
-    pixels: int = _knob(
+    pixels: int = knob(
         32,
         "Pixels",
         "Height and width to which pictures of a folder are resized and cropped.",
@@ -105,10 +77,8 @@ class Config:
         min=4,
         max=512,
     )
-    grey: bool = _knob(
-        False, "Grey", "Read pictures of a folder without their colours.", group=None
-    )
-    held_out: float = _knob(
+    grey: bool = knob(False, "Grey", "Read pictures of a folder without their colours.", group=None)
+    held_out: float = knob(
         0.2,
         "Held out",
         "Share of each class that is kept for testing where a folder has no test pictures.",
@@ -117,7 +87,7 @@ class Config:
         max=0.9,
         open_min=True,
     )
-    width: int = _knob(
+    width: int = knob(
         256,
         "Width p",
         "Dimension of the feature map, and with it the width of every layer. Wide networks have "
@@ -128,7 +98,7 @@ class Config:
         log=True,
         slider=True,
     )
-    depth: int = _knob(
+    depth: int = knob(
         2,
         "Depth",
         "Hidden layers (MLP), convolutions (CNN) or blocks (transformer).",
@@ -136,7 +106,7 @@ class Config:
         max=16,
         slider=True,
     )
-    batchnorm: bool = _knob(
+    batchnorm: bool = knob(
         False,
         "Batch normalisation",
         "Normalises each unit over the batch. Which way it moves the features depends on loss and "
@@ -144,13 +114,13 @@ class Config:
         "error use more features.",
         group="main",
     )
-    activation: str = _knob(
+    activation: str = knob(
         "relu",
         "Activation",
         "Nonlinearity after each layer; Φ is what leaves the last one.",
         choices=("relu", "gelu", "tanh"),
     )
-    train_size: int = _knob(
+    train_size: int = knob(
         1000,
         "Training samples",
         "Size of the class-balanced training set; smaller ones are part of larger ones. More data "
@@ -160,17 +130,17 @@ class Config:
         log=True,
         slider=True,
     )
-    test_size: int | None = _knob(
+    test_size: int | None = knob(
         None, "Test samples", "Held-out samples; empty means at most 1,000.", min=2
     )
-    probe_size: int | None = _knob(
+    probe_size: int | None = knob(
         None,
         "Probe samples",
         "Training samples on which the features are measured; empty means at most four per "
         "feature, within 1,000 to 4,000. Small probes make D_LR too small.",
         min=2,
     )
-    label_noise: float = _knob(
+    label_noise: float = knob(
         0.0,
         "Label noise",
         "Share of the training labels that are shuffled among themselves. At 1 nothing can be "
@@ -180,13 +150,13 @@ class Config:
         step=0.05,
         slider=True,
     )
-    label_pixels: bool = _knob(
+    label_pixels: bool = knob(
         False,
         "Label in pixels",
         "Writes the label into the first row of each training picture, and a random one into test "
         "pictures: a shortcut that a rich network takes and that then misleads it.",
     )
-    target_scale: float = _knob(
+    target_scale: float = knob(
         1.0,
         "Target scale",
         "Multiplies the targets of the squared error. Small targets need small changes of the "
@@ -196,17 +166,17 @@ class Config:
         log=True,
         open_min=True,
     )
-    augment: bool = _knob(
+    augment: bool = knob(
         False, "Augmentation", "Random crops (4 pixels of padding) and horizontal flips."
     )
-    modulus: int = _knob(97, "Modulus", "p of the arithmetic modulo p.", min=2, max=997)
-    operation: str = _knob(
+    modulus: int = knob(97, "Modulus", "p of the arithmetic modulo p.", min=2, max=997)
+    operation: str = knob(
         "add",
         "Operation",
         "a ∘ b modulo p; division needs a prime p above 2.",
         choices=("add", "subtract", "multiply", "divide"),
     )
-    train_fraction: float = _knob(
+    train_fraction: float = knob(
         0.5,
         "Training fraction",
         "Share of all pairs (a, b) used for training; below about 0.3 nothing generalises.",
@@ -214,11 +184,11 @@ class Config:
         max=1.0,
         open_min=True,
     )
-    num_targets: int = _knob(3, "Targets d", "Outputs of the synthetic teacher.", min=1, max=64)
-    final_norm: bool = _knob(
+    num_targets: int = knob(3, "Targets d", "Outputs of the synthetic teacher.", min=1, max=64)
+    final_norm: bool = knob(
         False, "Final LayerNorm", "One more LayerNorm between the transformer and its head."
     )
-    loss: str = _knob(
+    loss: str = knob(
         "cross_entropy",
         "Loss",
         "Cross-entropy, or the squared error to the one-hot class, summed over outputs. The "
@@ -226,8 +196,8 @@ class Config:
         group="main",
         choices=("cross_entropy", "mse"),
     )
-    optimizer: str = _knob("adam", "Optimiser", "Update rule.", choices=("sgd", "adam", "adamw"))
-    lr: float = _knob(
+    optimizer: str = knob("adam", "Optimiser", "Update rule.", choices=("sgd", "adam", "adamw"))
+    lr: float = knob(
         1e-3,
         "Learning rate",
         "Step size. Larger ones move the features further, until training breaks.",
@@ -237,35 +207,41 @@ class Config:
         log=True,
         open_min=True,
     )
-    momentum: float = _knob(0.9, "Momentum", "Of SGD.", min=0.0, max=0.999)
-    nesterov: bool = _knob(False, "Nesterov", "Nesterov's form of SGD's momentum.")
-    beta2: float = _knob(0.999, "β₂", "Decay of Adam's second moment.", min=0.0, max=0.99999)
-    weight_decay: float = _knob(
+    momentum: float = knob(0.9, "Momentum", "Of SGD.", min=0.0, max=0.999)
+    nesterov: bool = knob(False, "Nesterov", "Nesterov's form of SGD's momentum.")
+    beta2: float = knob(0.999, "β₂", "Decay of Adam's second moment.", min=0.0, max=0.99999)
+    weight_decay: float = knob(
         0.0,
         "Weight decay",
         "Pulls all parameters towards zero; in the long run it favours few, shared features.",
         min=0.0,
         max=10.0,
     )
-    schedule: str = _knob(
+    schedule: str = knob(
         "constant",
         "Schedule",
         "Learning rate over the run: constant, cosine to zero, or a tenth of it at one half and "
         "again at three quarters (step).",
         choices=("constant", "cosine", "step"),
     )
-    warmup_steps: int = _knob(0, "Warm-up", "Steps of linear warm-up.", min=0)
-    batch_size: int = _knob(64, "Batch size", "Samples per update.", min=1)
-    epochs: int = _knob(20, "Epochs", "Passes over the training set.", group="main", min=1)
-    max_steps: int | None = _knob(
+    warmup_steps: int = knob(0, "Warm-up", "Steps of linear warm-up.", min=0)
+    batch_size: int = knob(64, "Batch size", "Samples per update.", min=1)
+    epochs: int = knob(20, "Epochs", "Passes over the training set.", group="main", min=1)
+    max_steps: int | None = knob(
         None, "Most steps", "Ends the run after this many updates, even within an epoch.", min=1
     )
-    last_layer_only: bool = _knob(
+    last_layer_only: bool = knob(
         False,
         "Train the last layer only",
         "Coefficient learning: the features stay as they were drawn, which is as lazy as it gets.",
     )
-    output_scale: float = _knob(
+    frozen: tuple[str, ...] | None = knob(
+        None,
+        "Frozen layers",
+        "Modules, by name, whose parameters stay as they are.",
+        group=None,
+    )
+    output_scale: float = knob(
         1.0,
         "Output scale α",
         "Trains α(f − f₀) with the loss divided by α². Large α makes training lazy: the function "
@@ -275,7 +251,7 @@ class Config:
         log=True,
         open_min=True,
     )
-    init_scale: float = _knob(
+    init_scale: float = knob(
         1.0,
         "Initial scale",
         "Multiplies all initial weights. Large ones make training lazy.",
@@ -284,14 +260,14 @@ class Config:
         log=True,
         open_min=True,
     )
-    frame_every: str | int = _knob(
+    frame_every: str | int = knob(
         "auto",
         "Frames",
         "When to analyse: automatic (within the analysis budget), each epoch, log-spaced steps "
         "(at most eight per doubling), or every given number of steps.",
         choices=("auto", "epoch", "log"),
     )
-    analysis_budget: float = _knob(
+    analysis_budget: float = knob(
         0.1,
         "Analysis budget",
         "Share of the wall time that the automatic schedule may spend on analysis where epochs "
@@ -300,29 +276,29 @@ class Config:
         max=1.0,
         open_min=True,
     )
-    precision: str = _knob(
+    precision: str = knob(
         "float32",
         "Precision",
         "bfloat16 trains in mixed precision (faster on recent GPUs); analysis stays in float32.",
         choices=("float32", "bfloat16"),
     )
-    compile: bool = _knob(
+    compile: bool = knob(
         False,
         "Compile",
         "torch.compile for the training steps: 20 to 60 s to start with, and epochs of "
         "convolutional networks in 0.7 to 0.9 of the time. For long runs; needs a C++ compiler.",
     )
-    device: str = _knob(
+    device: str = knob(
         "auto", "Device", "auto, cpu, mps, cuda or cuda:N; auto takes the fastest.", group=None
     )
-    seed: int = _knob(0, "Seed", "Draws subsets, initial weights and batch order.", min=0)
-    layers: tuple[str, ...] | str | None = _knob(
+    seed: int = knob(0, "Seed", "Draws subsets, initial weights and batch order.", min=0)
+    layers: tuple[str, ...] | str | None = knob(
         None, "Layers", 'Further layers to watch, by name; "all" for every one.', group=None
     )
-    num_eigenfunctions: int = _knob(
+    num_eigenfunctions: int = knob(
         8, "Eigenfunctions", "How many eigenfunctions can be looked at.", min=2, max=64
     )
-    num_shown: int = _knob(2000, "Samples shown", "Samples in the scatter plot.", min=1)
+    num_shown: int = knob(2000, "Samples shown", "Samples in the scatter plot.", min=1)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -351,9 +327,7 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON types."""
         values = dataclasses.asdict(self)
-        if isinstance(self.layers, tuple):
-            values["layers"] = list(self.layers)
-        return values
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:

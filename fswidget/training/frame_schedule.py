@@ -46,16 +46,22 @@ class FrameSchedule:
     def __init__(
         self, every: str | int, budget: float, steps_per_epoch: int, total_steps: int
     ) -> None:
-        self.every = every
-        self.budget = budget
-        self.steps_per_epoch = steps_per_epoch
-        self.total_steps = total_steps
+        self.follow(every, budget, steps_per_epoch, total_steps)
         self.frames = 0
         self.analysis_seconds = 0.0
         self._cost = 0.0
         self._last_start = 0.0
         self._step = self._first_step = 0
         self._seconds = 0.0
+
+    def follow(
+        self, every: str | int, budget: float, steps_per_epoch: int, total_steps: int
+    ) -> None:
+        """From now on, keep to these; the arguments are those of the class."""
+        self.every = every
+        self.budget = budget
+        self.steps_per_epoch = steps_per_epoch
+        self.total_steps = total_steps
         # Four per doubling; rounding merges the first ones.
         self._log_steps = {round(2 ** (k / 4)) for k in range(4 * total_steps.bit_length())}
 
@@ -80,17 +86,19 @@ class FrameSchedule:
         self.analysis_seconds += end - start
         self._last_start, self._seconds = start, end
 
-    def due(self, step: int, seconds: float) -> bool:
-        """Whether to analyse after `step`, which ended `seconds` into the run (pauses left out)."""
+    def due(self, step: int, seconds: float, ends_epoch: bool | None = None) -> bool:
+        """Whether to analyse after `step`, which ended `seconds` into the run (pauses left out).
+
+        `ends_epoch` says whether it ends an epoch, where epochs have had other lengths.
+        """
         self._step, self._seconds = step, seconds
+        epoch_ends = step % self.steps_per_epoch == 0 if ends_epoch is None else ends_epoch
         if step >= self.total_steps:
             return True
         if self.every == "log":
             return step in self._log_steps
         if self.every != "auto":
-            every = self.steps_per_epoch if self.every == "epoch" else int(self.every)
-            return step % every == 0
-        epoch_ends = step % self.steps_per_epoch == 0
+            return epoch_ends if self.every == "epoch" else step % int(self.every) == 0
         dense = step < self.steps_per_epoch and step.bit_length() % 2 == 1 and _power_of_two(step)
         if not (epoch_ends or dense):
             return False

@@ -10,29 +10,22 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from fswidget.probing.head import find_head
 from fswidget.probing.inference import Diverged
 from fswidget.probing.probe import Probe
 from fswidget.recording.frame import Frame, RunInfo
-from fswidget.training.batches import Batches
+from fswidget.training.batches import Start
 from fswidget.training.changes import describe_change
 from fswidget.training.config import Config
-from fswidget.training.datasets import Data, load
 from fswidget.training.frame_schedule import FrameSchedule
-from fswidget.training.networks import build, centre
+from fswidget.training.learner import Learner
 from fswidget.training.optimisation import (
     Clock,
     Progress,
-    choose_threads,
-    compiled,
-    device_of,
-    lay_out,
+    check_frozen,
     learning_rate,
-    make_optimizer,
 )
+from fswidget.training.steering import STEERABLE, Steering
 
 #: Settings that a resumed run may change: where it runs, how long, and what it shows.
 _FREE = {"root", "download", "device", "epochs", "max_steps", "frame_every", "analysis_budget"}
@@ -41,7 +34,7 @@ _SHOWN = ("probe_size", "num_shown", "num_eigenfunctions")
 _FREE |= {"compile", "probe_size", "test_size", "layers", "num_eigenfunctions", "num_shown"}
 
 
-class Training:
+class Training(Learner):
     """One run, to be iterated over once; iterating trains.
 
     Parameters
@@ -99,41 +92,16 @@ class Training:
     ) -> None:
         if not isinstance(config, Config):
             raise TypeError(f"config={config!r}: must be a fswidget.Config")
-        self.config = config
-        self.device = device_of(config)
-        data = load(config, self.device)
-        shape = tuple(data.inputs.shape[1:])
-        self.model = build(config, shape, data.num_outputs).to(self.device)
-        self.data = data = data.arranged(lay_out(self.model, data.inputs[:2]))
+        super().__init__(config)
         self._keep_going = keep_going or (lambda: True)
         self._on_epoch = on_epoch or (lambda: None)
-        self._batches = Batches(
-            data.inputs,
-            _targets(config, data),
-            config.batch_size,
-            seed=config.seed,
-            augment=config.augment,
-            pairs=config.batchnorm,
-        )
-        self.steps_per_epoch = self._batches.steps_per_epoch
-        steps = config.epochs * self.steps_per_epoch
-        self.total_steps = steps if config.max_steps is None else min(steps, config.max_steps)
-        self.step = self._told = 0  # of the last epoch that `on_epoch` was told of
+        self._steering = Steering(config)
+        self._told = 0  # of the last epoch that `on_epoch` was told of
         # Since the last frame, and whether one is owed.
         self._loss_sum, self._loss_samples = torch.zeros((), device=self.device), 0
         self._lr, self._due = config.lr, False
         # Reading a loss makes a GPU wait; a CPU has it at hand.
         self._reads_each_loss = self.device.type == "cpu"
-
-        head = find_head(self.model, data.inputs[:2])
-        if config.output_scale != 1:
-            centre(self.model, head.name, copy.deepcopy(self.model), config.output_scale)
-        if config.last_layer_only:
-            self.model.requires_grad_(False)
-            self.model.get_submodule(head.name).requires_grad_(True)
-        self._trained = compiled(self.model) if config.compile else self.model
-        self._optimizer = make_optimizer(config, self.model)
-        self.threads = choose_threads(self.model, data.inputs[:1], self._batches.largest)
         self.cadence = FrameSchedule(
             config.frame_every, config.analysis_budget, self.steps_per_epoch, self.total_steps
         )
@@ -160,6 +128,91 @@ class Training:
             config=config.to_dict(),
             title=f"{config.model} on {config.dataset}, p = {config.width}",
         )
+
+    def change(self, **settings: Any) -> Config:
+        """Change settings while the run goes on; they come into force before its next step.
+
+        May be called from any thread, and after the run's end: a larger `epochs` lets it go on,
+        with ``training.frames(first=False)``. Each change is written into ``labels["changes"]`` of
+        the frames that follow, one line per change.
+
+        Parameters
+        ----------
+        **settings
+            Of those in `fswidget.training.steering.STEERABLE`.
+
+        Returns
+        -------
+        Config
+            As it will be in force.
+
+        Raises
+        ------
+        ValueError
+            If a setting cannot change during a run, or a value is impossible beside the others.
+        TypeError
+            If there is no such setting.
+
+        Examples
+        --------
+        >>> config = fs.Config(width=16, epochs=2, train_size=100, probe_size=100)
+        >>> training = fswidget.training.Training(config)
+        >>> frames = iter(training)
+        >>> _ = next(frames), training.change(lr=1e-4)
+        >>> [frame.labels["changes"] for frame in frames][-1]
+        'step 0 (epoch 0): lr 0.001 → 0.0001'
+        """
+        check_frozen(settings.get("frozen"), self.model)
+        return self._steering.want(settings)
+
+    def _take_up(self) -> None:
+        """Bring into force what was asked for."""
+        old, new = self.config, self._steering.wanted
+        if new == old:
+            return
+        self._steering.note(old, new, self.step, self._batches.epochs(self.step))
+        if self._adopt(new):
+            self.probe.retarget(self.data.targets[: self.data.probe_size])
+        self.cadence.follow(
+            new.frame_every, new.analysis_budget, self.steps_per_epoch, self.total_steps
+        )
+
+    @classmethod
+    def branch(
+        cls,
+        state: Mapping[str, Any],
+        *,
+        keep_going: Callable[[], bool] | None = None,
+        on_epoch: Callable[[], None] | None = None,
+        **settings: Any,
+    ) -> Training:
+        """A run that goes on from an earlier one's `state_dict` with other settings.
+
+        With none changed it is the earlier run, on a CPU bit for bit.
+
+        Parameters
+        ----------
+        state : mapping
+        keep_going, on_epoch
+            As for `Training`.
+        **settings
+            As for `change`, and those that say where it runs and what it shows (``device``, …).
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `Training` and `change` do.
+        """
+        config = Config.from_dict(state["config"])
+        free = {name: settings.pop(name) for name in _FREE & settings.keys() - {*STEERABLE}}
+        training = cls(
+            config.replace(**free), keep_going=keep_going, state=state, on_epoch=on_epoch
+        )
+        training.change(**settings)
+        training._take_up()
+        info = replace(training.info, config=training.config.to_dict())
+        training.probe.recording.info = info
+        return training
 
     @property
     def info(self) -> RunInfo:
@@ -192,6 +245,7 @@ class Training:
             if self._due:
                 return self._frame_of_interval() if self._may_go_on() else None
             self._end_epoch()
+            self._take_up()
             if not (self.step < self.total_steps and self._may_go_on()):
                 return None
             self._lr = learning_rate(self.config, self.step, self.total_steps)
@@ -202,13 +256,15 @@ class Training:
             if self._reads_each_loss:
                 self._check_finite(float(loss))
             self.progress = self._progress()
-            self._due = self.cadence.due(self.step, self._clock.seconds)
-            if not (self._due or self._reads_each_loss or self.step % self.steps_per_epoch):
+            self._due = self.cadence.due(
+                self.step, self._clock.seconds, self._batches.ends_epoch(self.step)
+            )
+            if self._batches.ends_epoch(self.step) and not (self._due or self._reads_each_loss):
                 # The sum is finite only if every loss was.
                 self._check_finite(float(self._loss_sum))
 
     def _end_epoch(self) -> None:
-        if self.step % self.steps_per_epoch == 0 and self.step > self._told:
+        if self._batches.ends_epoch(self.step) and self.step > self._told:
             self._told = self.step
             with self._clock.stopped():
                 self._on_epoch()
@@ -222,45 +278,25 @@ class Training:
         self._due = False
         return frame
 
-    def _train_step(self, lr: float) -> tuple[Tensor, int]:
-        """One update; the loss (detached, before the update) and the number of samples."""
-        inputs, targets = self._batches(self.step)
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
-        # Batch normalisation that follows the batch would move features that are not trained.
-        self.model.train(not self.config.last_layer_only)
-        mixed = self.config.precision == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed):
-            outputs = self._trained(inputs)
-        loss = self._loss(outputs.float(), targets)
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        return loss.detach(), len(inputs)
-
-    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        if self.config.loss == "mse":
-            loss = (outputs - targets).square().sum(1).mean()
-        else:
-            loss = F.cross_entropy(outputs, targets)
-        return loss / self.config.output_scale**2
-
     def _frame(self, **scalars: float) -> Frame:
         before = self._clock.seconds
         scalars.setdefault("lr", learning_rate(self.config, self.step, self.total_steps))
         frame = self.probe.frame(
-            self.step / self.steps_per_epoch, self.step, seconds=before, **scalars
+            self._batches.epochs(self.step), self.step, seconds=before, **scalars
         )
         after = self._clock.seconds
         self.cadence.took(before, after)
         self.progress = self._progress()
-        return replace(frame, labels={**frame.labels, "cadence": str(self.cadence)})
+        labels = {**frame.labels, "cadence": str(self.cadence)}
+        if self._steering.events:
+            labels["changes"] = "\n".join(self._steering.events)
+        return replace(frame, labels=labels)
 
     def _check_finite(self, loss: float) -> None:
         if not math.isfinite(loss):
             raise Diverged(
                 f"the loss is {loss} at step {self.step} (epoch "
-                f"{self.step / self.steps_per_epoch:.4g}): lr={self.config.lr!r} may be too large"
+                f"{self._batches.epochs(self.step):.4g}): lr={self.config.lr!r} may be too large"
             )
 
     def _may_go_on(self) -> bool:
@@ -279,11 +315,11 @@ class Training:
             torch.set_num_threads(threads)
 
     def _progress(self) -> Progress:
-        per_epoch, seconds = self.steps_per_epoch, self._clock.seconds
+        seconds, epochs = self._clock.seconds, self._batches.epochs
         done = self.step - self._clock.first_step
         left = (self.total_steps - self.step) * seconds / done if done else math.nan
-        epochs = self.total_steps / per_epoch
-        return Progress(self.step / per_epoch, epochs, self.step, self.total_steps, seconds, left)
+        steps = self.step, self.total_steps
+        return Progress(epochs(self.step), epochs(self.total_steps), *steps, seconds, left)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on later: a copy that ``torch.save`` takes.
@@ -298,6 +334,8 @@ class Training:
             "loss": (self._loss_sum.clone(), self._loss_samples),
             "lr": self._lr,
             "due": self._due,
+            "batches": tuple(self._batches.start),
+            "changes": list(self._steering.events),
             "seconds": self._clock.seconds,
             "cadence": self.cadence.state_dict(),
             "probe": [torch.tensor(array) for array in self.probe.previous or ()],
@@ -324,6 +362,8 @@ class Training:
         """Take over what only numbers about the run depend on: loss, time and alignment."""
         loss, self._loss_samples = state["loss"]
         self._lr, self._due = state["lr"], state["due"]
+        self._batches = self._divide(Start(*state["batches"]))
+        self._steering.events = list(state["changes"])
         self._loss_sum = loss.to(self.device, copy=True)
         self._clock = Clock(total=float(state["seconds"]))
         self.cadence.load_state_dict(state["cadence"])
@@ -356,12 +396,3 @@ def train(config: Config, *, state: Mapping[str, Any] | None = None) -> Iterator
     [0.0, 1.0, 2.0]
     """
     return iter(Training(config, state=state))
-
-
-def _targets(config: Config, data: Data) -> Tensor:
-    """What the loss compares the outputs with: classes, or values of shape (n, C)."""
-    if config.loss == "cross_entropy":
-        return data.targets
-    if not data.class_names:
-        return data.targets
-    return F.one_hot(data.targets, data.num_outputs) * config.target_scale

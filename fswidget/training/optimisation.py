@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -90,7 +90,8 @@ def device_of(config: Config) -> torch.device:
 
 
 def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """Of all parameters: those that are frozen have no gradient, and stay."""
+    parameters = list(model.parameters())
     fused = parameters[0].device.type in ("cpu", "cuda")
     common: dict[str, Any] = {
         "lr": config.lr,
@@ -103,6 +104,47 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
         )
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(parameters, betas=(0.9, config.beta2), **common)
+
+
+def adjust_optimizer(optimizer: torch.optim.Optimizer, config: Config) -> None:
+    """Other settings for an optimiser that goes on with what it has gathered."""
+    for group in optimizer.param_groups:
+        group["weight_decay"] = config.weight_decay
+        if config.optimizer == "sgd":
+            group["momentum"] = config.momentum
+
+
+def freeze(config: Config, model: nn.Module, head: str) -> list[nn.Module]:
+    """Have only what is to be trained take gradients; the modules that stay as they are.
+
+    Batch normalisation in those must not follow the batch, which would move their features.
+    """
+    whole = [name for name, _ in model.named_modules()]
+    still = whole if config.last_layer_only else _below(config.frozen or (), whole)
+    frozen = [model.get_submodule(name) for name in still]
+    model.requires_grad_(True)
+    for module in frozen:
+        module.requires_grad_(False)
+    if config.last_layer_only:
+        model.get_submodule(head).requires_grad_(True)
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            parameter.grad = None
+    return frozen
+
+
+def _below(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    return [k for k in known if any(k == name or k.startswith(f"{name}.") for name in names)]
+
+
+def check_frozen(names: Sequence[str] | None, model: nn.Module) -> None:
+    """Raise ValueError if one of `names` is no module of `model`."""
+    known = dict(model.named_modules())
+    for name in names or ():
+        if name not in known or not name:
+            raise ValueError(
+                f"frozen={names!r}: no module {name!r}; must be of {', '.join(filter(None, known))}"
+            )
 
 
 def learning_rate(config: Config, step: int, total_steps: int) -> float:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fswidget.training import loop, optimisation
+from fswidget.training import learner, optimisation
 from fswidget.training.batches import Batches, generator
 from fswidget.training.config import Config
 from fswidget.training.datasets import augment
@@ -30,7 +30,7 @@ def test_channels_last_gives_the_same_numbers(
     convolutions = [m for m in ours.model.modules() if isinstance(m, nn.Conv2d)]
     assert all(m.weight.is_contiguous(memory_format=LAST) for m in convolutions)
     assert ours._batches(0)[0].is_contiguous(memory_format=LAST)
-    monkeypatch.setattr(loop, "lay_out", lambda *_: torch.contiguous_format)
+    monkeypatch.setattr(learner, "lay_out", lambda *_: torch.contiguous_format)
     plain = Training(config)
     assert not all(
         m.weight.is_contiguous(memory_format=LAST)

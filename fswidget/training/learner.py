@@ -1,0 +1,111 @@
+"""Network, data and optimiser of a run: one step at a time."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fswidget.probing.head import find_head
+from fswidget.training.batches import Batches, Start
+from fswidget.training.config import Config
+from fswidget.training.datasets import Data, load
+from fswidget.training.networks import build, centre
+from fswidget.training.optimisation import (
+    adjust_optimizer,
+    check_frozen,
+    choose_threads,
+    compiled,
+    device_of,
+    freeze,
+    lay_out,
+    make_optimizer,
+)
+
+
+class Learner:
+    """What `fswidget.training.Training` trains; see there."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.device = device_of(config)
+        data = load(config, self.device)
+        shape = tuple(data.inputs.shape[1:])
+        self.model = build(config, shape, data.num_outputs).to(self.device)
+        self.data = data = data.arranged(lay_out(self.model, data.inputs[:2]))
+        self._batches = self._divide(Start())
+        self.step = 0
+        head = find_head(self.model, data.inputs[:2])
+        if config.output_scale != 1:
+            centre(self.model, head.name, copy.deepcopy(self.model), config.output_scale)
+        self._head = head.name
+        check_frozen(config.frozen, self.model)
+        self._still = freeze(config, self.model, head.name)
+        self._trained = compiled(self.model) if config.compile else self.model
+        self._optimizer = make_optimizer(config, self.model)
+        self.threads = choose_threads(self.model, data.inputs[:1], self._batches.largest)
+
+    def _divide(self, start: Start) -> Batches:
+        """The batches from `start` on, as the settings in force have them."""
+        config = self.config
+        batches = Batches(
+            self.data.inputs,
+            _targets(config, self.data),
+            config.batch_size,
+            seed=config.seed,
+            augment=config.augment,
+            pairs=config.batchnorm,
+            start=start,
+        )
+        self.steps_per_epoch = batches.steps_per_epoch
+        steps = batches.steps(config.epochs)
+        self.total_steps = steps if config.max_steps is None else min(steps, config.max_steps)
+        return batches
+
+    def _adopt(self, config: Config) -> bool:
+        """Go on with other settings; whether the targets are others."""
+        noisy = config.label_noise != self.config.label_noise
+        if noisy:
+            self.data = replace(self.data, targets=load(config, self.device).targets)
+        self.config = config
+        self._batches = self._divide(self._batches.place(self.step))
+        self._still = freeze(config, self.model, self._head)
+        adjust_optimizer(self._optimizer, config)
+        return noisy
+
+    def _train_step(self, lr: float) -> tuple[Tensor, int]:
+        """One update; the loss (detached, before the update) and the number of samples."""
+        inputs, targets = self._batches(self.step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        # Batch normalisation that follows the batch would move features that are not trained.
+        self.model.train()
+        for module in self._still:
+            module.eval()
+        mixed = self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed):
+            outputs = self._trained(inputs)
+        loss = self._loss(outputs.float(), targets)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        return loss.detach(), len(inputs)
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if self.config.loss == "mse":
+            loss = (outputs - targets).square().sum(1).mean()
+        else:
+            loss = F.cross_entropy(outputs, targets)
+        return loss / self.config.output_scale**2
+
+
+def _targets(config: Config, data: Data) -> Tensor:
+    """What the loss compares the outputs with: classes, or values of shape (n, C)."""
+    if config.loss == "cross_entropy":
+        return data.targets
+    if not data.class_names:
+        return data.targets
+    return F.one_hot(data.targets, data.num_outputs) * config.target_scale

@@ -1,0 +1,63 @@
+"""What of a run may change while it goes on, and what has changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from fswidget.training.changes import describe_change
+from fswidget.training.config import Config
+
+#: Settings that a run takes up at its next step; every other begins a new run.
+STEERABLE = (
+    *("lr", "weight_decay", "momentum", "schedule", "warmup_steps", "batch_size", "label_noise"),
+    *("frozen", "epochs", "max_steps", "frame_every", "analysis_budget"),
+)
+
+
+class Steering:
+    """Settings that are wanted, from any thread, and a list of those that came into force.
+
+    Parameters
+    ----------
+    config : Config
+        In force.
+    events : sequence of str
+        What changed before.
+    """
+
+    def __init__(self, config: Config, events: Sequence[str] = ()) -> None:
+        self.wanted = config
+        self.events = list(events)
+        self._lock = threading.Lock()
+
+    def want(self, settings: dict[str, Any]) -> Config:
+        """Note settings for the next step; the configuration that will be in force then.
+
+        Raises
+        ------
+        ValueError
+            If a setting cannot change during a run, or a value is impossible beside the others.
+        TypeError
+            If there is no such setting.
+        """
+        with self._lock:
+            changed = self.wanted.replace(**settings)
+            for name in settings:
+                if name not in STEERABLE and getattr(changed, name) != getattr(self.wanted, name):
+                    raise ValueError(
+                        f"{name}={settings[name]!r}: begins a new run; a run that is on takes up "
+                        f"{', '.join(STEERABLE)}"
+                    )
+            if changed.label_noise != self.wanted.label_noise and changed.label_pixels:
+                raise ValueError(
+                    f"label_noise={changed.label_noise!r}: begins a new run, since label_pixels "
+                    "wrote the labels into the pictures"
+                )
+            self.wanted = changed
+            return changed
+
+    def note(self, old: Config, new: Config, step: int, epoch: float) -> None:
+        """Write down that `new` came into force."""
+        self.events.append(f"step {step} (epoch {epoch:.4g}): {describe_change(old, new)}")
