@@ -17,6 +17,7 @@ from bokeh.models import PanTool, Plot, ResetTool, SaveTool, Title, WheelZoomToo
 from fswidget.figures import templates
 from fswidget.figures.static import FIGURES
 from fswidget.figures.theme import style
+from fswidget.figures.words import words
 from fswidget.recording.recording import Recording
 
 
@@ -37,11 +38,11 @@ def layout_json() -> str:
 
     ``figures`` maps a figure's name to what ``bokeh.embed`` draws, each a document of its own, so
     that the front end embeds and updates them one by one; ``style`` holds colours, shapes and what
-    scalars mean. A string, because Bokeh's JSON depends on the order of keys, which a saved
-    notebook sorts.
+    scalars mean, ``words`` titles and captions. A string, because Bokeh's JSON depends on the order
+    of keys, which a saved notebook sorts.
     """
     figures = {name: _item(plot) for name, plot in _live().items()}
-    return json.dumps({"figures": figures, "style": style()})
+    return json.dumps({"figures": figures, "style": style(), "words": words()})
 
 
 def _item(plot: Plot) -> dict[str, Any]:
@@ -91,6 +92,7 @@ def figure(recording: Recording, name: str, epoch: float = -1) -> Plot:
         background_fill_color="white",
         border_fill_color="white",
         toolbar_location="right",
+        min_border_right=12,
     )
     plot.add_tools(PanTool(), WheelZoomTool(), ResetTool(), SaveTool())
     return plot

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from fswidget.figures import templates
 from fswidget.figures.theme import (
-    CLASS_COLORS,
     CLASS_MARKERS,
     COLORS,
     FLOOR,
-    STRIP,
+    STRIPS,
     THEMES,
     VALUE_COLORS,
+    band,
     label,
+    places,
 )
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
@@ -32,6 +33,7 @@ _WIDTH = 480
 
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _fill(plot: Plot, source: str, **columns: Any) -> None:
@@ -44,15 +46,37 @@ def _span(plot: Plot, name: str, start: float, end: float) -> None:
     found.start, found.end = float(start), float(end)
 
 
-def _log_span(plot: Plot, name: str, start: float, end: float) -> None:
-    """A logarithmic range; its ticks are powers of ten, and more where those are few."""
-    _span(plot, name, start, end)
+def _label(plot: Plot, x: str, y: str) -> None:
+    plot.xaxis.axis_label, plot.yaxis.axis_label = x, y
+
+
+def log_ticks(start: float, end: float) -> list[float]:
+    """Powers of ten, and numbers between them where those are few."""
     decades = math.log10(end / start)
     powers = np.arange(math.floor(math.log10(start)), math.log10(end) + 1e-9)
     digits = [1, 2, 5] if decades < 2 else [1]
     ticks = np.outer(10.0 ** powers[powers % math.ceil(decades / 5) == 0], digits).ravel()
-    kept = ticks[(ticks >= start * 0.999) & (ticks <= end * 1.001)]
-    plot.select_one({"name": f"ticks:{name}"}).ticks = kept.tolist()
+    kept: list[float] = ticks[(ticks >= start * 0.999) & (ticks <= end * 1.001)].tolist()
+    return kept
+
+
+def tick_label(tick: float) -> str:
+    """0.01 and 1000 as they are, 0.001 as a power of ten."""
+    power = math.log10(tick) if tick > 0 else 0.0
+    if math.isclose(power, round(power)) and not -3 < round(power) < 4:
+        return "10" + str(round(power)).translate(SUPERSCRIPTS)
+    return f"{tick:g}"
+
+
+def _log_span(plot: Plot, name: str, start: float, end: float) -> None:
+    """A logarithmic range and its ticks."""
+    _span(plot, name, start, end)
+    _ticks(plot, name, {tick: tick_label(tick) for tick in log_ticks(start, end)})
+
+
+def _ticks(plot: Plot, name: str, labels: Mapping[float, str]) -> None:
+    plot.select_one({"name": f"ticks:{name}"}).ticks = list(labels)
+    (plot.xaxis if name == "x" else plot.yaxis).major_label_overrides = dict(labels)
 
 
 def _legend(plot: Plot, *entries: tuple[str, str], location: str = "top_right") -> None:
@@ -90,15 +114,9 @@ def _decades(values: NDArray[Any], least: tuple[float, float]) -> tuple[float, f
     return 10 ** np.floor(np.log10(low * 0.999)), 10 ** np.ceil(np.log10(high * 1.001))
 
 
-def _within(bounds: Iterable[float], *values: NDArray[Any]) -> tuple[float, float]:
-    """The smallest interval that holds the bounds and every finite value."""
-    known = np.concatenate([np.fromiter(bounds, float), *values])
-    known = known[np.isfinite(known)]
-    return float(known.min()), float(known.max())
-
-
 def _spectrum(recording: Recording, frame: Frame) -> Plot:
     plot = templates.spectrum()
+    _label(plot, "feature k", "relative eigenvalue ρₖ/ρ₁")
     low = 1.0
     for name, shown in (("first", recording[0]), ("now", frame)):
         values = shown.eigenvalues / shown.eigenvalues[:1]  # none where all is constant
@@ -108,13 +126,14 @@ def _spectrum(recording: Recording, frame: Frame) -> Plot:
         low = values[kept].min(initial=low)
     plot.select_one({"name": "outputs"}).location = recording.info.minimal_features
     _log_span(plot, "x", 0.9, 1.2 * max(1, len(recording[0].eigenvalues), len(frame.eigenvalues)))
-    _span(plot, "y", low / 2, 1.6)
+    _log_span(plot, "y", low / 2, 1.6)
     _legend(plot, ("this epoch", "now"), ("first frame", "first"))
     return plot
 
 
 def _cumulative(recording: Recording, frame: Frame) -> Plot:
     plot = templates.cumulative()
+    _label(plot, "first k features", "cumulative share")
     for name in ("quality", "utilization"):
         y = frame.arrays[name]
         k = np.arange(1, len(y) + 1)
@@ -122,9 +141,13 @@ def _cumulative(recording: Recording, frame: Frame) -> Plot:
         error = frame.arrays.get(f"{name}_error")
         if error is not None:
             _fill(plot, f"{name}_band", x=k, y1=y - error, y2=y + error)
-    plot.select_one({"name": "used"}).location = frame.scalars.get("used_features", math.nan)
+    used = frame.scalars.get("used_features", math.nan)
+    if 1 <= used <= len(frame.utilization):
+        share = frame.utilization[round(used) - 1]
+        _fill(plot, "used", x=[used], y=[share], color=[COLORS["accent"]])
     plot.select_one({"name": "outputs"}).location = recording.info.minimal_features
     _log_span(plot, "x", 0.9, 1.2 * max(1, len(frame.utilization)))
+    _span(plot, "y", 0, 1.04)
     entries = (("utilization", "utilization"), ("quality", "quality"))
     _legend(plot, *entries, location="bottom_right")
     return plot
@@ -139,20 +162,23 @@ def _projections(recording: Recording, frame: Frame) -> Plot:
     # e₁ is often nearly constant: the plane of the next two shows more.
     first = 1 if columns > 2 else 0
     across, up = points[:, first], points[:, first + 1]
-    for axis, k in ((plot.xaxis, first + 1), (plot.yaxis, first + 2)):
-        axis.axis_label = f"eigenfunction e{k}".translate(SUBSCRIPTS)
+    x, y = (f"eigenfunction e{k}".translate(SUBSCRIPTS) for k in (first + 1, first + 2))
+    _label(plot, x, y)
     labels = np.asarray(info.labels)
-    mapper = plot.select_one({"name": "classes"})
+    mappers = [plot.select_one({"name": name}) for name in ("classes", "edges")]
     if info.class_names:
         count = len(info.class_names)
-        mapper.palette = [CLASS_COLORS[i % len(CLASS_COLORS)] for i in range(count)]
-        mapper.low, mapper.high = -0.5, count - 0.5
+        colors = THEMES["light"]["classes"]
+        for part, mapper in enumerate(mappers):
+            mapper.palette = [colors[i % len(colors)][part] for i in range(count)]
+            mapper.low, mapper.high = -0.5, count - 0.5
         # The shapes shift by one every ten classes, so that a hundred classes differ.
         place = labels.astype(int)
         shapes = [CLASS_MARKERS[(i + i // 10) % len(CLASS_MARKERS)] for i in place]
     else:
-        mapper.palette = VALUE_COLORS
-        mapper.low, mapper.high = float(np.min(labels)), float(np.max(labels))
+        for mapper in mappers:
+            mapper.palette = VALUE_COLORS
+            mapper.low, mapper.high = float(np.min(labels)), float(np.max(labels))
         shapes = ["circle"] * len(labels)
     _fill(plot, "samples", x=across, y=up, label=labels, marker=shapes)
     for axis, column in (("x", across), ("y", up)):
@@ -160,7 +186,7 @@ def _projections(recording: Recording, frame: Frame) -> Plot:
         low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
         pad = 0.05 * (high - low) or 1.0
         _span(plot, axis, low - pad, high + pad)
-    if 0 < len(info.class_names) <= len(CLASS_COLORS):
+    if 0 < len(info.class_names) <= len(CLASS_MARKERS):
         renderer = plot.select_one({"name": "samples:glyph"})
         items = []
         for label, name in enumerate(info.class_names):
@@ -173,110 +199,118 @@ def _projections(recording: Recording, frame: Frame) -> Plot:
 
 
 def _history(recording: Recording, frame: Frame) -> Plot:
+    plot = templates.history()
+    plot.xaxis.axis_label = "epoch"
     table = recording.table()
-    # A likelihood of densities may be negative, and has no logarithm.
-    log = not np.any(table.get("loss", np.empty(0)) < 0)
-    plot = templates.history(log=log)
     epochs = table["epoch"]
     measure = _low_rank(table)
-    shares = (measure, "test_accuracy", "train_accuracy", "test_r2", "train_r2")
-    lines = iter(THEMES["light"]["lines"])
-    entries: list[LegendItem] = []
-    low, high = 0.0, 1.0
-    for side, offered in (("left", shares), ("right", ("loss",))):
-        names = [name for name in offered if name in table]
-        styles = [next(lines) for _ in names]
-        values = [np.clip(table[name], -_LARGEST, _LARGEST) for name in names]
-        if side == "right":
-            values = _right(plot, values, log)
-        else:
-            low, high = _within([low, high], *values)
-        _fill(
-            plot,
-            side,
-            xs=[list(epochs)] * len(names),
-            ys=[list(y) for y in values],
-            color=[color for color, _ in styles],
-            dash=[dash for _, dash in styles],
-            alpha=[1.0] * len(names),
-        )
-        renderer = plot.select_one({"name": f"{side}:glyph"})
-        for index, name in enumerate(names):
-            entries.append(LegendItem(label=label(name), renderers=[renderer], index=index))
+    offered = (measure, "test_accuracy", "test_r2", "used_features", "loss")
+    names = [name for name in offered if name in table and np.isfinite(table[name]).any()]
+    bands = {name: _Band(name, span, recording.info.minimal_features) for name, span in _spans(names)}
+    for name in names:
+        bands[band(name)].include(table[name])
+    lines = [bands[band(name)].place(table[name]) for name in names]
+    roles = {measure: "accent", "used_features": "accent", "loss": "loss"}
+    colors = [COLORS[roles.get(name, "accuracy")] for name in names]
+    _fill(plot, "curves", xs=[list(epochs)] * len(names), ys=lines, color=colors)
     if f"{measure}_error" in table:
         y, error = table[measure], table[f"{measure}_error"]
         known = np.isfinite(y) & np.isfinite(error)
-        _fill(plot, "band", x=epochs[known], y1=(y - error)[known], y2=(y + error)[known])
+        low, high = (bands["shares"].place((y + sign * error)[known]) for sign in (-1, 1))
+        _fill(plot, "band", x=epochs[known], y1=low, y2=high)
     last = max(float(epochs[-1]), 1.0)
     _span(plot, "x", 0, last)
-    _span(plot, "y", low, high + STRIP * (high - low))
-    _fill_regimes(plot, recording, high, STRIP * (high - low), last)
+    ticks = {at: f"{at:g}" for at in np.linspace(0, last, 5).round(2).tolist()}
+    _ticks(plot, "x", ticks)
+    _ticks(plot, "y", {y: text for shown in bands.values() for y, text in shown.ticks()})
+    _fill_zones(plot, recording, bands.get("features"), last)
     plot.select_one({"name": "cursor"}).location = frame.epoch
-    _legend_above(plot, entries)
+    renderer = plot.select_one({"name": "curves:glyph"})
+    _legend_above(
+        plot,
+        [
+            LegendItem(label=label(name), renderers=[renderer], index=index)
+            for index, name in enumerate(names)
+        ],
+    )
     return plot
 
 
-def _right(plot: Plot, values: list[NDArray[Any]], log: bool) -> list[NDArray[Any]]:
-    """Set the range on the right, and return what can be drawn in it."""
-    joined = np.concatenate([*values, [math.nan]])
-    if not log:
-        low, high = _within([0.0], joined)
-        _span(plot, "right", low, high + STRIP * (high - low))
-        return values
-    least, most = _decades(joined, (0.1, 1.0))
-    _log_span(plot, "right", least, most * (most / least) ** STRIP)
-    return [np.where(y > 0, np.maximum(y, 1 / _LARGEST), math.nan) for y in values]
+def _spans(names: Iterable[str]) -> Iterable[tuple[str, tuple[float, float]]]:
+    return places(band(name) for name in names).items()
 
 
-def _fill_regimes(
-    plot: Plot, recording: Recording, bottom: float, height: float, last: float
-) -> None:
-    """Bands of colour behind the history, each frame's reaching halfway to its neighbours; above it
-    a strip with the names that fit."""
+class _Band:
+    """One band of the history: from values to places on the common axis, and its ticks."""
+
+    def __init__(self, name: str, span: tuple[float, float], minimal: int) -> None:
+        self.name, self.log = name, name != "shares"
+        self.bottom, self.top = span
+        # The zones of the regimes want to be seen, whatever a run needed.
+        self.range = {"shares": (0.0, 1.0), "features": (1.0, 4.0 * minimal)}.get(name)
+
+    def include(self, values: NDArray[Any]) -> None:
+        values = np.clip(values, -_LARGEST, _LARGEST)
+        if self.name == "others" and (values < 0).any():
+            self.log = False  # a likelihood of densities may be negative, and has no logarithm
+        known = values[np.isfinite(values) & ((values > 1 / _LARGEST) | (not self.log))]
+        if not known.size:
+            return
+        low, high = float(known.min()), float(known.max())
+        if self.log:
+            low, high = _decades(known, (low, high)) if self.range is None else (low, high * 1.2)
+        before = self.range or (low, high)
+        self.range = (min(low, before[0]), max(high, before[1]))
+
+    def place(self, values: NDArray[Any]) -> NDArray[Any]:
+        low, high = self.range or (0.1, 1.0)
+        y = np.clip(values, -_LARGEST, _LARGEST)
+        y = np.where((y > 1 / _LARGEST) | (not self.log), y, np.nan)
+        if self.log:
+            y, low, high = np.log(y), math.log(low), math.log(high)
+        share = (y - low) / (high - low or 1.0)
+        placed: NDArray[Any] = self.bottom + np.clip(share, 0, 1) * (self.top - self.bottom)
+        return placed
+
+    def ticks(self) -> list[tuple[float, str]]:
+        low, high = self.range or (0.1, 1.0)
+        ticks = log_ticks(low, high)[:4] if self.log else [low, high]
+        return [(float(self.place(np.array(tick))), tick_label(tick)) for tick in ticks]
+
+
+def _fill_zones(plot: Plot, recording: Recording, features: _Band | None, last: float) -> None:
+    """A strip of the regimes above the curves, each frame's reaching halfway to its neighbours, and
+    their zones behind k95."""
     epochs = np.array([frame.epoch for frame in recording])
     edges = [epochs[0], *(epochs[:-1] + epochs[1:]) / 2, epochs[-1]]
-    spans: list[list[Any]] = []
+    zones: list[tuple[float, float, float, float, str, float]] = []
     for frame, left, right in zip(recording, edges[:-1], edges[1:], strict=True):
-        regime = frame.labels.get("regime", "")
-        if spans and spans[-1][2] == regime:
-            spans[-1][1] = right
-        else:
-            spans.append([left, right, regime])
-    lefts, rights, regimes = zip(*spans, strict=True)
-    colors = [COLORS.get(regime, "white") for regime in regimes]
-    bottoms = [bottom + 0.2 * height] * len(spans)
-    _fill(plot, "regimes", left=lefts, right=rights, bottom=bottoms, color=colors)
-    short = [
-        (left, right, "MF–EF" if name == "TRANSITION" else name) for left, right, name in spans
-    ]
-    names = [
-        (left, name)
-        for left, right, name in short
-        if (right - left) * _WIDTH / last > 8.5 * (len(name) + 1)
-    ]
-    _fill(
-        plot,
-        "regime_names",
-        x=[left for left, _ in names],
-        y=[bottom + 0.6 * height] * len(names),
-        text=[name for _, name in names],
-    )
+        color = COLORS.get(frame.labels.get("regime", ""), COLORS["page"])
+        if zones and zones[-1][4] == color:
+            left = zones.pop()[0]
+        zones.append((left, right, 1 - STRIPS / 3, 1, color, 0.7))
+    if features is not None:
+        least = recording.info.minimal_features
+        ends = features.place(np.array([1e-9, least, 2 * least, 1e9]))
+        for name, bottom, top in zip(("MF", "TRANSITION", "EF"), ends[:-1], ends[1:], strict=True):
+            zones.append((0, last, bottom, top, COLORS[name], THEMES["light"]["veil"]))
+    names = ("left", "right", "bottom", "top", "color", "alpha")
+    _fill(plot, "zones", **dict(zip(names, zip(*zones, strict=True), strict=True)))
 
 
 def _regime(recording: Recording, frame: Frame) -> Plot:
     info = recording.info
-    least = info.minimal_features
-    assert least is not None
-    most = max(info.num_features, 4 * least)
+    least, most = info.minimal_features, max(info.num_features, 4 * info.minimal_features)
     epochs = [shown.epoch for shown in recording]
     plot = templates.blank(
         "regime",
-        "epoch",
-        "features in use, k95",
         x=(0, max(epochs[-1], 1)),
         y=(0.9, most),
         log_y=True,
+        fixed="y",
     )
+    _label(plot, "epoch", "features in use, k95")
+    _log_span(plot, "y", 0.9, most)
     zones = ((0.5, least, "MF"), (least, 2 * least, "TRANSITION"), (2 * least, 2 * most, "EF"))
     for bottom, top, name in zones:
         box = BoxAnnotation(bottom=bottom, top=top, fill_color=COLORS[name], fill_alpha=0.15)
@@ -288,11 +322,11 @@ def _regime(recording: Recording, frame: Frame) -> Plot:
         x_offset=6,
         text_baseline="middle",
         text_font_size="12px",
-        text_color=COLORS["text"],
+        text_color=COLORS["ink"],
     )
     used = np.array([shown.scalars.get("used_features", math.nan) for shown in recording])
     errors = [shown.scalars.get("used_features_error", math.nan) for shown in recording]
-    templates.curve(plot, "k95", COLORS["now"], line_width=2.5)
+    templates.curve(plot, "k95", "accent")
     _fill(plot, "k95", x=epochs, y=used)
     plot.varea(
         "x",
@@ -305,14 +339,14 @@ def _regime(recording: Recording, frame: Frame) -> Plot:
                 "y2": list(used + errors),
             }
         ),
-        fill_color=COLORS["now"],
+        fill_color=COLORS["accent"],
         fill_alpha=0.2,
     )
     plot.scatter(
         x=[frame.epoch],
         y=[frame.scalars.get("used_features", math.nan)],
         size=10,
-        fill_color=COLORS["now"],
+        fill_color=COLORS["accent"],
         line_color="white",
         name="shown:glyph",
     )
@@ -328,19 +362,25 @@ def _layers(recording: Recording, frame: Frame) -> Plot:
     plot = templates.layers()
     depth = list(range(1, len(names) + 1))
     measure = _low_rank(frame.arrays, "layer_")
-    for name, source in (("low_rank_measure", measure), ("effective_rank", "effective_rank")):
-        _fill(plot, name, x=depth, y=frame.arrays[f"layer_{source}"])
-    plot.left[0].axis_label = label(measure)
-    plot.xaxis.ticker.ticks = depth
-    plot.xaxis.major_label_overrides = dict(zip(depth, names, strict=True))
+    shown = {
+        "low_rank_measure": ("shares", measure),
+        "effective_rank": ("others", "effective_rank"),
+    }
+    spans = places(name for name, _ in shown.values())
+    ticks: dict[float, str] = {}
+    for source, (place, array) in shown.items():
+        values = np.asarray(frame.arrays[f"layer_{array}"], float)
+        one = _Band(place, spans[place], 1)
+        one.include(values)
+        _fill(plot, source, x=depth, y=one.place(values))
+        ticks |= dict(one.ticks())
+    _ticks(plot, "y", ticks)
+    _ticks(plot, "x", dict(zip(depth, names, strict=True)))
     step, length = _WIDTH / len(names), 7 * max(map(len, names))
     # No flatter than the room to the left of the first layer allows.
     angle = max(math.acos(min(1.0, (plot.min_border_left + step / 2) / length)), 0.5)
     plot.xaxis.major_label_orientation = angle if length > step else "horizontal"
     _span(plot, "x", 0.5, len(names) + 0.5)
-    low, high = _within([0, 1], frame.arrays[f"layer_{measure}"])
-    _span(plot, "y", low, high + 0.04 * (high - low))
-    _log_span(plot, "right", *_decades(frame.arrays["layer_effective_rank"], (1, 10)))
     entries = ((label(measure), "low_rank_measure"), ("effective rank", "effective_rank"))
     _legend_above(plot, [_entry(plot, *entry) for entry in entries])
     return plot

@@ -1,17 +1,23 @@
-"""How everything looks: colours, shapes and dashes, for the live view and for single figures."""
+"""How everything looks: colours, shapes and where curves go, for the live view and for print."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from bokeh.palettes import Viridis256
 
 from fswidget.recording.frame import SCALARS
 
-#: Ten colours that stay apart under colour-vision deficiency (Petroff, arXiv 2107.02270).
+#: Ten colours that stay apart under colour-vision deficiency (Petroff, arXiv 2107.02270), and the
+#: same lighter, for a dark page.
 CLASS_COLORS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
     "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+)  # fmt: skip
+_LIGHTER = (
+    "#5aa5e8", "#ffb733", "#ef5b45", "#a9b7b5", "#b877e6",
+    "#c98e7d", "#ff8a3d", "#cfc48c", "#969ba8", "#92dadd",
 )  # fmt: skip
 
 
@@ -22,19 +28,40 @@ CLASS_MARKERS = (
 )  # fmt: skip
 
 
-#: Colours by role, and the colours and dashes of curves in the order in which they are chosen.
+#: A dash means "before" and nothing else.
+BEFORE = [5, 3]
+
+
+def _mixed(color: str, other: str, share: float) -> str:
+    """A colour with a share of another."""
+    pairs = ((int(color[at : at + 2], 16), int(other[at : at + 2], 16)) for at in (1, 3, 5))
+    return "#" + "".join(f"{round((1 - share) * a + share * b):02x}" for a, b in pairs)
+
+
+def _classes(colors: Iterable[str], edge: str) -> list[tuple[str, str]]:
+    return [(color, _mixed(color, edge, 0.35)) for color in colors]
+
+
+#: Colours by role; those of further curves, in the order in which they are chosen; fill and edge
+#: of each class; and how strong the zones of the regimes are behind a curve.
 THEMES: dict[str, dict[str, Any]] = {
     "light": {
         "roles": {
-            "now": "#0072b2",
-            "quality": "#c04f00",
-            "utilization": "#0072b2",
-            "first": "#6f6f6f",
+            "page": "#ffffff",
+            "soft": "#f3f5f7",
+            "line": "#dcdfe4",
+            "grid": "#e9ebee",
+            "strong": "#767c85",
+            "ink": "#1d2125",
+            "dim": "#59606a",
+            "accent": "#0b63a8",
+            "on-accent": "#ffffff",
+            "bad": "#b3261e",
             "ghost": "#a02c72",
-            "mark": "#404040",
-            "grid": "#e5e5e5",
-            "axis": "#8a8a8a",
-            "text": "#222222",
+            "quality": "#b54a00",
+            "accuracy": "#00755a",
+            "loss": "#5f489c",
+            "first": "#686e77",
             "MF": "#009e73",
             "TRANSITION": "#e69f00",
             "EF": "#cc4778",
@@ -42,26 +69,27 @@ THEMES: dict[str, dict[str, Any]] = {
             "UNTRAINED": "#9e9e9e",
             "CONSTANT": "#9e9e9e",
         },
-        "lines": [
-            ("#0072b2", "solid"),
-            ("#c04f00", "dashed"),
-            ("#00795a", "dotdash"),
-            ("#6a51a3", "dotted"),
-            ("#6f6f6f", "dashdot"),
-            ("#7a5200", "solid"),
-        ],
+        "lines": ["#b54a00", "#686e77", "#7a5200", "#00727f", "#8a3b8f", "#4d6b00"],
+        "classes": _classes(CLASS_COLORS, "#000000"),
+        "veil": 0.14,
     },
     "dark": {
         "roles": {
-            "now": "#5cb8f0",
-            "quality": "#ff9a4d",
-            "utilization": "#5cb8f0",
-            "first": "#a5a5a5",
+            "page": "#16181b",
+            "soft": "#23272b",
+            "line": "#363b41",
+            "grid": "#2b2f34",
+            "strong": "#8d949d",
+            "ink": "#e8eaed",
+            "dim": "#a9b0b9",
+            "accent": "#7cc4f5",
+            "on-accent": "#10161b",
+            "bad": "#ff9d94",
             "ghost": "#f08cc8",
-            "mark": "#c8c8c8",
-            "grid": "#3a3d41",
-            "axis": "#8a8f96",
-            "text": "#e6e6e6",
+            "quality": "#ff9a4d",
+            "accuracy": "#2fc79a",
+            "loss": "#b3a4ea",
+            "first": "#9aa1aa",
             "MF": "#2fc79a",
             "TRANSITION": "#f0b83c",
             "EF": "#f07ca8",
@@ -69,14 +97,9 @@ THEMES: dict[str, dict[str, Any]] = {
             "UNTRAINED": "#8a8a8a",
             "CONSTANT": "#8a8a8a",
         },
-        "lines": [
-            ("#5cb8f0", "solid"),
-            ("#ff9a4d", "dashed"),
-            ("#2fc79a", "dotdash"),
-            ("#a796e0", "dotted"),
-            ("#a5a5a5", "dashdot"),
-            ("#e0b060", "solid"),
-        ],
+        "lines": ["#ff9a4d", "#9aa1aa", "#e0b060", "#4fc3cf", "#d79be0", "#a9c95a"],
+        "classes": _classes(_LIGHTER, "#ffffff"),
+        "veil": 0.20,
     },
 }
 
@@ -84,18 +107,40 @@ THEMES: dict[str, dict[str, Any]] = {
 COLORS: dict[str, str] = THEMES["light"]["roles"]
 
 
-#: Units whose scalars lie between 0 and 1 and share the left axis of the history.
+#: Units whose scalars lie between 0 and 1 and share the first band of the history.
 SHARES = ("fraction", "R²", "D_LR", "1 − CKA")
+
+
+#: Bands of the history from the top, with their share of its height; above them two strips say the
+#: regimes of this run and of the one before.
+BANDS = {"shares": 0.33, "features": 0.23, "others": 0.20}
+STRIPS = 0.1
+GAP = 0.07
+
+
+#: Colours of the curves that a run shows at first.
+CURVES = {
+    "low_rank_measure_debiased": "accent",
+    "used_features": "accent",
+    "test_accuracy": "accuracy",
+    "test_r2": "accuracy",
+    "loss": "loss",
+}
 
 
 #: What a scalar's name begins with, and what it is called on screen.
 _LABELS = {
-    "low_rank_measure_debiased": "D_LR (debiased)",
-    "low_rank_measure": "D_LR (plain)",
+    "low_rank_measure_debiased": "D_LR",
+    "low_rank_measure": "D_LR plain",
     "used_features": "k95",
     "nc1": "NC1",
+    "kernel_drift": "moved",
+    "test_accuracy": "test acc.",
+    "train_accuracy": "train acc.",
     "test_r2": "test R²",
     "train_r2": "train R²",
+    "parameter_norm_squared": "‖θ‖²",
+    "lr": "learning rate",
 }
 
 
@@ -111,10 +156,6 @@ LEVEL = 0.95
 FLOOR = 1e-8
 
 
-#: Height of the strip of regimes above the history's curves, as a share of theirs.
-STRIP = 0.1
-
-
 def label(name: str) -> str:
     """What a scalar is called on screen."""
     for start, short in _LABELS.items():
@@ -123,17 +164,38 @@ def label(name: str) -> str:
     return name.replace("_", " ")
 
 
+def band(name: str) -> str:
+    """The band of the history that a scalar belongs to."""
+    unit, _ = SCALARS.get(name, ("", ""))
+    return "shares" if unit in SHARES else "features" if unit == "features" else "others"
+
+
+def places(bands: Iterable[str]) -> dict[str, tuple[float, float]]:
+    """Bottom and top of each band that is shown, as shares of the history's height."""
+    wanted = set(bands)
+    shown = {name: share for name, share in BANDS.items() if name in wanted}
+    room = 1 - STRIPS - GAP * (len(shown) - 1)
+    result, top = {}, 1 - STRIPS
+    for name, share in shown.items():
+        height = room * share / sum(shown.values())
+        result[name] = (top - height, top)
+        top -= height + GAP
+    return result
+
+
 def style() -> dict[str, Any]:
     """What the front end needs of this module, as JSON types."""
     return {
         "themes": THEMES,
         "scalars": dict(SCALARS),
         "labels": {name: label(name) for name in SCALARS},
-        "shares": [name for name, (unit, _) in SCALARS.items() if unit in SHARES],
-        "class_colors": CLASS_COLORS,
+        "bands": {name: band(name) for name in SCALARS},
+        "heights": BANDS,
+        "strips": STRIPS,
+        "gap": GAP,
+        "curves": CURVES,
         "class_markers": CLASS_MARKERS,
         "value_colors": VALUE_COLORS[::8],
         "level": LEVEL,
         "floor": FLOOR,
-        "strip": STRIP,
     }

@@ -108,7 +108,7 @@ class Config:
     )
     batchnorm: bool = knob(
         False,
-        "Batch normalisation",
+        "Batch norm",
         "Normalises each unit over the batch. Which way it moves the features depends on loss and "
         "network: it makes deep convolutional networks richer, and the default MLP with squared "
         "error use more features.",
@@ -232,8 +232,9 @@ class Config:
     )
     last_layer_only: bool = knob(
         False,
-        "Train the last layer only",
-        "Coefficient learning: the features stay as they were drawn, which is as lazy as it gets.",
+        "Last layer only",
+        "Trains the last layer alone, which is coefficient learning: the features stay as they "
+        "were drawn, which is as lazy as it gets.",
     )
     frozen: tuple[str, ...] | None = knob(
         None,

@@ -11,6 +11,24 @@ from fswidget.training.registry import networks, sources
 from fswidget.training.rules import conflicts
 
 
+#: Where the further settings stand in the drawer.
+SECTIONS = {
+    "Network": (
+        "depth", "activation", "init_scale", "output_scale", "last_layer_only", "final_norm",
+        "precision", "compile",
+    ),
+    "Data": (
+        "test_size", "label_noise", "label_pixels", "target_scale", "augment", "modulus",
+        "operation", "train_fraction", "num_targets", "pixels", "grey", "held_out",
+    ),
+    "Optimisation": (
+        "optimizer", "momentum", "nesterov", "beta2", "weight_decay", "schedule", "warmup_steps",
+        "batch_size", "max_steps",
+    ),
+}  # fmt: skip
+_SECTION = {name: section for section, names in SECTIONS.items() for name in names}
+
+
 def controls(config: Config, notes: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """Descriptions of the controls that change a configuration, as JSON types.
 
@@ -26,7 +44,8 @@ def controls(config: Config, notes: Mapping[str, str] | None = None) -> list[dic
     list of dict
         ``name``, ``label``, ``help``, ``group`` ("main" or "advanced"), ``kind`` ("slider",
         "number", "select" or "checkbox"), ``value``, ``choices``, ``min``, ``max``, ``step`` (a
-        whole number where the setting is one), ``log``, ``note`` (None where there is none) and
+        whole number where the setting is one), ``above`` (whether ``min`` itself is too little),
+        ``log``, ``section`` (of the further settings), ``note`` (None where there is none) and
         ``disabled``: None, or why the control has no effect beside the others.
     """
     obstacles: dict[str, str] = {}
@@ -48,7 +67,7 @@ def controls(config: Config, notes: Mapping[str, str] | None = None) -> list[dic
 def _describe(field: dataclasses.Field[Any], config: Config) -> dict[str, Any]:
     meta = dict(field.metadata)
     slider = meta.pop("slider")
-    meta.pop("open_min")
+    above = meta.pop("open_min")
     choices = meta.pop("choices")
     if field.name == "model":
         choices = tuple(networks)
@@ -74,6 +93,8 @@ def _describe(field: dataclasses.Field[Any], config: Config) -> dict[str, Any]:
         "kind": kind,
         "value": value,
         "choices": None if choices is None else list(choices),
+        "above": above,
+        "section": _SECTION.get(field.name, "Measurement"),
         **meta,
     }
 

@@ -48,4 +48,7 @@ class ViewState(anywidget.AnyWidget):
         None, allow_none=True, help="epoch on show, or up to which; None follows the newest"
     ).tag(sync=True)
     captions = traitlets.Bool(True).tag(sync=True)
+    height = traitlets.Int(
+        None, allow_none=True, help="height in pixels, on a page wide enough; None takes 632"
+    ).tag(sync=True)
     theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)

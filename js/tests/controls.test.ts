@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
-import { controls, toPosition, toValue } from "../src/controls/settings";
+import { allowed, Settings, toPosition, toValue } from "../src/controls/settings";
+import type { Run } from "../src/data/store";
 import { Cleanup } from "../src/host/dom";
 import type { ControlSpec } from "../src/host/model";
 import { FakeModel, traits } from "./fake";
@@ -47,15 +48,16 @@ afterEach(() => {
 function show(specs: ControlSpec[], host: "jupyter" | "marimo" = "jupyter") {
   const values = Object.fromEntries(specs.map(({ name, value }) => [name, value]));
   const model = new FakeModel(traits({ ...values, _controls: JSON.stringify(specs) }), host);
-  const { main, folded } = controls(model, cleanup);
+  const settings = new Settings(model, cleanup);
+  const { main, rows, further } = settings;
   const root = document.createElement("div");
-  root.append(main, folded);
+  root.append(main, rows, further);
   const input = <T extends Element = HTMLInputElement>(name: string) =>
     root.querySelector(`[data-control="${name}"] :is(input, select)`) as T;
   const act = (element: Element, ...events: string[]) => {
     for (const event of events) element.dispatchEvent(new Event(event, { bubbles: true }));
   };
-  return { model, root, input, act };
+  return { model, root, input, act, settings };
 }
 
 test("a logarithmic slider reaches both ends and returns what it was given", () => {
@@ -112,13 +114,46 @@ test("a select gives its choice back with its type", () => {
   expect(model.get("dataset")).toBeNull();
 });
 
-test("a number out of bounds is not sent and shows the old one again", () => {
-  const { model, input, act } = show([{ ...momentum, disabled: null }]);
-  input("momentum").value = "5";
-  act(input("momentum"), "input", "change");
-  expect(model.get("momentum")).toBe(0.9);
-  expect(input("momentum").value).toBe("0.9");
+test("a number out of bounds is not sent, and why is said beside the field", () => {
+  const rate = { ...momentum, name: "lr", min: 0, max: 10, step: null, above: true };
+  const { model, root, input, act } = show([{ ...rate, disabled: null }]);
+  const reason = () => root.querySelector(".fsw-reason")?.textContent;
+  for (const refused of ["-1", "100", "0", ""]) {
+    input("lr").value = refused;
+    act(input("lr"), "input", "change");
+    expect(model.get("lr")).toBe(0.9);
+    expect(input("lr").getAttribute("aria-invalid")).toBe("true");
+    expect(reason()).toBe("must be above 0 and at most 10");
+  }
   expect(model.saves).toBe(0);
+  input("lr").value = "0.1";
+  act(input("lr"), "input");
+  expect(reason()).toBe("");
+  act(input("lr"), "change");
+  expect(model.get("lr")).toBe(0.1);
+});
+
+test("what a field takes is said in words", () => {
+  const whole = { ...momentum, min: 1, max: 64, step: 1 };
+  expect(allowed(whole)).toBe("must be a whole number at least 1");
+  expect(allowed({ ...momentum, step: null })).toBe("must be at least 0 and at most 0.99");
+});
+
+test("what another setting has changed is named where it happened", () => {
+  const note = "mlp → transformer: cannot read modular";
+  const { root } = show([{ ...dataset, note }]);
+  expect(root.querySelector("[data-control=dataset]")?.textContent).toContain(note);
+});
+
+test("a setting says what the run before had there", () => {
+  const { root, settings } = show([width, batchnorm]);
+  const run = (config: object) => ({ info: { config } }) as unknown as Run;
+  const said = (name: string) => root.querySelector(`[data-control=${name}] .fsw-was-value`);
+  settings.compare(run({ width: 256, batchnorm: true }), run({ width: 64, batchnorm: false }));
+  expect(said("width")?.textContent).toBe("was 64");
+  expect(said("batchnorm")?.textContent).toBe("was off");
+  settings.compare(run({ width: 256 }), null);
+  expect(said("width")?.textContent).toBe("");
 });
 
 test("a factor that happens to be 1 takes a half", () => {
@@ -135,25 +170,29 @@ test("a slider between whole numbers steps by whole numbers", () => {
   expect(input("depth").step).toBe("1");
 });
 
-test("what cannot apply is disabled, with the reason in words and as a tooltip", () => {
-  const { model, root, input } = show([momentum]);
-  expect(input("momentum").disabled).toBe(true);
+test("what has no effect is left out, and its part too if nothing else is in it", () => {
+  const { model, root } = show([{ ...momentum, section: "Optimisation" }]);
   const control = root.querySelector('[data-control="momentum"]') as HTMLElement;
-  expect(control.textContent).toContain("Adam has none");
-  expect(control.title).toContain("Adam has none");
+  expect([control.hidden, control.parentElement?.hidden]).toEqual([true, true]);
   model.set("_controls", JSON.stringify([{ ...momentum, disabled: null }]));
-  expect(input("momentum").disabled).toBe(false);
-  expect(control.textContent).not.toContain("Adam has none");
+  expect([control.hidden, control.parentElement?.hidden]).toEqual([false, false]);
 });
 
-test("advanced settings are folded, main ones are not", () => {
-  const { root } = show([width, momentum]);
-  expect(root.querySelector('details [data-control="momentum"]')).not.toBeNull();
-  expect(root.querySelector('details [data-control="width"]')).toBeNull();
+test("further settings stand apart, in parts and in their order", () => {
+  const advanced = { ...momentum, disabled: null };
+  const { settings } = show([
+    width,
+    { ...advanced, name: "a", section: "Optimisation" },
+    { ...advanced, name: "b", section: "Network" },
+    { ...advanced, name: "c", section: "Network" },
+  ]);
+  expect(settings.main.querySelector('[data-control="width"]')).not.toBeNull();
+  const parts = [...settings.further.children].map((part) => part.firstElementChild?.textContent);
+  expect(parts).toEqual(["Network", "Optimisation"]);
 });
 
 test("labels and help are text, whatever they hold", () => {
-  const { root } = show([{ ...width, label: "<img src=x>", help: "<b>", disabled: "<i>why</i>" }]);
+  const { root } = show([{ ...width, label: "<img src=x>", help: "<b>", note: "<i>why</i>" }]);
   expect(root.querySelector("img, b, i")).toBeNull();
   expect(root.textContent).toContain("<img src=x>");
 });

@@ -203,7 +203,15 @@ export function framesMessage(run: string, ...seqs: number[]) {
 }
 
 export function traits(extra: Record<string, unknown> = {}): Record<string, unknown> {
-  const themes = { roles: { MF: "#00ff00", text: "#000000" }, lines: [["#111111", "solid"]] };
+  const themes = {
+    roles: { MF: "#00ff00", EF: "#ff0000", ink: "#000000", accent: "#0000ff", ghost: "#ff00ff" },
+    lines: ["#111111", "#222222"],
+    classes: [
+      ["#a00000", "#500000"],
+      ["#00a000", "#005000"],
+    ],
+    veil: 0.14,
+  };
   const names = ["spectrum", "spectrum_linear", "cumulative", "projections", "history", "layers"];
   return {
     _bokehjs: new DataView(new ArrayBuffer(7)),
@@ -211,15 +219,41 @@ export function traits(extra: Record<string, unknown> = {}): Record<string, unkn
       figures: Object.fromEntries(names.map((name) => [name, { name }])),
       style: {
         themes: { light: themes, dark: themes },
-        scalars: { low_rank_measure: ["D_LR", "0 rich to 1 lazy"] },
-        labels: { low_rank_measure: "D_LR (plain)", low_rank_measure_debiased: "D_LR (debiased)" },
-        shares: ["low_rank_measure", "low_rank_measure_debiased"],
-        strip: 0.1,
-        class_colors: ["#a00000", "#00a000"],
+        scalars: {
+          low_rank_measure: ["D_LR", "0 rich to 1 lazy"],
+          low_rank_measure_debiased: ["D_LR", "0 rich to 1 lazy"],
+          used_features: ["features", "k95"],
+        },
+        labels: { low_rank_measure: "D_LR plain", low_rank_measure_debiased: "D_LR" },
+        bands: {
+          low_rank_measure: "shares",
+          low_rank_measure_debiased: "shares",
+          used_features: "features",
+          loss: "others",
+        },
+        heights: { shares: 0.33, features: 0.23, others: 0.2 },
+        strips: 0.1,
+        gap: 0.07,
+        curves: { low_rank_measure_debiased: "accent", used_features: "accent" },
         class_markers: ["circle", "square"],
         value_colors: ["#000000", "#ffffff"],
         level: 0.95,
         floor: 1e-8,
+      },
+      words: {
+        panels: { spectrum: ["Spectrum", "How strongly each feature fires."] },
+        regimes: {
+          MF: ["MF", "Minimal features", "About as many features as outputs are in use."],
+          UNTRAINED: ["–", "Nothing learned yet", "The network is as it was drawn."],
+          UNDEFINED: ["–", "Not defined", "All features are needed."],
+          LAZY: ["LAZY", "Features hardly moved", "The outputs learned."],
+        },
+        welcome: "A network trains.",
+        tour: [
+          [".fsw-run", "Train", "Start trains."],
+          ["[data-panel=spectrum]", "How strong?", "Strongest first."],
+        ],
+        measures: { low_rank_measure_debiased: "the bias is removed" },
       },
     }),
     _packed: new DataView(new ArrayBuffer(0)),
@@ -267,10 +301,16 @@ export class FakePlot {
 
 const signal = { connect: () => {} };
 
+const SIDES = ["left", "right", "top", "bottom"];
+
 /** Put a BokehJS that only remembers where the widget looks for it; returns its figures. */
 export function fakeBokeh(size = 7): FakePlot[] {
   const plots: FakePlot[] = [];
-  const axis = () => ({ setv: () => {}, ticker: { setv: () => {} }, axis_label: "" });
+  const axis = () => {
+    const made: Record<string, unknown> = {};
+    made.setv = (attributes: object) => Object.assign(made, attributes);
+    return made;
+  };
   const bokeh = {
     documents: [] as unknown[],
     embed: {
@@ -284,7 +324,11 @@ export function fakeBokeh(size = 7): FakePlot[] {
         bokeh.documents.push(document);
         const scale = { compute: (value: number) => value, invert: (value: number) => value };
         const view = {
-          model: { document, left: [axis()], below: [axis()], right: [], center: [] },
+          model: {
+            ...{ document, left: [axis()], below: [axis()], center: [] },
+            ...Object.fromEntries(SIDES.map((side) => [`min_border_${side}`, 20])),
+            setv: (attributes: object) => Object.assign(view.model, attributes),
+          } as Record<string, unknown>,
           frame: {
             bbox: { left: 0, right: 400, top: 0, bottom: 300 },
             x_scale: scale,

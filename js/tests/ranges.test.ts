@@ -39,7 +39,7 @@ test("without any value there is still an axis", () => {
 
 test("ticks of a log axis are powers of ten, and more where those are few", () => {
   const rounded = (low: number, high: number) =>
-    logTicks([low, high]).map((tick) => Number(tick.toPrecision(6)));
+    logTicks([low, high]).map(([tick]) => Number(tick.toPrecision(6)));
   expect(rounded(0.94, 13)).toEqual([1, 2, 5, 10]);
   expect(rounded(0.0094, 0.6)).toEqual([0.01, 0.02, 0.05, 0.1, 0.2, 0.5]);
   expect(rounded(0.0094, 1.4)).toEqual([0.01, 0.1, 1]);

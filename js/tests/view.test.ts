@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { brief } from "../src/controls/runs";
 import widget from "../src/index";
+import { places } from "../src/panels/bands";
 import {
   FakeModel,
   type FakePlot,
@@ -167,24 +168,29 @@ test("play goes on frame by frame and stops at the end", async () => {
 
 test("a restart leaves the run before as a ghost, until dismissed", async () => {
   const { begin, push, model, query } = show();
-  begin("a");
+  begin("a", { config: { batchnorm: false } });
   push("a", 0, 1, 2);
   await pass();
+  const specs = [{ name: "batchnorm", label: "Batch norm", kind: "checkbox", group: "main" }];
+  model.set("_controls", JSON.stringify(specs));
   const runs = [
     { run: "a", label: "first", changed: "", frames: 3 },
     { run: "b", label: "second", changed: "batchnorm off → on", frames: 0 },
   ];
   model.set("_runs", JSON.stringify(runs));
-  begin("b");
+  begin("b", { config: { batchnorm: true } });
   push("b", 0);
   await pass();
   expect(query("[data-testid=ghost]").hidden).toBe(false);
-  expect(query("[data-testid=ghost]").textContent).toContain("batchnorm off → on");
+  expect(query("[data-testid=ghost]").textContent).toContain("before: batch norm off");
+  expect(query(".fsw-strip").textContent).toContain("batch norm off");
+  expect(query(".fsw-cell").textContent).toContain("was 2");
   expect(plot("spectrum").data("ghost").y).toHaveLength(4);
   query<HTMLButtonElement>("[data-testid=ghost] button").click();
   await pass();
   expect(query("[data-testid=ghost]").hidden).toBe(true);
   expect(plot("spectrum").data("ghost").y).toHaveLength(0);
+  expect(query(".fsw-strip").textContent).not.toContain("was ");
 });
 
 test("after a reload the ghost is there again, unless it was dismissed", async () => {
@@ -208,8 +214,8 @@ test("after a reload the ghost is there again, unless it was dismissed", async (
   const first = await load();
   expect(first.asked).toEqual(["y"]);
   expect(first.ghost.hidden).toBe(false);
-  // What changed since the run before is not what changed since this one.
-  expect(first.ghost.textContent).toBe("Ghost: yDismiss");
+  // Of the same settings: its number tells it apart.
+  expect(first.ghost.textContent).toBe("before: run 2");
   expect(first.root.dataset.run).toBe("a");
   first.query<HTMLButtonElement>("[data-testid=runs] [data-run=x] button").click();
   first.remove();
@@ -274,8 +280,8 @@ test("axes grow with the frames, keep a zoom, and shrink only when asked", async
   await pass();
   expect(root.dataset.drawn).toBe("1");
   expect(range.end).toBe(2);
-  const fit = [...query(".fsw-bar").querySelectorAll("button")];
-  fit.find(({ textContent }) => textContent === "Fit axes")?.click();
+  const fit = [...query("[data-panel=spectrum]").querySelectorAll("button")];
+  fit.find(({ textContent }) => textContent === "fit axes")?.click();
   await pass();
   expect(range.end).toBe(fitted);
 });
@@ -318,18 +324,21 @@ test("a reset clears the view, and what was on show does not come back", async (
   begin("a");
   push("a", 0, 1);
   await pass();
-  const grid = query(".fsw-grid");
-  expect(grid.hidden).toBe(false);
+  const empty = () => query(".fsw-grid").hasAttribute("data-empty");
+  expect(empty()).toBe(false);
+  expect(query(".fsw-needle:not(.fsw-needle-ghost)").hidden).toBe(false);
   model.set("run", "");
   await pass();
-  expect(grid.hidden).toBe(true);
+  expect(empty()).toBe(true);
   expect(query("[data-testid=ghost]").hidden).toBe(true);
+  expect(query("[data-testid=regime]").textContent).toContain("Nothing learned yet");
+  expect(query(".fsw-needle:not(.fsw-needle-ghost)").hidden).toBe(true);
   begin("b");
   await pass();
-  expect(grid.hidden).toBe(true);
+  expect(empty()).toBe(true);
   push("b", 0);
   await pass();
-  expect(grid.hidden).toBe(false);
+  expect(empty()).toBe(false);
 });
 
 test("a figure that gives way to another is left as it is", async () => {
@@ -347,7 +356,7 @@ test("a figure that gives way to another is left as it is", async () => {
   expect(root.dataset.drawn).toBe("2");
   expect(plot("spectrum_linear").find("range:x").start).toBe(0);
   expect(plot("spectrum_linear").models.has("ticks:x")).toBe(false);
-  expect([log.find("range:x").start, log.find("ticks:x").ticks]).toEqual([0.9, ticks]);
+  expect([log.find("range:x").start, log.find("ticks:x").ticks]).toEqual([0.97, ticks]);
 });
 
 test("keys do not reach the notebook's shortcuts", () => {
@@ -384,7 +393,7 @@ test("names from users' data stay text", async () => {
   await pass();
   expect(root.querySelector("img")).toBeNull();
   expect(query("[data-testid=regime]").textContent).toContain(evil);
-  expect(query("[data-panel=projections] .fsw-legend").textContent).toContain(evil);
+  expect(query("[data-panel=projections] .fsw-key").textContent).toContain(evil);
 });
 
 test("a screen reader hears of frames at most once in two seconds", async () => {
@@ -406,14 +415,16 @@ test("the trainer's buttons follow the state and send commands", async () => {
   const visible = () =>
     [...root.querySelectorAll<HTMLButtonElement>(".fsw-trainer button")]
       .filter((button) => !button.hidden)
-      .map((button) => button.textContent);
+      .map((button) => button.textContent || button.getAttribute("aria-label"));
   expect(visible()).toEqual(["Start", "Step", "Reset"]);
   query<HTMLButtonElement>(".fsw-trainer button").click();
   expect(model.sent.at(-1)).toMatchObject({ type: "command", name: "start" });
   model.set("state", "running");
-  expect(visible()).toEqual(["Pause", "Step", "Stop", "Reset"]);
+  expect(visible()).toEqual(["Pause", "Step", "Stop"]);
   model.set("state", "paused");
-  expect(visible()).toEqual(["Resume", "Step", "Stop", "Reset"]);
+  expect(visible()).toEqual(["Resume", "Step", "Stop"]);
+  model.set("state", "finished");
+  expect(visible()).toEqual(["Run", "Step", "Reset"]);
   model.set("error_text", "Traceback");
   model.set("state", "error");
   expect(query("[data-testid=error]").hidden).toBe(false);
@@ -466,6 +477,10 @@ const DEBIASED = {
 
 test("the better estimate of D_LR is shown and named, and the band follows it", async () => {
   const { begin, model, query } = show();
+  const words = (panel: string) =>
+    [...query(`[data-panel=${panel}]`).querySelectorAll<HTMLElement>(".fsw-label")]
+      .filter(({ hidden }) => !hidden)
+      .map(({ textContent }) => textContent);
   begin("a", { layers: ["one", "two"] });
   const layers = {
     layer_low_rank_measure: [0.7, 0.5],
@@ -476,17 +491,26 @@ test("the better estimate of D_LR is shown and named, and the band follows it", 
     model.message({ type: "frames", run: "a", frames: [header] }, body);
   }
   await pass(6);
-  const tile = query(".fsw-numbers").firstElementChild as HTMLElement;
-  expect(tile.textContent).toBe("D_LR debiased0.86 ± 0.01");
+  const tile = query(".fsw-numbers").children[2] as HTMLElement;
+  expect(tile.textContent).toBe("0.860 ± 0.010DLR ");
   expect(tile.title).toContain("bias");
   await vi.advanceTimersByTimeAsync(2500);
-  expect(query("[data-testid=status]").textContent).toContain("D_LR debiased 0.86");
+  expect(query("[data-testid=status]").textContent).toContain("D_LR 0.86");
   const history = plot("history");
   const band = () => [history.data("band").y1?.[0], history.data("band").y2?.[0]];
-  expect(band()).toEqual([0.86 - 0.01, 0.86 + 0.01]);
-  expect(query("[data-panel=history] .fsw-legend").textContent).toContain("D_LR (debiased) 0.86");
-  expect(plot("layers").data("low_rank_measure").y).toEqual(Float32Array.of(0.8, 0.6));
-  expect(query("[data-panel=layers] .fsw-legend").textContent).toContain("D_LR debiased");
+  // Shares of 1 on the first of two bands.
+  const within = (value: number, [low, high]: readonly [number, number]) =>
+    low + value * (high - low);
+  const style = JSON.parse(model.get("_figures") as string).style;
+  const shares = places(style, ["shares", "features"]).shares ?? [0, 1];
+  const expected = (...values: number[]) => values.map((value) => within(value, shares));
+  for (const [at, value] of expected(0.85, 0.87).entries()) expect(band()[at]).toBeCloseTo(value);
+  expect(words("history")).toContain("DLR 0.860");
+  const drawn = plot("layers").data("low_rank_measure").y ?? [];
+  const deep = places(style, ["shares", "others"]).shares ?? [0, 1];
+  expect(drawn[0]).toBeCloseTo(within(0.8, deep));
+  expect(drawn[1]).toBeCloseTo(within(0.6, deep));
+  expect(words("layers")).toContain("DLR");
   const box = (name: string) =>
     query<HTMLInputElement>(`[data-panel=history] input[value=${name}]`);
   for (const name of ["low_rank_measure", "low_rank_measure_debiased"]) {
@@ -496,7 +520,8 @@ test("the better estimate of D_LR is shown and named, and the band follows it", 
   // Now the plain one alone is chosen.
   expect(box("low_rank_measure").checked).toBe(true);
   expect(box("low_rank_measure_debiased").checked).toBe(false);
-  expect(band()).toEqual([0.5 - 0.03, 0.5 + 0.03]);
+  for (const [at, value] of expected(0.47, 0.53).entries()) expect(band()[at]).toBeCloseTo(value);
+  expect(words("history")).toContain("DLR plain 0.500");
 });
 
 test("an older recording shows the plain D_LR, under one name, and lets go of it", async () => {
@@ -504,16 +529,16 @@ test("an older recording shows the plain D_LR, under one name, and lets go of it
   begin("a", { layers: ["one"] });
   push("a", 0, 1);
   await pass(6);
-  expect(query(".fsw-numbers").firstElementChild?.textContent).toBe("D_LR plain0.5");
-  const legend = () =>
-    [...query("[data-panel=history] .fsw-legend").children]
-      .filter((key) => !(key as HTMLElement).hidden)
-      .map((key) => key.textContent);
-  expect(legend()).toEqual(["D_LR (plain) 0.5"]);
-  expect(query("[data-panel=layers] .fsw-legend").textContent).toContain("D_LR plain");
+  expect(query(".fsw-numbers").children[2]?.textContent).toBe("0.500DLR ");
+  const words = (panel: string) =>
+    [...query(`[data-panel=${panel}]`).querySelectorAll<HTMLElement>(".fsw-label")]
+      .filter(({ hidden }) => !hidden)
+      .map(({ textContent }) => textContent);
+  expect(words("history")).toContain("DLR plain 0.500");
+  expect(words("layers")).toContain("DLR plain");
   query<HTMLInputElement>("[data-panel=history] input[value=low_rank_measure]").click();
   await pass();
-  expect(legend()).toEqual([]);
+  expect(words("history")).not.toContain("DLR plain 0.500");
 });
 
 test("of two features both are on an axis, and of none there is an empty picture", async () => {
@@ -531,7 +556,7 @@ test("of two features both are on an axis, and of none there is an empty picture
   expect(root.dataset.drawn).toBe("1");
 });
 
-test("a regime's name stands in its own stretch of the strip, or not at all", async () => {
+test("strips of regimes stand above the curves, this run's over the other's", async () => {
   const { begin, model } = show();
   begin("a");
   const seen = ["UNTRAINED", "LAZY", "EF", "EF", "MF", "MF", "MF", "MF", "MF", "MF"];
@@ -540,12 +565,38 @@ test("a regime's name stands in its own stretch of the strip, or not at all", as
     model.message({ type: "frames", run: "a", frames: [header] }, body);
   });
   await pass(6);
-  const history = plot("history");
-  // Of 400 pixels 40 are an epoch, too little for a name.
-  expect(history.data("regime_names")).toMatchObject({ x: [1.5, 3.5], text: ["EF", "MF"] });
-  expect(history.data("regimes").left).toEqual([0, 0.5, 1.5, 3.5]);
-  const { start, end } = history.find("range:y") as { start: number; end: number };
-  const bottoms = history.data("regimes").bottom as number[];
-  expect(Math.min(...bottoms)).toBeGreaterThan(1);
-  expect([start, end > 1.05]).toEqual([0, true]);
+  const zones = plot("history").data("zones");
+  expect(Array.from(zones.left ?? []).slice(0, 4)).toEqual([0, 0.5, 1.5, 3.5]);
+  const strips = Array.from(zones.bottom ?? []).slice(0, 4);
+  const curves = plot("history").data("curves").ys as unknown as Float64Array[];
+  const highest = Math.max(...curves.flatMap((ys) => [...ys].filter(Number.isFinite)));
+  expect(highest).toBeLessThan(Math.min(...strips));
+});
+
+test("with no more features than outputs, minimal is not defined", async () => {
+  const { begin, push, query, model } = show();
+  for (const [features, defined] of [
+    [2, false],
+    [3, false],
+    [4, true],
+  ] as const) {
+    begin(`p${features}`, { num_features: features });
+    push(`p${features}`, 0, 1);
+    await pass();
+    expect(query(".fsw-regime-label").textContent).toBe(defined ? "MF" : "–");
+    expect(query(".fsw-needle:not(.fsw-needle-ghost)").hidden).toBe(!defined);
+    expect(query(".fsw-cell b").textContent).toBe(defined ? "2" : "–");
+    expect(query(".fsw-zone[data-regime=EF]").hidden).toBe(true);
+  }
+  expect(model.get("run")).toBe("p4");
+});
+
+test("a lazy network's needle stands in the block of its own", async () => {
+  const { begin, model, query } = show();
+  begin("a", { num_features: 64 });
+  const { header, body } = frameHeader(0, -1, { regime: "LAZY" });
+  model.message({ type: "frames", run: "a", frames: [header] }, body);
+  await pass();
+  expect(query(".fsw-needle:not(.fsw-needle-ghost)").dataset.where).toBe("lazy");
+  expect(query(".fsw-regime-label").textContent).toBe("LAZY");
 });

@@ -75,7 +75,7 @@ def test_time_hover_selection_and_theme(
     body = widget.panel("projections").locator(".fsw-body")
     box = body.bounding_box()
     assert box is not None
-    card = widget.root.get_by_test_id("hover-card")
+    card = widget.panel("projections").get_by_test_id("hover-card")
     places = [
         (box["x"] + box["width"] * i / 20, box["y"] + box["height"] * j / 20)
         for i in range(4, 20)
@@ -91,11 +91,16 @@ def test_time_hover_selection_and_theme(
     expect(card).to_contain_text("predicted class ")
     offline.screenshot(path=artifacts / "export-hover.png", full_page=True)
 
+    widget.enlarge("projections")
     widget.press("Box")
-    offline.mouse.move(*places[0])
+    box = body.bounding_box()
+    assert box is not None
+    corners = [
+        (box["x"] + share * box["width"], box["y"] + share * box["height"]) for share in (0.1, 0.9)
+    ]
+    offline.mouse.move(*corners[0])
     offline.mouse.down()
-    offline.mouse.move(*places[100], steps=4)
-    offline.mouse.move(*places[-1], steps=4)
+    offline.mouse.move(*corners[1], steps=4)
     offline.mouse.up()
     # The number of selected samples.
     expect(widget.root.get_by_test_id("selection")).to_have_text(re.compile(r"[1-9]"))
@@ -112,7 +117,7 @@ def test_a_fixed_theme_stays_and_a_kernel_is_not_missed(
     [widget] = show(offline, recording.to_html(tmp_path / "run", theme="light", title="A title"))
     assert widget.says("theme") == "light"
     assert offline.title() == "A title"
-    for name in ("Start", "Pause", "Recording (.npz)", "Page (.html)"):
+    for name in ("Start", "Run", "Pause", "Recording (.npz)", "Page (.html)"):
         assert not widget.button(name).is_visible()
 
 
@@ -120,7 +125,7 @@ def test_what_the_page_saves_it_saves_alone(
     offline: Page, recording: Recording, tmp_path: Path
 ) -> None:
     [widget] = show(offline, recording.to_html(tmp_path / "run"))
-    widget.root.get_by_text("Save", exact=True).click()
+    widget.menu("Save").click()
     with offline.expect_download() as download:
         widget.press("History (.csv)")
     lines = Path(download.value.path()).read_text().splitlines()

@@ -33,6 +33,8 @@ def widget(stage: Stage) -> Widget:
     """The viewer, following the newest frame, as nobody had touched it."""
     widget = stage.widget()
     stage.page.mouse.move(0, 0)
+    for shrink in widget.root.get_by_role("button", name="Shrink").all():
+        shrink.click()
     if widget.says("live") != "true":
         widget.press("Live")
     widget.wait_for("live", "true")
@@ -52,13 +54,13 @@ def figure(widget: Widget, panel: str) -> Locator:
 
 
 def test_the_spectrum_shows_other_scales(widget: Widget) -> None:
-    panel = widget.panel("spectrum")
-    before = figure(widget, "spectrum").screenshot()
+    panel = widget.enlarge("spectrum")
+    before = widget.picture("spectrum")
     for label, value in (("Eigenvalues", "absolute"), ("Axes", "linear")):
-        panel.get_by_label(label).select_option(value)
+        panel.get_by_label(label, exact=True).select_option(value)
         before = changes(widget, "spectrum", before)
-    panel.get_by_label("Axes").select_option("log")
-    panel.get_by_label("Eigenvalues").select_option("relative")
+    panel.get_by_label("Axes", exact=True).select_option("log")
+    panel.get_by_label("Eigenvalues", exact=True).select_option("relative")
     changes(widget, "spectrum", before)
 
 
@@ -77,10 +79,11 @@ def test_a_click_on_the_spectrum_chooses_the_axes_of_the_projections(widget: Wid
 
 
 def test_the_error_bands_can_be_hidden(widget: Widget) -> None:
+    widget.enlarge("cumulative")
     before = widget.picture("cumulative")
-    widget.panel("cumulative").get_by_label("errors").uncheck()
+    widget.panel("cumulative").get_by_label("errors", exact=True).uncheck()
     hidden = changes(widget, "cumulative", before)
-    widget.panel("cumulative").get_by_label("errors").check()
+    widget.panel("cumulative").get_by_label("errors", exact=True).check()
     changes(widget, "cumulative", hidden)
 
 
@@ -104,7 +107,7 @@ def test_arrow_keys_and_menus_choose_eigenfunctions(widget: Widget) -> None:
         body.press(key)
         expect(horizontal).to_have_value(str(k))
         expect(vertical).to_have_value(str(m))
-    # "What is this feature?" follows the horizontal axis, and can be set apart.
+    # "What is e…?" follows the horizontal axis, and can be set apart.
     which = widget.panel("extremes").get_by_label("Eigenfunction")
     expect(which).to_have_value("0")
     body.press("ArrowRight")
@@ -116,7 +119,7 @@ def test_arrow_keys_and_menus_choose_eigenfunctions(widget: Widget) -> None:
 
 
 def test_hovering_tells_class_prediction_and_picture(stage: Stage, widget: Widget) -> None:
-    card = widget.root.get_by_test_id("hover-card")
+    card = widget.panel("projections").get_by_test_id("hover-card")
     drawing = figure(widget, "projections")
     box = drawing.bounding_box()
     assert box
@@ -136,6 +139,7 @@ def test_hovering_tells_class_prediction_and_picture(stage: Stage, widget: Widge
 
 
 def test_held_out_samples_on_request(widget: Widget) -> None:
+    widget.enlarge("projections")
     before = widget.picture("projections")
     widget.panel("projections").get_by_label("held-out").check()
     shown = changes(widget, "projections", before)
@@ -148,6 +152,7 @@ def test_a_selection_follows_the_samples(stage: Stage, widget: Widget, tool: str
     widget.root.get_by_test_id("axis-x").select_option("0")
     widget.root.get_by_test_id("axis-y").select_option("1")
     selection = widget.root.get_by_test_id("selection")
+    widget.enlarge("projections")
     widget.panel("projections").get_by_role("button", name=tool, exact=True).click()
     box = figure(widget, "projections").bounding_box()
     assert box
@@ -179,10 +184,10 @@ def test_a_selection_follows_the_samples(stage: Stage, widget: Widget, tool: str
 def test_the_history_shows_other_curves_and_goes_to_an_epoch(widget: Widget) -> None:
     panel = widget.panel("history")
     before = figure(widget, "history").screenshot()
-    panel.get_by_text("Curves", exact=True).click()
-    panel.get_by_role("checkbox", name="effective rank").check()
+    widget.menu("Curves").click()
+    panel.get_by_role("checkbox", name="effective rank", exact=True).check()
     panel.get_by_role("checkbox", name="loss").uncheck()
-    panel.get_by_text("Curves", exact=True).click()
+    widget.menu("Curves").click()
     assert figure(widget, "history").screenshot() != before
     box = figure(widget, "history").bounding_box()
     assert box
@@ -194,6 +199,7 @@ def test_the_history_shows_other_curves_and_goes_to_an_epoch(widget: Widget) -> 
 
 
 def test_layers_are_shown_over_time(widget: Widget) -> None:
+    widget.enlarge("layers")
     before = widget.picture("layers")
     widget.scrub(1)
     changes(widget, "layers", before)
@@ -202,15 +208,15 @@ def test_layers_are_shown_over_time(widget: Widget) -> None:
 def test_time_by_keys_buttons_and_play(widget: Widget) -> None:
     widget.scrub(0)
     widget.wait_for("drawn", "0")
-    assert "UNTRAINED" in widget.root.get_by_test_id("regime").inner_text().upper()
+    expect(widget.root.get_by_test_id("regime")).to_contain_text("Nothing learned yet")
     widget.root.get_by_role("button", name="Forward").click()
     widget.wait_for("drawn", "1")
     widget.scrubber.press(".")
     widget.wait_for("drawn", "2")
     widget.scrubber.press(",")
     widget.wait_for("drawn", "1")
-    widget.root.get_by_label("Speed").select_option("30")
     widget.press("Play")
+    widget.root.get_by_label("Speed").select_option("30")
     widget.wait_for("drawn", str(LAST))
     expect(widget.button("Play")).to_be_visible()
     widget.press("Live")
@@ -222,30 +228,44 @@ def test_time_by_keys_buttons_and_play(widget: Widget) -> None:
 )
 def test_every_panel_can_be_enlarged(widget: Widget, name: str) -> None:
     panel = widget.panel(name)
+    other = widget.root.locator(f"[data-panel='{'history' if name != 'history' else 'spectrum'}']")
     before = panel.bounding_box()
-    panel.get_by_role("button", name="Enlarge").click()
+    button = panel.get_by_role("button", name="Enlarge")
+    button.click()
     after = panel.bounding_box()
     assert before
     assert after
-    assert after["width"] > 1.5 * before["width"]
-    panel.get_by_role("button", name="Shrink").click()
+    assert after["width"] > 1.3 * before["width"]
+    assert after["height"] > 1.9 * before["height"]
+    expect(other).to_be_hidden()
+    # What was under the pointer still is: the panel grew over it.
+    assert after["x"] <= before["x"]
+    assert after["y"] <= before["y"]
+    widget.page.keyboard.press("Escape")
     again = panel.bounding_box()
-    assert again
-    assert abs(again["width"] - before["width"]) < 2
+    assert again == before
+    expect(other).to_be_visible()
 
 
-def test_captions_can_be_switched_off(stage: Stage, widget: Widget) -> None:
-    caption = widget.panel("spectrum").locator(".fsw-caption")
-    expect(caption).to_be_visible()
-    widget.root.get_by_label("captions").uncheck()
+def test_a_caption_opens_behind_its_question_mark(stage: Stage, widget: Widget) -> None:
+    panel = widget.panel("spectrum")
+    caption = panel.locator(".fsw-caption")
+    question = panel.get_by_role("button", name="What does this show?")
     expect(caption).to_be_hidden()
-    stage.kernel.wait("viewer.captions is False")
-    widget.root.get_by_label("captions").check()
-    expect(caption).to_be_visible()
+    question.click()
+    expect(caption).to_contain_text("strongest first")
+    # And what it shows now, in words.
+    expect(panel.locator(".fsw-says")).to_contain_text("Relative eigenvalues of 64 features")
+    stage.page.keyboard.press("Escape")
+    expect(caption).to_be_hidden()
+    stage.kernel.evaluate("setattr(viewer, 'captions', False)")
+    expect(question).to_be_hidden()
+    stage.kernel.evaluate("setattr(viewer, 'captions', True)")
+    expect(question).to_be_visible()
 
 
 def test_everything_can_be_kept(stage: Stage, widget: Widget, tmp_path: Path) -> None:
-    widget.root.get_by_text("Save", exact=True).click()
+    widget.menu("Save").click()
 
     def saved(button: str) -> bytes:
         with stage.page.expect_download() as download:
@@ -268,13 +288,13 @@ def test_everything_can_be_kept(stage: Stage, widget: Widget, tmp_path: Path) ->
     import fswidget as fs
 
     assert len(fs.load(kept)) == LAST + 1
-    widget.root.get_by_text("Save", exact=True).click()
+    widget.menu("Save").click()
 
 
 def test_nothing_jumps_while_frames_arrive(stage: Stage, widget: Widget) -> None:
-    """Neither panels nor legends move, and axes keep their ranges."""
+    """Neither panels nor the strip move, and axes keep their ranges."""
     layout = """() => JSON.stringify([...document.querySelectorAll(
-        ".fswidget [data-panel], .fswidget .fsw-figure, .fswidget .fsw-legend, .fsw-bar, .fsw-top"
+        ".fswidget [data-panel], .fswidget .fsw-figure, .fsw-key, .fsw-bar, .fsw-strip > *"
     )].map(element => { const { x, y, width, height } = element.getBoundingClientRect();
         return [element.className, ...[x, y, width, height].map(Math.round)]; }))"""
     before = json.loads(stage.page.evaluate(layout))

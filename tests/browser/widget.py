@@ -50,6 +50,17 @@ class Widget:
         """Click a button."""
         self.button(name).click()
 
+    def menu(self, name: str) -> Locator:
+        """The button of a folded menu."""
+        return self.root.locator(f"summary[aria-label='{name}']")
+
+    def enlarge(self, panel: str) -> Locator:
+        """Have a panel fill the view, where its further tools are."""
+        if not self.root.locator(f".fsw-large[data-panel='{panel}']").count():
+            self.root.press("Escape")
+            self.panel(panel).get_by_role("button", name="Enlarge").click()
+        return self.panel(panel)
+
     def control(self, name: str) -> Locator:
         """The native element of a setting."""
         return self.root.locator(f"[data-control='{name}']").locator("input, select").first
@@ -61,8 +72,11 @@ class Widget:
             control.press(key)
 
     def panel(self, name: str) -> Locator:
-        """A panel, scrolled to."""
+        """A panel, scrolled to; layers and faces stand in one place and take turns."""
         panel = self.root.locator(f"[data-panel='{name}']")
+        turn = {"layers": "layers", "extremes": "faces"}.get(name)
+        if turn and self.button(turn).is_visible():
+            self.press(turn)
         panel.scroll_into_view_if_needed()
         return panel
 

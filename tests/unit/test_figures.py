@@ -9,16 +9,17 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 from bokeh.document import Document
 from bokeh.embed import json_item
-from bokeh.models import ColumnDataSource, DataRange1d, Legend, Plot
+from bokeh.models import ColumnDataSource, DataRange1d, GlyphRenderer, Legend, Plot
 
 from fswidget.figures import drawing
-from fswidget.figures.theme import CLASS_COLORS, CLASS_MARKERS, THEMES, style
+from fswidget.figures.theme import CLASS_COLORS, CLASS_MARKERS, THEMES, places, style
 from fswidget.recording.frame import Frame, RunInfo
 from fswidget.recording.recording import Recording
 from tests.synthetic import make_recording
@@ -53,10 +54,10 @@ def test_live_figures_restore_with_every_name_once() -> None:
 
 def test_scalars_have_the_fields_names() -> None:
     labels = style()["labels"]
-    assert labels["low_rank_measure"] == "D_LR (plain)"
-    assert labels["low_rank_measure_debiased"] == "D_LR (debiased)"
+    assert labels["low_rank_measure"] == "D_LR plain"
+    assert labels["low_rank_measure_debiased"] == "D_LR"
     assert labels["used_features_held_out"] == "k95 held out"
-    assert labels["test_accuracy"] == "test accuracy"
+    assert labels["test_accuracy"] == "test acc."
 
 
 def test_front_end_needs_no_code_from_the_figures() -> None:
@@ -65,8 +66,15 @@ def test_front_end_needs_no_code_from_the_figures() -> None:
 
 def test_every_role_has_a_color_in_both_themes() -> None:
     assert THEMES["light"]["roles"].keys() == THEMES["dark"]["roles"].keys()
-    dashes = [[dash for _, dash in theme["lines"]] for theme in THEMES.values()]
-    assert dashes[0] == dashes[1]
+    assert len({len(theme["lines"]) for theme in THEMES.values()}) == 1
+
+
+def test_a_dash_means_the_run_before() -> None:
+    """No other curve may be dashed, in any figure."""
+    for item in json.loads(drawing.layout_json())["figures"].values():
+        for model in Document.from_json(item["doc"]).select({"type": GlyphRenderer}):
+            dashed = getattr(model.glyph, "line_dash", []) not in ([], "solid")
+            assert dashed == model.name.startswith("ghost"), model.name
 
 
 def luminance(color: str) -> float:
@@ -75,17 +83,19 @@ def luminance(color: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize(("theme", "background"), [("light", "#ffffff"), ("dark", "#1e2124")])
+@pytest.mark.parametrize(("theme", "background"), [("light", "#ffffff"), ("dark", "#16181b")])
 def test_curves_and_text_stand_out(theme: str, background: str) -> None:
     def contrast(color: str) -> float:
         pair = sorted((luminance(color), luminance(background)))
         return (pair[1] + 0.05) / (pair[0] + 0.05)
 
     roles = THEMES[theme]["roles"]
-    for role in ("now", "quality", "utilization", "first", "ghost", "mark"):
+    for role in ("accent", "dim", "quality", "accuracy", "loss", "first", "ghost", "bad"):
         assert contrast(roles[role]) >= 4.5, role
-    assert contrast(roles["text"]) >= 7
-    assert all(contrast(color) >= 4.5 for color, _ in THEMES[theme]["lines"])
+    assert contrast(roles["strong"]) >= 3
+    assert contrast(roles["ink"]) >= 7
+    assert all(contrast(color) >= 4.5 for color in THEMES[theme]["lines"])
+    assert all(contrast(edge) >= 3 for _, edge in THEMES[theme]["classes"])
 
 
 def test_classes_differ_by_shape_and_color() -> None:
@@ -116,7 +126,7 @@ def test_cumulative_has_bands_of_one_standard_error(recording: Recording) -> Non
     plot = drawing.figure(recording, "cumulative")
     width = column(plot, "utilization_band", "y2") - column(plot, "utilization_band", "y1")
     np.testing.assert_allclose(width, 0.04, rtol=1e-4)
-    assert plot.select_one({"name": "used"}).location == recording[-1].scalars["used_features"]
+    assert list(column(plot, "used", "x")) == [recording[-1].scalars["used_features"]]
 
 
 def test_projections_keep_the_order_of_the_samples(recording: Recording) -> None:
@@ -129,10 +139,19 @@ def test_projections_keep_the_order_of_the_samples(recording: Recording) -> None
 
 def test_history_shows_every_frame_and_regime(recording: Recording) -> None:
     plot = drawing.figure(recording, "history")
-    low_rank, *_ = column(plot, "left", "ys")
+    bottom, top = places(["shares", "features", "others"])["shares"]
+    low_rank = (np.asarray(column(plot, "curves", "ys")[0]) - bottom) / (top - bottom)
     np.testing.assert_allclose(low_rank, recording.table()["low_rank_measure_debiased"])
-    np.testing.assert_array_equal(column(plot, "regimes", "left"), [0, 0.5])
-    np.testing.assert_array_equal(column(plot, "regimes", "right"), [0.5, 5])
+    np.testing.assert_array_equal(column(plot, "zones", "left")[:2], [0, 0.5])
+    np.testing.assert_array_equal(column(plot, "zones", "right")[:2], [0.5, 5])
+
+
+def test_bands_of_the_history_lie_apart_and_fill_what_is_there() -> None:
+    for shown in (["shares"], ["shares", "others"], ["others", "features", "shares"]):
+        spans = list(places(shown).values())
+        assert spans[0][1] == pytest.approx(0.9)
+        assert spans[-1][0] == pytest.approx(0)
+        assert all(upper[0] > lower[1] for upper, lower in pairwise(spans))
 
 
 def without_debiased(recording: Recording) -> Recording:
@@ -151,8 +170,8 @@ def without_debiased(recording: Recording) -> Recording:
 @pytest.mark.parametrize(
     ("edit", "measure", "called", "error"),
     [
-        (lambda recording: recording, "low_rank_measure_debiased", "D_LR (debiased)", 0.02),
-        (without_debiased, "low_rank_measure", "D_LR (plain)", 0.01),
+        (lambda recording: recording, "low_rank_measure_debiased", "D_LR", 0.02),
+        (without_debiased, "low_rank_measure", "D_LR plain", 0.01),
     ],
     ids=["debiased", "older"],
 )
@@ -163,34 +182,38 @@ def test_the_better_estimate_of_d_lr_is_shown_and_named(
     history = drawing.figure(shown, "history")
     (legend,) = history.select({"type": Legend})
     names = [item.label.value for item in legend.items]
-    assert names == [called, "test accuracy", "train accuracy", "loss"]
-    np.testing.assert_allclose(column(history, "left", "ys")[0], shown.table()[measure])
+    assert names == [called, "test acc.", "k95", "loss"]
+    bottom, top = places(["shares", "features", "others"])["shares"]
+    drawn = (np.asarray(column(history, "curves", "ys")[0]) - bottom) / (top - bottom)
+    np.testing.assert_allclose(drawn, shown.table()[measure])
     width = column(history, "band", "y2") - column(history, "band", "y1")
-    np.testing.assert_allclose(width, 2 * error)
+    np.testing.assert_allclose(width, 2 * error * (top - bottom))
     layers = drawing.figure(shown, "layers")
     expected = shown[-1].arrays[f"layer_{measure}"]
-    np.testing.assert_array_equal(column(layers, "low_rank_measure", "y"), expected)
-    assert layers.left[0].axis_label == called
+    bottom, top = places(["shares", "others"])["shares"]
+    drawn = bottom + expected * (top - bottom)
+    np.testing.assert_allclose(column(layers, "low_rank_measure", "y"), drawn)
+    (legend,) = layers.select({"type": Legend})
+    assert legend.items[0].label.value == called
 
 
-def test_names_of_regimes_stand_above_the_curves_and_apart() -> None:
+def test_the_strip_of_regimes_stands_above_the_curves() -> None:
     recording = make_recording(0)
     for epoch, regime in enumerate(["LAZY", "EF", *["MF"] * 18], start=1):
         frame = dataclasses.replace(recording[0], epoch=epoch, labels={"regime": regime})
         recording.append(frame)
     plot = drawing.figure(recording, "history")
-    # Only one stretch is long enough for its name.
-    assert list(column(plot, "regime_names", "text")) == ["MF"]
-    assert column(plot, "regime_names", "x") == [2.5]
-    curves = np.concatenate(column(plot, "left", "ys"))
-    top = plot.select_one({"name": "range:y"}).end
-    assert np.nanmax(curves) < column(plot, "regimes", "bottom").min() < top
+    strip = column(plot, "zones", "top") == 1
+    roles = THEMES["light"]["roles"]
+    expected = [roles[name] for name in ("UNTRAINED", "LAZY", "EF", "MF")]
+    assert list(column(plot, "zones", "color")[strip]) == expected
+    curves = np.concatenate(column(plot, "curves", "ys"))
+    assert np.nanmax(curves) < column(plot, "zones", "bottom")[strip].min()
 
 
 def test_layers_carry_their_names(recording: Recording) -> None:
     plot = drawing.figure(recording, "layers")
     assert list(plot.xaxis.major_label_overrides.values()) == ["layer 0", "layer 1", "layer 2"]
-    assert plot.select_one({"name": "ticks:right"}).ticks == [1, 2, 5, 10]
 
 
 def test_layers_without_layers() -> None:

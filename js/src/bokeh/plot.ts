@@ -2,7 +2,7 @@
 
 import { type Memo, memo } from "../data/memo";
 import type { Colors } from "../data/scene";
-import { logTicks } from "./ranges";
+import type { Tick } from "./ranges";
 import type { Bokeh, BokehDocument, DataSource, HasProps, PlotView, ViewManager } from "./runtime";
 
 export type Columns = Record<string, unknown>;
@@ -10,11 +10,13 @@ export type Columns = Record<string, unknown>;
 export type Roles = Record<string, [role: string, ...properties: string[]]>;
 
 export class Plot {
-  private readonly memos = new Map<string, Memo<void>>();
-  private readonly models = new Map<string, HasProps>();
-  private paused = false;
-  private settled = false;
-  private disposed = false;
+  readonly #memos = new Map<string, Memo<void>>();
+  readonly #models = new Map<string, HasProps>();
+  #paused = false;
+  #scale = 1;
+  readonly #margins: Partial<Record<"left" | "right" | "top" | "bottom", number>> = {};
+  #settled = false;
+  #disposed = false;
 
   private constructor(
     private readonly bokeh: Bokeh,
@@ -35,12 +37,12 @@ export class Plot {
   }
 
   find<T extends HasProps = HasProps>(name: string): T {
-    let model = this.models.get(name);
+    let model = this.#models.get(name);
     if (!model) {
       const found = this.document.get_model_by_name(name);
       if (!found) throw new Error(`no ${name} in the figure`);
       model = found;
-      this.models.set(name, model);
+      this.#models.set(name, model);
     }
     return model as T;
   }
@@ -51,41 +53,42 @@ export class Plot {
 
   /** Change sources and ranges, to be painted by `paint`. */
   update(change: () => void): void {
-    if (this.disposed) return;
-    if (!this.paused) this.view.pause();
-    this.paused = true;
+    if (this.#disposed) return;
+    if (!this.#paused) this.view.pause();
+    this.#paused = true;
     change();
   }
 
   /** Paint what was changed, once. Bokeh applies data in promises and asks for a paint after each,
-   * so this must come in a later task than the change. */
-  paint(): void {
-    if (!this.paused || this.disposed) return;
-    this.paused = false;
+   * so this must come in a later task than the change. Says whether there was something. */
+  paint(): boolean {
+    if (!this.#paused || this.#disposed) return false;
+    this.#paused = false;
     this.view.unpause(true);
     // No range here follows the data, so labels change with `range` only; measuring them for every
     // frame would be a fifth of the work.
     if (this.view._range_manager) this.view._range_manager.invalidate_dataranges = false;
-    if (this.settled) this.view.paint();
+    if (this.#settled) this.view.paint();
     else this.view.repaint();
-    this.settled = true;
+    this.#settled = true;
+    return true;
   }
 
   /** Replace a source's data, unless it is made of the same inputs as last time. */
   data(name: string, inputs: readonly unknown[], columns: () => Columns): void {
-    this.memo(name)(inputs, () => {
+    this.#memo(name)(inputs, () => {
       this.source(name).data = columns();
     });
   }
 
   /** Take all data as new at the next update. */
   forget(): void {
-    this.memos.clear();
+    this.#memos.clear();
   }
 
-  private memo(name: string): Memo<void> {
-    const known = this.memos.get(name) ?? memo();
-    this.memos.set(name, known);
+  #memo(name: string): Memo<void> {
+    const known = this.#memos.get(name) ?? memo();
+    this.#memos.set(name, known);
     return known;
   }
 
@@ -93,41 +96,62 @@ export class Plot {
     change(this.find(name), attributes);
   }
 
-  /** Change the first axis of a side, whose labels may then need other room. */
-  axis(side: "below" | "left", attributes: Columns): void {
-    const [axis] = this.model[side] as HasProps[];
-    if (axis && change(axis, attributes)) this.settled = false;
-  }
-
   /** Set a range where it differs from the last one set, so that a user's zoom stays. */
   range(name: string, [start, end]: readonly [number, number]): void {
-    this.memo(`range:${name}`)([start, end], () => {
-      this.settled = false;
+    this.#memo(`range:${name}`)([start, end], () => {
+      this.#settled = false;
       this.set(`range:${name}`, { start, end });
     });
   }
 
-  /** Likewise the range of a logarithmic axis, and its ticks. */
-  logRange(name: string, range: readonly [number, number]): void {
-    const ticker = `ticks:${name}`;
-    this.memo(ticker)(range, () => this.set(ticker, { ticks: logTicks(range) }));
-    this.range(name, range);
+  /** The ticks of an axis and what stands beside them. */
+  ticks(name: "x" | "y", ticks: Tick[]): void {
+    this.#memo(`ticks:${name}`)(ticks.flat(), () => {
+      this.#settled = false;
+      this.set(`ticks:${name}`, { ticks: ticks.map(([at]) => at) });
+      const [axis] = list(this.model[name === "x" ? "below" : "left"]);
+      axis?.setv({ major_label_overrides: new Map(ticks) });
+    });
+  }
+
+  /** Room at the right, in pixels. */
+  margin(right: number): void {
+    this.#margins.right = right;
+    if (change(this.model, { min_border_right: right * this.#scale })) this.#settled = false;
+  }
+
+  /** Change the lower axis, whose labels may then need other room. */
+  axis(attributes: Columns): void {
+    const [axis] = list(this.model.below);
+    if (axis && change(axis, attributes)) this.#settled = false;
+  }
+
+  /** Where a value of an axis lies, in pixels of the figure. */
+  x(value: number): number {
+    return this.view.frame.x_scale.compute(value);
+  }
+
+  y(value: number): number {
+    return this.view.frame.y_scale.compute(value);
   }
 
   /** Colours of everything that is not data. `roles` maps a model's name to a role and the
    * properties that take its colour. */
-  restyle({ roles: colors }: Colors, roles: Roles = {}): void {
-    this.settled = false;
-    const list = (name: string) => (this.model[name] as HasProps[] | undefined) ?? [];
-    for (const axis of [...list("below"), ...list("left"), ...list("right")]) {
+  restyle({ roles: colors }: Colors, roles: Roles, scale: number): void {
+    this.#settled = false;
+    this.#scale = scale;
+    for (const side of ["left", "right", "top", "bottom"] as const) {
+      const size = this.#margins[side] ?? Number(this.model[`min_border_${side}`]);
+      this.#margins[side] = size;
+      this.model.setv({ [`min_border_${side}`]: size * scale });
+    }
+    for (const axis of [...list(this.model.below), ...list(this.model.left)]) {
       axis.setv({
-        axis_line_color: colors.axis,
-        major_tick_line_color: colors.axis,
-        major_label_text_color: colors.text,
-        axis_label_text_color: colors.text,
+        major_label_text_color: colors.dim,
+        major_label_text_font_size: `${Math.round(11 * scale)}px`,
       });
     }
-    for (const item of list("center")) {
+    for (const item of list(this.model.center)) {
       if ("grid_line_color" in item) item.setv({ grid_line_color: colors.grid });
     }
     for (const [name, [role, ...properties]] of Object.entries(roles)) {
@@ -142,8 +166,8 @@ export class Plot {
   }
 
   dispose(): void {
-    if (this.disposed) return;
-    this.disposed = true;
+    if (this.#disposed) return;
+    this.#disposed = true;
     this.views.clear();
     this.document.clear();
     // Bokeh keeps every document it ever made in a list.
@@ -151,6 +175,11 @@ export class Plot {
     const at = documents.indexOf(this.document);
     if (at >= 0) documents.splice(at, 1);
   }
+}
+
+/** The models of a side of a figure. */
+function list(side: unknown): HasProps[] {
+  return (side as HasProps[] | undefined) ?? [];
 }
 
 /** Set the attributes that differ, and say whether there were any. */

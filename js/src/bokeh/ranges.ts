@@ -1,8 +1,8 @@
 // Axes that hold still: a range grows in round steps and shrinks only on reset.
 
 export class Range {
-  private low = Number.POSITIVE_INFINITY;
-  private high = Number.NEGATIVE_INFINITY;
+  #low = Number.POSITIVE_INFINITY;
+  #high = Number.NEGATIVE_INFINITY;
 
   constructor(
     private readonly log = false,
@@ -12,15 +12,15 @@ export class Range {
   ) {}
 
   reset(): void {
-    this.low = Number.POSITIVE_INFINITY;
-    this.high = Number.NEGATIVE_INFINITY;
+    this.#low = Number.POSITIVE_INFINITY;
+    this.#high = Number.NEGATIVE_INFINITY;
   }
 
   include(...values: number[]): this {
     for (const value of values) {
       if (!Number.isFinite(value) || (this.log && value <= 0)) continue;
-      if (value < this.low) this.low = this.round(value, -1);
-      if (value > this.high) this.high = this.round(value, 1);
+      if (value < this.#low) this.#low = this.#round(value, -1);
+      if (value > this.#high) this.#high = this.#round(value, 1);
     }
     return this;
   }
@@ -37,39 +37,60 @@ export class Range {
     return this.include(low, high);
   }
 
-  private round(value: number, direction: 1 | -1): number {
+  #round(value: number, direction: 1 | -1): number {
     return roundOut(value, this.decades ? [1, 10] : this.log ? [1, 2, 5, 10] : LINEAR, direction);
   }
 
-  /** A little beyond the bounds of a log axis: what lies on them stays whole, and Bokeh, which
-   * changes its ticks below two decades, is not thrown by rounding. */
-  get padded(): readonly [number, number] {
-    const [low, high] = this.bounds;
-    return [low / 1.06, high * 1.06];
-  }
-
   get bounds(): readonly [number, number] {
-    const [least, most] = this.least ?? [this.low, this.high];
-    const low = Math.min(this.low, least);
-    const high = Math.max(this.high, most);
+    const [least, most] = this.least ?? [this.#low, this.#high];
+    const low = Math.min(this.#low, least);
+    const high = Math.max(this.#high, most);
     if (!Number.isFinite(low) || !Number.isFinite(high)) return this.log ? [0.1, 10] : [0, 1];
     if (low === high) return this.log ? [low / 2, high * 2] : [low - 1, high + 1];
     return [low, high];
   }
 }
 
+export type Tick = [at: number, label: string];
+
 /** Ticks of a logarithmic axis: powers of ten, and numbers between them where those are few. */
-export function logTicks([low, high]: readonly [number, number]): number[] {
+export function logTicks([low, high]: readonly [number, number], most = 5): Tick[] {
   const decades = Math.log10(high / low);
-  const every = Math.ceil(decades / 5);
-  const ticks: number[] = [];
+  const every = Math.max(1, Math.ceil(decades / most));
+  const ticks: Tick[] = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
     for (const digit of decades < 2 ? [1, 2, 5] : [1]) {
       const tick = digit * 10 ** power;
-      if (power % every === 0 && tick >= low && tick <= high) ticks.push(tick);
+      const within = tick >= low * (1 - 1e-9) && tick <= high * (1 + 1e-9);
+      if (power % every === 0 && within) ticks.push([tick, tickLabel(tick)]);
     }
   }
   return ticks;
+}
+
+/** Two to six round ticks of a linear axis. */
+export function linearTicks([low, high]: readonly [number, number], most = 5): Tick[] {
+  const span = high - low;
+  if (!(span > 0)) return [];
+  const rough = span / most;
+  const magnitude = 10 ** Math.floor(Math.log10(rough));
+  const step = magnitude * ([1, 2, 5, 10].find((digit) => digit * magnitude >= rough) ?? 10);
+  const ticks: Tick[] = [];
+  for (let at = Math.ceil(low / step - 1e-9); at * step <= high * (1 + 1e-9); at++) {
+    const tick = Number((at * step).toPrecision(12));
+    ticks.push([tick, tickLabel(tick)]);
+  }
+  return ticks;
+}
+
+/** 0.01 and 1000 as they are, 0.001 as a power of ten. */
+export function tickLabel(tick: number): string {
+  const power = tick > 0 ? Math.log10(tick) : 0;
+  const round = Math.round(power);
+  if (Math.abs(power - round) > 1e-9 || (round > -3 && round < 4)) {
+    return String(Number(tick.toPrecision(3))).replace("-", "−");
+  }
+  return `10${String(round).replace(/./g, (sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹".charAt("-0123456789".indexOf(sign)))}`;
 }
 
 const LINEAR = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];

@@ -1,22 +1,26 @@
 // The runs of this session, and the one that stays behind as a ghost to compare with.
 
+import { before, differences } from "../data/changes";
+import { memo } from "../data/memo";
 import type { Run, Store } from "../data/store";
-import { attribute, button, type Cleanup, h, hide, opensInSight, setText } from "../host/dom";
-import { json, listen, type Model, type RunEntry, text } from "../host/model";
+import { attribute, button, type Cleanup, h, hide, iconButton, menu, setText } from "../host/dom";
+import { type ControlSpec, json, listen, type Model, type RunEntry, text } from "../host/model";
 
 /** Changes of settings that are named before the rest is only counted. */
 const NAMED = 3;
 
 export class Runs {
   readonly root: HTMLDetailsElement;
-  readonly banner: HTMLElement;
-  private readonly list = h("ul", { "data-testid": "runs" });
-  private readonly said = h("span");
-  private previous = "";
-  private current = "";
+  readonly key: HTMLElement;
+  readonly #list = h("ul", { "data-testid": "runs" });
+  readonly #said = h("span", { class: "fsw-c-ghost" });
+  readonly #lead = h("span", { class: "fsw-lo" }, "before: ");
+  #previous = "";
+  #current = "";
   /** The run that is the ghost; the one pinned by hand stays through restarts. */
-  private chosen = "";
-  private pinned = false;
+  #chosen = "";
+  #pinned = false;
+  readonly #described = memo<string>();
 
   constructor(
     private readonly model: Model,
@@ -24,115 +28,119 @@ export class Runs {
     private readonly changed: () => void,
     cleanup: Cleanup,
   ) {
-    this.current = text(model, "run");
-    const dismiss = button("Dismiss", "Stop comparing");
-    this.banner = h(
+    this.#current = text(model, "run");
+    const dismiss = iconButton("x", "Dismiss", "Stop comparing");
+    this.key = h(
       "div",
       { class: "fsw-ghost", "data-testid": "ghost", hidden: true },
-      h("span", { class: "fsw-stroke fsw-dotdash", "data-role": "ghost", "aria-hidden": "true" }),
-      this.said,
+      h("span", { class: "fsw-dash", "aria-hidden": "true" }),
+      h("span", { class: "fsw-ghost-words fsw-c-ghost" }, this.#lead, this.#said),
       dismiss,
     );
-    this.root = h(
-      "details",
-      { class: "fsw-runs fsw-details" },
-      h("summary", {}, "Runs"),
-      this.list,
-    );
-    opensInSight(this.root, cleanup);
-    cleanup.on(dismiss, "click", () => this.pin(""));
-    cleanup.on<MouseEvent>(this.list, "click", (event) => {
+    this.root = menu("Runs", "runs", "Runs of this session", cleanup, this.#list);
+    cleanup.on(dismiss, "click", () => this.#pin(""));
+    cleanup.on<MouseEvent>(this.#list, "click", (event) => {
       const run = (event.target as HTMLElement).closest<HTMLElement>("button")?.dataset.pin;
-      if (run !== undefined) this.pin(run === this.chosen && this.pinned ? "" : run);
+      if (run !== undefined) this.#pin(run === this.#chosen && this.#pinned ? "" : run);
     });
     cleanup.add(
-      listen(model, { "change:run": () => this.restarted(), "change:_runs": () => this.show() }),
+      listen(model, { "change:run": () => this.#restarted(), "change:_runs": () => this.#show() }),
     );
-    this.restore();
-    this.show();
+    this.#restore();
+    this.#show();
   }
 
   /** The ghost as the draw needs it: only once the run on show is another one. */
   ghost(shown: string): Run | null {
-    const run = this.store.runs.get(this.chosen);
-    return run?.frames.length && this.chosen !== shown ? run : null;
+    const run = this.store.runs.get(this.#chosen);
+    return run?.frames.length && this.#chosen !== shown ? run : null;
   }
 
   reset(): void {
-    this.pin("");
+    this.#pin("");
   }
 
   /** After a reload of the page: the ghost is the run before, unless another one, or none, was chosen.
    * It is fetched once the run on show has been asked for. */
-  private restore(): void {
-    const entries = this.entries();
-    const at = entries.findIndex(({ run }) => run === this.current);
+  #restore(): void {
+    const entries = this.#entries();
+    const at = entries.findIndex(({ run }) => run === this.#current);
     const before = entries.slice(0, Math.max(at, 0)).findLast(({ frames }) => frames > 1)?.run;
-    const kept = recall(this.current);
-    this.pinned = entries.some(({ run }) => run === kept);
-    this.chosen = this.pinned || kept === "" ? (kept ?? "") : (before ?? "");
-    if (this.chosen) void this.store.ready.then(() => this.store.fetch(this.chosen));
+    const kept = recall(this.#current);
+    this.#pinned = entries.some(({ run }) => run === kept);
+    this.#chosen = this.#pinned || kept === "" ? (kept ?? "") : (before ?? "");
+    if (this.#chosen) void this.store.ready.then(() => this.store.fetch(this.#chosen));
   }
 
-  private entries(): RunEntry[] {
+  #entries(): RunEntry[] {
     return json<RunEntry[]>(this.model, "_runs", []);
   }
 
-  private restarted(): void {
+  #restarted(): void {
     const run = text(this.model, "run");
-    if (run === this.current) return;
-    this.previous = this.current;
-    this.current = run;
-    const held = this.store.runs.get(this.previous)?.frames.length;
+    if (run === this.#current) return;
+    this.#previous = this.#current;
+    this.#current = run;
+    const held = this.store.runs.get(this.#previous)?.frames.length;
     // A run that never got anywhere is nothing to compare with: the ghost before it stays.
-    if (!this.pinned && held && held > 1) this.chosen = this.previous;
-    if (this.pinned) remember(run, this.chosen);
-    this.show();
+    if (!this.#pinned && held && held > 1) this.#chosen = this.#previous;
+    if (this.#pinned) remember(run, this.#chosen);
+    this.#show();
     this.changed();
   }
 
-  private pin(run: string): void {
-    this.chosen = run;
-    this.pinned = run !== "";
-    remember(this.current, run);
+  #pin(run: string): void {
+    this.#chosen = run;
+    this.#pinned = run !== "";
+    remember(this.#current, run);
     if (run) this.store.fetch(run);
-    this.show();
+    this.#show();
     this.changed();
   }
 
-  private label(shorten = (changes: string) => changes): string {
-    const entries = this.entries();
-    const at = entries.findIndex(({ run }) => run === this.chosen);
-    const next = entries[at + 1];
-    // Only of its direct predecessor a run knows what changed.
-    const changed = next?.run === this.current && !this.pinned ? next.changed : "";
-    return changed ? `the run before “${shorten(changed)}”` : entries[at]?.label || "another run";
+  /** What the run before had instead of this one, in words; its number where nothing differs. */
+  before(run: Run, ghost: Run | null): string {
+    const specs = text(this.model, "_controls");
+    return this.#described([run, ghost, specs, this.#entries().length], () => {
+      if (!ghost) return "";
+      const changes = differences(run, ghost, json<ControlSpec[]>(this.model, "_controls", []));
+      return before(changes) || `run ${this.#entries().findIndex((of) => of.run === ghost.id) + 1}`;
+    });
   }
 
-  private show(): void {
-    const entries = this.entries();
+  /** Name the ghost beside its dash. */
+  draw(ghost: Run | null, words: string): void {
+    hide(this.key, !ghost);
+    setText(this.#said, words);
+    attribute(this.key, "title", `before: ${words}`);
+    attribute(this.key, "data-ghost", ghost?.id ?? null);
+  }
+
+  #show(): void {
+    const entries = this.#entries();
     hide(this.root, entries.length < 2);
-    this.list.replaceChildren(
-      ...entries.toReversed().map(({ run, label, changed, frames }) => {
-        const current = run === this.current;
-        const pinned = run === this.chosen;
-        const count = current ? "" : `${frames} frame${frames === 1 ? "" : "s"}`;
-        const name = [label || run, changed && `(${brief(changed)})`, count];
-        const pin = button(pinned ? "Unpin" : "Compare", "Keep as the ghost to compare with", {
-          "data-pin": run,
-          "aria-pressed": String(pinned),
-        });
-        return h(
-          "li",
-          { "data-run": run, "aria-current": current ? "true" : null },
-          h("span", { title: changed }, name.filter(Boolean).join(" ")),
-          current ? h("em", {}, "now") : pin,
-        );
-      }),
+    this.#list.replaceChildren(
+      ...entries
+        .map(({ run, label, changed, frames }, at) => {
+          const current = run === this.#current;
+          const pinned = run === this.#chosen;
+          const count = current ? "" : `${frames} frame${frames === 1 ? "" : "s"}`;
+          // Numbered, so that runs of the same settings are told apart.
+          const name = [`${at + 1}.`, label || run, changed && `(${brief(changed)})`, count];
+          const pin = button(pinned ? "Unpin" : "Compare", "Keep as the ghost to compare with", {
+            class: "fsw-plain",
+            "data-pin": run,
+            "aria-pressed": String(pinned),
+          });
+          return h(
+            "li",
+            { "data-run": run, "aria-current": current ? "true" : null },
+            h("span", { title: changed }, name.filter(Boolean).join(" ")),
+            current ? h("em", {}, "now") : pin,
+          );
+        })
+        .toReversed(),
     );
-    setText(this.said, `Ghost: ${this.label(brief)}`);
-    attribute(this.said, "title", this.label());
-    attribute(this.banner, "data-ghost", this.chosen || null);
   }
 }
 

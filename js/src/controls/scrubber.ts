@@ -3,14 +3,26 @@
 import { frameAt, indexOf, type Scene } from "../data/scene";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
-import { attribute, button, type Cleanup, disable, h, setText } from "../host/dom";
+import {
+  attribute,
+  button,
+  type Cleanup,
+  disable,
+  h,
+  hide,
+  iconButton,
+  setText,
+} from "../host/dom";
+import { setIcon } from "../host/icons";
 import { assign, listen, type Model, number } from "../host/model";
 
 const SPEEDS = [1, 2, 5, 10, 30];
 
 export class Scrubber {
-  readonly root: HTMLElement;
-  private readonly slider = h("input", {
+  /** The slider, which lies under the history; and the rest of the bar. */
+  readonly time: HTMLElement;
+  readonly steps: HTMLElement;
+  readonly #slider = h("input", {
     type: "range",
     min: 0,
     max: 0,
@@ -19,80 +31,73 @@ export class Scrubber {
     "data-testid": "scrubber",
     "aria-label": "Frame",
   });
-  private readonly play = button("▶", "Play", { class: "fsw-icon", "aria-label": "Play" });
-  private readonly back = button("‹", "One frame back (,)", {
-    class: "fsw-icon",
-    "aria-label": "Back",
-  });
-  private readonly forth = button("›", "One frame on (.)", {
-    class: "fsw-icon",
-    "aria-label": "Forward",
-  });
-  private readonly live: HTMLButtonElement;
-  private readonly speed = h(
+  readonly #play = iconButton("play", "Play");
+  readonly #back = iconButton("prev", "Back", "One frame back (,)");
+  readonly #forth = iconButton("next", "Forward", "One frame on (.)");
+  readonly #live: HTMLButtonElement;
+  readonly #speed = h(
     "select",
-    { "aria-label": "Speed", title: "Frames a second" },
+    { class: "fsw-mini", "aria-label": "Speed", title: "Frames a second", hidden: true },
     ...SPEEDS.map((rate) => h("option", { value: rate }, `${rate}/s`)),
   );
-  private readonly where = h("output", { class: "fsw-where" });
-  private timer: ReturnType<typeof setInterval> | undefined;
-  private met = false;
+  readonly #word = h("span", { class: "fsw-lo" }, "epoch ");
+  readonly #where = h("span");
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #met = false;
 
   constructor(
     private readonly model: Model,
     private readonly run: () => Run | undefined,
     cleanup: Cleanup,
   ) {
-    this.speed.value = "5";
+    this.#speed.value = "5";
     // Without a kernel nothing more will come: the last frame is all there is to return to.
-    this.live = model.send
-      ? button("Live", "Follow the newest frame", { class: "fsw-live" })
-      : button("Last", "Go to the last frame");
-    this.root = h(
-      "div",
-      { class: "fsw-scrubber", role: "group", "aria-label": "Time" },
-      this.play,
-      this.back,
-      this.slider,
-      this.forth,
-      this.where,
-      this.speed,
-      this.live,
+    const [name, title] = model.send
+      ? ["Live", "Follow the newest frame"]
+      : ["Last", "Go to the last frame"];
+    this.#live = button(name ?? "", title, { class: "fsw-q fsw-live" });
+    const output = h("output", {}, this.#word, this.#where);
+    this.time = h("div", { class: "fsw-time", role: "group", "aria-label": "Time" });
+    this.time.append(this.#play, h("div", { class: "fsw-rail-track" }, this.#slider), output);
+    this.steps = h("div", { class: "fsw-steps" }, this.#speed, this.#back, this.#forth, this.#live);
+    cleanup.on(this.#slider, "input", () => {
+      this.#stop();
+      this.go(this.#slider.valueAsNumber);
+    });
+    cleanup.on(this.#play, "click", () =>
+      this.#timer === undefined ? this.#start() : this.#stop(),
     );
-    cleanup.on(this.slider, "input", () => {
-      this.stop();
-      this.go(this.slider.valueAsNumber);
+    cleanup.on(this.#back, "click", () => this.#step(-1));
+    cleanup.on(this.#forth, "click", () => this.#step(1));
+    cleanup.on(this.#speed, "change", () => {
+      if (this.#timer === undefined) return;
+      this.#stop();
+      this.#start();
     });
-    cleanup.on(this.play, "click", () => (this.timer === undefined ? this.start() : this.stop()));
-    cleanup.on(this.back, "click", () => this.step(-1));
-    cleanup.on(this.forth, "click", () => this.step(1));
-    cleanup.on(this.speed, "change", () => {
-      if (this.timer === undefined) return;
-      this.stop();
-      this.start();
-    });
-    cleanup.on(this.live, "click", () => {
-      this.stop();
+    cleanup.on(this.#live, "click", () => {
+      this.#stop();
       this.look(-1);
     });
-    cleanup.on<KeyboardEvent>(this.root, "keydown", (event) => {
-      if (event.key === "," || event.key === ".") this.step(event.key === "," ? -1 : 1);
-      else if (event.key === " " && event.target === this.slider) this.play.click();
-      else return;
-      event.preventDefault();
-    });
+    for (const part of [this.time, this.steps]) {
+      cleanup.on<KeyboardEvent>(part, "keydown", (event) => {
+        if (event.key === "," || event.key === ".") this.#step(event.key === "," ? -1 : 1);
+        else if (event.key === " " && event.target === this.#slider) this.#play.click();
+        else return;
+        event.preventDefault();
+      });
+    }
     // Another run, or back to live from elsewhere: nothing is left to play.
     cleanup.add(
       listen(model, {
-        "change:run": () => this.stop(),
+        "change:run": () => this.#stop(),
         "change:shown": () => {
-          if (this.following) this.stop();
-          this.tellEpoch();
+          if (this.following) this.#stop();
+          this.#tellEpoch();
         },
-        "change:epoch": () => this.followEpoch(),
+        "change:epoch": () => this.#followEpoch(),
       }),
     );
-    cleanup.add(() => this.stop());
+    cleanup.add(() => this.#stop());
   }
 
   get following(): boolean {
@@ -111,91 +116,100 @@ export class Scrubber {
     assign(this.model, "shown", seq);
   }
 
-  draw({ run, index, frame }: Scene): void {
-    if (!this.met) {
+  draw({ run, index, frame, ghost, epochs }: Scene): void {
+    if (!this.#met) {
       // What was asked for before there were frames.
-      this.met = true;
-      if (this.wanted === null) this.tellEpoch();
-      else this.followEpoch();
+      this.#met = true;
+      if (this.#wanted === null) this.#tellEpoch();
+      else this.#followEpoch();
     }
-    attribute(this.slider, "max", run.frames.length - 1);
-    if (this.slider.valueAsNumber !== index) this.slider.value = String(index);
+    const last = run.frames.length - 1;
+    attribute(this.#slider, "max", last);
+    if (this.#slider.valueAsNumber !== index) this.#slider.value = String(index);
     const text = `epoch ${Number(frame.epoch.toFixed(2))}`;
-    setText(this.where, `${text} · frame ${index + 1}/${run.frames.length}`);
-    attribute(this.slider, "aria-valuetext", text);
-    attribute(this.live, "aria-pressed", String(this.following));
-    disable(this.back, index === 0);
-    disable(this.forth, index >= run.frames.length - 1);
+    setText(this.#where, String(Number(frame.epoch.toFixed(2))));
+    attribute(this.#slider, "aria-valuetext", `${text}, frame ${index + 1} of ${last + 1}`);
+    attribute(this.#slider, "title", `frame ${index + 1} of ${last + 1}`);
+    // As long as the history's curves are, so that thumb and cursor are one line.
+    const end = Math.max(run.frames.at(-1)?.epoch ?? 0, epochs, ghost?.frames.at(-1)?.epoch ?? 0);
+    const share = end > 0 ? (run.frames.at(-1)?.epoch ?? 0) / end : 1;
+    this.#slider.style.setProperty("--v", `${last > 0 ? (100 * index) / last : 100}%`);
+    this.#slider.style.setProperty("--end", String(share));
+    attribute(this.#live, "aria-pressed", String(this.following));
+    disable(this.#back, index === 0);
+    disable(this.#forth, index >= run.frames.length - 1);
   }
 
   // `shown` counts this run's frames; `epoch` says the same so that viewers of other runs can be
   // linked by it.
-  private get wanted(): number | null {
+  get #wanted(): number | null {
     const epoch = this.model.get("epoch");
     return typeof epoch === "number" ? epoch : null;
   }
 
-  private tellEpoch(): void {
-    const here = this.here();
-    if (here === undefined || this.means(here)) return;
+  #tellEpoch(): void {
+    const here = this.#here();
+    if (here === undefined || this.#means(here)) return;
     assign(this.model, "epoch", here?.epoch ?? null);
   }
 
-  private followEpoch(): void {
-    const { wanted } = this;
+  #followEpoch(): void {
+    const wanted = this.#wanted;
     const run = this.run();
-    const here = this.here();
-    if (!run || here === undefined || this.means(here)) return;
+    const here = this.#here();
+    if (!run || here === undefined || this.#means(here)) return;
     this.look(wanted === null ? -1 : (frameAt(run, wanted)?.seq ?? -1));
   }
 
   /** The frame on show; null for the newest, whatever it is; undefined where there is none yet. */
-  private here(): Frame | null | undefined {
-    return this.following ? null : this.run()?.frames[this.place()];
+  #here(): Frame | null | undefined {
+    return this.following ? null : this.run()?.frames[this.#place()];
   }
 
   /** Whether `epoch` says this frame already: exactly, or as the last one before it. */
-  private means(frame: Frame | null): boolean {
-    const { wanted } = this;
+  #means(frame: Frame | null): boolean {
+    const wanted = this.#wanted;
     const run = this.run();
     if (wanted === null || !frame || !run) return wanted === null && frame === null;
     // Of several frames of one epoch the one on show stays.
     return frame.epoch === wanted || frameAt(run, wanted) === frame;
   }
 
-  private place(): number {
+  #place(): number {
     const run = this.run();
     if (!run) return 0;
     return this.following ? run.frames.length - 1 : indexOf(run, number(this.model, "shown"));
   }
 
-  private step(by: number): void {
-    this.stop();
-    this.go(this.place() + by);
+  #step(by: number): void {
+    this.#stop();
+    this.go(this.#place() + by);
   }
 
-  private start(): void {
+  #start(): void {
     const run = this.run();
     if (!run) return;
-    if (this.place() >= run.frames.length - 1) this.go(0);
-    this.label("❚❚", "Stop playing");
-    this.timer = setInterval(() => {
-      const next = this.place() + 1;
+    if (this.#place() >= run.frames.length - 1) this.go(0);
+    this.#label("pause", "Stop playing");
+    hide(this.#speed, false);
+    this.#timer = setInterval(() => {
+      const next = this.#place() + 1;
       if (next < (this.run()?.frames.length ?? 0)) this.go(next);
-      else this.stop();
-    }, 1000 / Number(this.speed.value));
+      else this.#stop();
+    }, 1000 / Number(this.#speed.value));
   }
 
-  private stop(): void {
-    if (this.timer === undefined) return;
-    clearInterval(this.timer);
-    this.timer = undefined;
-    this.label("▶", "Play");
+  #stop(): void {
+    if (this.#timer === undefined) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#label("play", "Play");
+    hide(this.#speed, true);
   }
 
-  private label(sign: string, name: string): void {
-    setText(this.play, sign);
-    attribute(this.play, "aria-label", name);
-    attribute(this.play, "title", name);
+  #label(sign: "play" | "pause", name: string): void {
+    setIcon(this.#play, sign);
+    attribute(this.#play, "aria-label", name);
+    attribute(this.#play, "title", name);
   }
 }

@@ -1,10 +1,15 @@
 // Native inputs built from the specifications that the kernel sends, each bound to its trait.
 
+import { differences, spoken } from "../data/changes";
+import type { Run } from "../data/store";
 import { attribute, type Cleanup, format, h, hide, setText } from "../host/dom";
 import { assign, type ControlSpec, listen, type Model, specs } from "../host/model";
 
 /** Steps of a logarithmic slider. */
 const STEPS = 100;
+
+/** Parts of the further settings, in order. */
+const SECTIONS = ["Network", "Data", "Optimisation", "Measurement"];
 
 /** A slider's position as a value, rounded to a step (and on a log slider to two digits). */
 export function toValue(spec: ControlSpec, position: number): number {
@@ -35,67 +40,108 @@ function isWhole({ kind, step, min, max, value }: ControlSpec): boolean {
   return kind === "slider" && [min, max, value].every((number) => Number.isInteger(number));
 }
 
+/** What a field takes, in words. */
+export function allowed(spec: ControlSpec): string {
+  const { min, max, above } = spec;
+  const parts = [isWhole(spec) ? "a whole number" : ""];
+  if (typeof min === "number") parts.push(`${above ? "above" : "at least"} ${format(min, 6)}`);
+  // The upper end of a whole number is the reach of a slider, not a limit.
+  if (typeof max === "number" && !isWhole(spec)) parts.push(`at most ${format(max, 6)}`);
+  const words = parts.filter(Boolean);
+  const [first = "", ...rest] = words[0]?.startsWith("a whole") ? words : ["", ...words];
+  return `must be ${[first, rest.join(" and ")].filter(Boolean).join(" ") || "a number"}`;
+}
+
 class Control {
   readonly root: HTMLElement;
-  private readonly input: HTMLInputElement | HTMLSelectElement;
-  private readonly output = h("output");
-  private readonly reason = h("span", { class: "fsw-reason" });
+  readonly #input: HTMLInputElement | HTMLSelectElement;
+  readonly #output = h("output");
+  readonly #was = h("span", { class: "fsw-was-value fsw-c-ghost" });
+  readonly #reason = h("span", { class: "fsw-reason" });
   /** A value was chosen and its consequences have not come back yet. */
-  private editing = false;
+  #editing = false;
+  #refused = "";
 
   constructor(
     private spec: ControlSpec,
     private readonly model: Model,
     cleanup: Cleanup,
   ) {
-    this.input = this.build();
+    this.#input = this.#build();
     const { name, label, kind } = spec;
-    const caption = h("span", { class: "fsw-label" }, label);
+    const caption = h("span", { class: "fsw-name" }, label);
     this.root = h(
       "label",
       { class: `fsw-control fsw-${kind}`, "data-control": name },
-      ...(kind === "checkbox" ? [this.input, caption] : [caption, this.output, this.input]),
-      this.reason,
+      ...(kind === "slider"
+        ? [caption, this.#was, this.#output, this.#input]
+        : [caption, this.#was, this.#input]),
+      this.#reason,
     );
-    cleanup.on(this.input, "input", () => {
-      this.editing = true;
-      this.describe(this.read());
+    cleanup.on(this.#input, "input", () => {
+      this.#editing = true;
+      this.#refuse("");
+      this.#describe(this.#read());
     });
     // "change" comes on release, on Enter and on leaving: once for a drag, not for each pixel.
-    cleanup.on(this.input, "change", () => {
-      this.editing = false;
-      const value = this.read();
-      if (value === undefined) this.show();
-      else if (!Object.is(value, this.model.get(name))) assign(this.model, name, value);
-    });
-    cleanup.add(listen(model, { [`change:${name}`]: () => this.show() }));
+    cleanup.on(this.#input, "change", () => this.#commit());
+    cleanup.add(listen(model, { [`change:${name}`]: () => this.#show() }));
     this.update(spec);
   }
 
   update(spec: ControlSpec): void {
     const choices = JSON.stringify(spec.choices) !== JSON.stringify(this.spec.choices);
     this.spec = spec;
-    if (this.input instanceof HTMLSelectElement) {
-      if (choices) this.input.replaceChildren(...options(spec));
+    if (this.#input instanceof HTMLSelectElement) {
+      if (choices) this.#input.replaceChildren(...options(spec));
     } else {
-      this.limit(this.input);
+      this.#limit(this.#input);
     }
-    attribute(this.input, "disabled", Boolean(spec.disabled));
-    attribute(this.root, "title", spec.disabled ? `${spec.disabled}. ${spec.help}` : spec.help);
-    setText(this.reason, spec.disabled ?? "");
-    this.show();
+    // What has no effect is left out.
+    hide(this.root, Boolean(spec.disabled));
+    attribute(this.root, "title", spec.help);
+    this.#say();
+    this.#show();
   }
 
-  private build(): HTMLInputElement | HTMLSelectElement {
+  /** What the run before had here, where that was something else. */
+  compare(before: string | undefined): void {
+    setText(this.#was, before === undefined ? "" : `was ${before}`);
+  }
+
+  #commit(): void {
+    this.#editing = false;
+    const value = this.#read();
+    if (value === undefined) this.#refuse(allowed(this.spec));
+    else if (!Object.is(value, this.model.get(this.spec.name))) {
+      assign(this.model, this.spec.name, value);
+    }
+  }
+
+  #refuse(reason: string): void {
+    this.#refused = reason;
+    attribute(this.#input, "aria-invalid", reason ? "true" : null);
+    this.#say();
+  }
+
+  #say(): void {
+    const { spec } = this;
+    const refused = this.#refused;
+    setText(this.#reason, refused || (spec.note ?? ""));
+    attribute(this.#reason, "title", refused || spec.note);
+    attribute(this.#reason, "data-refused", Boolean(refused));
+  }
+
+  #build(): HTMLInputElement | HTMLSelectElement {
     const { spec } = this;
     if (spec.kind === "select") return h("select", {}, ...options(spec));
-    if (spec.kind === "checkbox") return h("input", { type: "checkbox" });
+    if (spec.kind === "checkbox") return h("input", { type: "checkbox", role: "switch" });
     const input = h("input", { type: spec.kind === "slider" ? "range" : "number" });
-    this.limit(input);
+    this.#limit(input);
     return input;
   }
 
-  private limit(input: HTMLInputElement): void {
+  #limit(input: HTMLInputElement): void {
     const { spec } = this;
     if (spec.kind === "checkbox") return;
     const scaled = spec.log && spec.kind === "slider";
@@ -105,21 +151,24 @@ class Control {
     attribute(input, "placeholder", spec.value === null ? "auto" : null);
   }
 
-  private read(): unknown {
-    const { input, spec } = this;
+  #read(): unknown {
+    const { spec } = this;
+    const input = this.#input;
     if (input instanceof HTMLSelectElement) return spec.choices?.[input.selectedIndex];
     if (spec.kind === "checkbox") return input.checked;
     if (spec.kind === "slider") return toValue(spec, input.valueAsNumber);
     // A number that may be left open is null where its field is empty.
     if (input.value === "" && spec.value === null) return null;
     const value = input.valueAsNumber;
+    if (spec.above && value === spec.min) return undefined;
     return Number.isFinite(value) && input.checkValidity() ? value : undefined;
   }
 
   /** The trait's value, unless the user is at it. */
-  private show(): void {
-    if (this.editing) return;
-    const { input, spec } = this;
+  #show(): void {
+    if (this.#editing) return;
+    const { spec } = this;
+    const input = this.#input;
     const value = this.model.get(spec.name) ?? spec.value;
     if (input instanceof HTMLSelectElement) {
       input.selectedIndex = (spec.choices ?? []).indexOf(value as string | number | null);
@@ -130,49 +179,92 @@ class Control {
     } else {
       input.value = value === null || value === undefined ? "" : String(value);
     }
-    this.describe(value);
+    this.#refuse("");
+    this.#describe(value);
   }
 
-  private describe(value: unknown): void {
+  #describe(value: unknown): void {
+    const input = this.#input;
     if (this.spec.kind !== "slider" || typeof value !== "number") return;
-    setText(this.output, format(value, 4));
-    attribute(this.input, "aria-valuetext", format(value, 4));
+    setText(this.#output, format(value, 4));
+    attribute(input, "aria-valuetext", format(value, 4));
+    if (!(input instanceof HTMLInputElement)) return;
+    const [low, high] = [Number(input.min), Number(input.max)];
+    const share = high > low ? (100 * (input.valueAsNumber - low)) / (high - low) : 0;
+    input.style.setProperty("--v", `${share}%`);
   }
 }
 
 function options({ choices }: ControlSpec): HTMLOptionElement[] {
-  return (choices ?? []).map((choice) => h("option", {}, choice === null ? "–" : String(choice)));
+  return (choices ?? []).map((choice) =>
+    h("option", { value: String(choice) }, choice === null ? "–" : spoken(choice)),
+  );
 }
 
-/** All controls: the main ones in sight, the advanced ones folded. */
-export function controls(
-  model: Model,
-  cleanup: Cleanup,
-): { main: HTMLElement; folded: HTMLElement } {
-  const main = h("div", { class: "fsw-controls" });
-  const advanced = h("div", { class: "fsw-controls" });
-  const folded = h(
-    "details",
-    { class: "fsw-advanced" },
-    h("summary", {}, "More settings"),
-    advanced,
-  );
-  const known = new Map<string, Control>();
-  const update = () => {
-    for (const spec of specs(model)) {
-      const control = known.get(spec.name);
+export class Settings {
+  /** Sliders and switches; menus and numbers; further ones, which open over the panels. */
+  readonly main = h("div", { class: "fsw-group fsw-main" });
+  readonly rows = h("div", { class: "fsw-group fsw-set" });
+  readonly further = h("div", { class: "fsw-sections" });
+  readonly #known = new Map<string, Control>();
+  readonly #sections = new Map<string, HTMLElement>();
+  #compared: Set<string> = new Set();
+
+  constructor(
+    private readonly model: Model,
+    private readonly cleanup: Cleanup,
+  ) {
+    this.#update();
+    const update = () => this.#update();
+    cleanup.add(listen(model, { "change:_controls": update, "change:_controls_now": update }));
+  }
+
+  get specs(): ControlSpec[] {
+    return specs(this.model);
+  }
+
+  /** Say at each setting what the run before had, where that was something else. */
+  compare(run: Run | null, before: Run | null): void {
+    const found = run && before ? differences(run, before, this.specs) : [];
+    for (const { name, before: value } of found) this.#known.get(name)?.compare(value);
+    const names = new Set(found.map(({ name }) => name));
+    for (const name of this.#compared)
+      if (!names.has(name)) this.#known.get(name)?.compare(undefined);
+    this.#compared = names;
+  }
+
+  #update(): void {
+    for (const spec of this.specs) {
+      const control = this.#known.get(spec.name);
       if (control) {
         control.update(spec);
         continue;
       }
-      const made = new Control(spec, model, cleanup);
-      known.set(spec.name, made);
-      (spec.group === "main" ? main : advanced).append(made.root);
+      const made = new Control(spec, this.model, this.cleanup);
+      this.#known.set(spec.name, made);
+      this.#place(spec).append(made.root);
     }
-    hide(main, main.children.length === 0);
-    hide(folded, advanced.children.length === 0);
-  };
-  update();
-  cleanup.add(listen(model, { "change:_controls": update, "change:_controls_now": update }));
-  return { main, folded };
+    for (const group of [this.main, this.rows, this.further]) {
+      hide(group, group.childElementCount === 0);
+    }
+    for (const section of this.#sections.values()) {
+      const shown = [...section.querySelectorAll<HTMLElement>("[data-control]")];
+      hide(
+        section,
+        shown.every(({ hidden }) => hidden),
+      );
+    }
+  }
+
+  #place({ group, kind, section = "Measurement" }: ControlSpec): HTMLElement {
+    if (group === "main") return ["slider", "checkbox"].includes(kind) ? this.main : this.rows;
+    const known = this.#sections.get(section);
+    if (known) return known;
+    const made = h("section", {}, h("h4", {}, section));
+    this.#sections.set(section, made);
+    const order = [...SECTIONS, section];
+    const sorted = [...this.#sections].sort(([a], [b]) => order.indexOf(a) - order.indexOf(b));
+    this.further.replaceChildren(...sorted.map(([, element]) => element));
+    return made;
+  }
 }

@@ -1,137 +1,140 @@
 // Start, pause, resume, step, stop, reset; how far the run is, and what it says.
 
-import { attribute, button, type Cleanup, disable, h, hide, setText } from "../host/dom";
-import { flag, json, listen, type Model, type Preset, type Progress, text } from "../host/model";
+import {
+  attribute,
+  button,
+  type Cleanup,
+  disable,
+  h,
+  hide,
+  iconButton,
+  setText,
+} from "../host/dom";
+import { icon, setIcon } from "../host/icons";
+import { flag, listen, type Model, type Progress, text } from "../host/model";
 
-type Command = (name: string, value?: unknown) => void;
+export type Command = (name: string, value?: unknown) => void;
 
-export function trainer(model: Model, command: Command, reset: () => void, cleanup: Cleanup) {
-  const buttons = {
-    start: button("Start", "Train a network with these settings", { class: "fsw-primary" }),
-    pause: button("Pause"),
-    resume: button("Resume", "Resume", { class: "fsw-primary" }),
-    step: button("Step", "Train up to the next frame, then pause"),
-    stop: button("Stop", "End this run"),
-    reset: button("Reset", "Back to an untrained network"),
-  };
-  const bar = h("progress", {
+const TOLD = ["state", "progress", "message", "error_text", "_can_train", "_can_control"];
+
+export class Trainer {
+  /** The one filled button: it changes its word and keeps its place. */
+  readonly #word = h("span");
+  readonly #go = button("", "", { class: "fsw-go" });
+  readonly #step = iconButton("step", "Step", "Step: train up to the next frame");
+  readonly #stop = iconButton("stop", "Stop", "Stop: end this run");
+  readonly #reset = iconButton("reset", "Reset", "Reset to an untrained network");
+  readonly #epoch = h("span", { class: "fsw-epoch" });
+  readonly #now = h("b");
+  readonly #of = h("span");
+  readonly #bar = h("progress", {
     max: 1,
     value: 0,
     "data-testid": "progress",
     "aria-label": "Progress",
   });
-  const where = h("span", { class: "fsw-faint" });
-  const errorText = h("pre");
-  const error = h(
+  readonly #run = h("div", { class: "fsw-run", role: "group", "aria-label": "Training" });
+  readonly #message = h("p", { class: "fsw-message" });
+  readonly #traceback = h("pre");
+  readonly #error = h(
     "details",
-    { class: "fsw-error", "data-testid": "error", hidden: true },
+    { class: "fsw-error fsw-details", "data-testid": "error", hidden: true },
     h("summary", {}, "What went wrong"),
-    errorText,
+    this.#traceback,
   );
-  const message = h("p", { class: "fsw-message" });
-  for (const [name, element] of Object.entries(buttons)) {
-    cleanup.on(element, "click", () => {
-      if (name === "reset") reset();
-      command(name);
+  readonly root = h("div", { class: "fsw-trainer" });
+  /** Without a kernel nothing can be trained. */
+  #gone = false;
+
+  constructor(
+    private readonly model: Model,
+    command: Command,
+    reset: () => void,
+    cleanup: Cleanup,
+  ) {
+    this.#go.append(icon("play"), this.#word);
+    this.#epoch.append(this.#now, this.#of);
+    this.#run.append(this.#go, this.#step, this.#stop, this.#reset, this.#epoch);
+    const said = h("div", { class: "fsw-said" }, this.#message, this.#error);
+    this.root.append(this.#run, this.#bar, said);
+    cleanup.on(this.#go, "click", () => command(this.#action));
+    cleanup.on(this.#step, "click", () => command("step"));
+    cleanup.on(this.#stop, "click", () => command("stop"));
+    cleanup.on(this.#reset, "click", () => {
+      reset();
+      command("reset");
     });
+    const update = () => this.#update();
+    cleanup.add(listen(model, Object.fromEntries(TOLD.map((name) => [`change:${name}`, update]))));
+    this.#update();
   }
-  const update = () => {
+
+  /** Leave off what only a kernel can do. */
+  set orphaned(gone: boolean) {
+    if (this.#gone === gone) return;
+    this.#gone = gone;
+    this.#update();
+  }
+
+  get #action(): string {
+    const state = text(this.model, "state", "finished");
+    return state === "running" ? "pause" : state === "paused" ? "resume" : "start";
+  }
+
+  #update(): void {
+    const { model } = this;
     const state = text(model, "state", "finished");
-    offer(buttons, model, state);
+    const trains = flag(model, "_can_train");
+    const begun = state === "running" || state === "paused";
+    const words = { start: state === "idle" ? "Start" : "Run", pause: "Pause", resume: "Resume" };
+    const action = this.#action as keyof typeof words;
+    setText(this.#word, words[action]);
+    attribute(this.#go, "title", TITLES[action]);
+    setIcon(this.#go, action === "pause" ? "pause" : "play");
+    const steers = trains || flag(model, "_can_control");
+    hide(this.#run, !steers);
+    hide(this.#bar, !steers);
+    hide(this.#go, !trains && !begun);
+    hide(this.#step, !trains && !begun);
+    hide(this.#stop, !begun);
+    hide(this.#reset, !trains || begun);
+    disable(this.#go, this.#gone);
+    disable(this.#step, this.#gone || state === "running");
+    disable(this.#stop, this.#gone);
+    disable(this.#reset, this.#gone || state === "idle");
     const progress = (model.get("progress") ?? {}) as Progress;
-    const { fraction = 0, epoch, epochs, seconds_left: left } = progress;
-    bar.value = Number.isFinite(fraction) ? fraction : 0;
-    hide(bar, !flag(model, "_can_train") && !flag(model, "_can_control"));
-    const parts = [
-      epochs ? `epoch ${round(epoch ?? 0)} of ${epochs}` : "",
-      state === "running" && typeof left === "number" && Number.isFinite(left)
-        ? `${duration(left)} left`
-        : "",
-    ];
-    setText(where, parts.filter(Boolean).join(" · "));
-    setText(message, text(model, "message"));
-    attribute(message, "data-state", state);
-    setText(errorText, text(model, "error_text"));
-    hide(error, !text(model, "error_text"));
-  };
-  const told = ["state", "progress", "message", "error_text", "_can_train", "_can_control"];
-  cleanup.add(listen(model, Object.fromEntries(told.map((name) => [`change:${name}`, update]))));
-  update();
-  return h(
-    "div",
-    { class: "fsw-trainer" },
-    h(
-      "div",
-      { class: "fsw-row", role: "group", "aria-label": "Training" },
-      ...Object.values(buttons),
-    ),
-    h("div", { class: "fsw-row" }, bar, where),
-    message,
-    error,
-  );
+    const { fraction = 0, epoch = 0, epochs } = progress;
+    this.#bar.value = Number.isFinite(fraction) ? fraction : 0;
+    setText(this.#now, epochs ? String(Number(epoch.toFixed(1))) : "");
+    setText(this.#of, epochs ? `/${Number(epochs.toFixed(1))}` : "");
+    const said = this.#say(state, progress);
+    setText(this.#message, said);
+    attribute(this.#message, "title", said);
+    attribute(this.#message, "data-state", state);
+    setText(this.#traceback, text(model, "error_text"));
+    hide(this.#error, !text(model, "error_text"));
+  }
+
+  #say(state: string, { seconds, seconds_left: left }: Progress): string {
+    const message = text(this.model, "message");
+    if (state === "running" && !message) {
+      return typeof left === "number" && Number.isFinite(left) ? `${duration(left)} left` : "";
+    }
+    if (state === "paused" && !message) return "paused · settings may be moved";
+    const finished = state === "finished" && message.startsWith("Finished");
+    return finished && seconds ? `finished in ${duration(seconds)}` : message;
+  }
 }
 
-/** Show the buttons that do something in this state. */
-function offer(buttons: Buttons, model: Model, state: string): void {
-  const trains = flag(model, "_can_train");
-  const controls = trains || flag(model, "_can_control");
-  const running = state === "running";
-  const paused = state === "paused";
-  hide(buttons.start, !trains || running || paused);
-  hide(buttons.reset, !trains);
-  hide(buttons.pause, !controls || !running);
-  hide(buttons.resume, !controls || !paused);
-  hide(buttons.step, !controls || !(trains || paused || running));
-  hide(buttons.stop, !controls || !(running || paused));
-  disable(buttons.step, running);
-  disable(buttons.reset, state === "idle");
-}
-
-type Buttons = Record<"start" | "pause" | "resume" | "step" | "stop" | "reset", HTMLButtonElement>;
-
-/** The paper's experiments, one click each. */
-export function presets(model: Model, command: Command, cleanup: Cleanup): HTMLElement {
-  const select = h("select", { "aria-label": "Experiment" });
-  const help = h("span", { class: "fsw-faint" });
-  const run = button("Load", "Set the controls as in this experiment");
-  const root = h(
-    "div",
-    { class: "fsw-row fsw-presets" },
-    h("span", { class: "fsw-label" }, "Experiment"),
-    select,
-    run,
-    help,
-  );
-  const list = () => json<Preset[]>(model, "_presets", []);
-  const describe = () => {
-    const chosen = list().find(({ name }) => name === select.value);
-    setText(help, chosen?.help ?? "");
-    disable(run, !chosen);
-  };
-  const update = () => {
-    const presets = list();
-    hide(root, presets.length === 0);
-    const chosen = select.value;
-    select.replaceChildren(
-      h("option", { value: "" }, "choose …"),
-      ...presets.map(({ name, title }) => h("option", { value: name }, title)),
-    );
-    select.value = chosen;
-    describe();
-  };
-  cleanup.on(select, "change", describe);
-  cleanup.on(run, "click", () => command("preset", select.value));
-  cleanup.add(listen(model, { "change:_presets": update }));
-  update();
-  return root;
-}
-
-function round(epoch: number): string {
-  return String(Number(epoch.toFixed(1)));
-}
+const TITLES = {
+  start: "Train with these settings",
+  pause: "Pause",
+  resume: "Go on",
+};
 
 export function duration(seconds: number): string {
-  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 10) return `${Math.max(0.1, seconds).toFixed(1)} s`;
+  if (seconds < 60) return `${Math.round(seconds)} s`;
   if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;
 }

@@ -11,7 +11,10 @@ export interface Choices {
   heldOut: boolean;
   relative: boolean;
   log: boolean;
+  logEpochs: boolean;
   errorBands: boolean;
+  /** Whether layers are on show, where a run has some, in place of the faces. */
+  deep: boolean;
   scalars: string[];
 }
 
@@ -22,31 +25,44 @@ export interface Scene {
   /** Another run to compare with, and its frame of the same time. */
   ghost: Run | null;
   ghostFrame: Frame | null;
+  /** What was different then, in words. */
+  before: string;
   choices: Choices;
   theme: Theme;
   colors: Colors;
   /** Epochs that the run is to have, where known. */
   epochs: number;
+  /** How much larger than usual type is, in full screen. */
+  scale: number;
 }
 
 export interface Colors {
   /** Colours by role. */
   roles: Record<string, string>;
-  /** Colours and dashes of curves that the user chooses, in order. */
-  lines: [color: string, dash: string][];
+  /** Colours of further curves that the user chooses, in order. */
+  lines: string[];
+  /** Fill and edge of each class. */
+  classes: [fill: string, edge: string][];
+  /** How strong the zones of the regimes are behind a curve. */
+  veil: number;
 }
 
-/** What figures.py says about looks, so that one place says it. */
+export type Band = "shares" | "features" | "others";
+
+/** What fswidget/figures/theme.py says about looks, so that one place says it. */
 export interface Style {
   themes: Record<Theme, Colors>;
   scalars: Record<string, [unit: string, meaning: string]>;
   /** What scalars are called on screen. */
   labels: Record<string, string>;
-  /** Scalars between 0 and 1, which share the left axis. */
-  shares: string[];
-  /** Height of the strip of regimes above the history's curves, as a share of theirs. */
-  strip: number;
-  class_colors: string[];
+  /** The band of the history that a scalar belongs to. */
+  bands: Record<string, Band>;
+  /** Bands from the top, with their share of the height; the strips above them; the gap between. */
+  heights: Record<Band, number>;
+  strips: number;
+  gap: number;
+  /** Colours by role of the curves that a run shows at first. */
+  curves: Record<string, string>;
   class_markers: string[];
   value_colors: string[];
   level: number;
@@ -57,13 +73,11 @@ export const DEBIASED = "low_rank_measure_debiased";
 export const PLAIN = "low_rank_measure";
 
 /** The better estimate of D_LR that there is: a small probe makes the paper's plain one too small. */
-export function lowRank(has: (name: string) => boolean): { name: string; label: string } {
-  return has(DEBIASED)
-    ? { name: DEBIASED, label: "D_LR debiased" }
-    : { name: PLAIN, label: "D_LR plain" };
+export function lowRank(has: (name: string) => boolean): string {
+  return has(DEBIASED) ? DEBIASED : PLAIN;
 }
 
-export function lowRankOf({ scalars }: Frame): { name: string; label: string } {
+export function lowRankOf({ scalars }: Frame): string {
   return lowRank((name) => Number.isFinite(scalars[name]));
 }
 
@@ -91,12 +105,31 @@ function lastWhere(frames: Frame[], holds: (frame: Frame) => boolean): number {
 }
 
 /** The number of used features up to which a run counts as minimal: C, or d + 1 in a regression. */
-export function minimal(run: Run): number {
-  const { classNames, numOutputs, task } = run.info;
+export function minimal({ info }: Run): number {
+  const { classNames, numOutputs, task } = info;
   return classNames.length > 0 || task === "cross_entropy" ? numOutputs : numOutputs + 1;
+}
+
+/** What that number is called. */
+export function minimalName(run: Run): string {
+  return minimal(run) === run.info.numOutputs ? "C" : "d + 1";
+}
+
+/** Whether features can be too few to speak of minimal ones: no more of them than outputs need. */
+export function isUndefined(run: Run): boolean {
+  return run.info.numFeatures <= minimal(run);
 }
 
 /** 1, 2, … n as a column. */
 export function ranks(n: number): Float32Array {
   return Float32Array.from({ length: n }, (_, index) => index + 1);
+}
+
+/** What fswidget/figures/words.py has the interface say. */
+export interface Words {
+  panels: Record<string, [title: string, caption: string]>;
+  regimes: Record<string, [sign: string, words: string, meaning: string]>;
+  welcome: string;
+  tour: [at: string, title: string, text: string][];
+  measures: Record<string, string>;
 }

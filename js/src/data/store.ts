@@ -45,43 +45,43 @@ export class Store {
   current: Run | undefined;
   /** Resolves when a packed recording, if there is one, has been read. */
   readonly ready: Promise<void>;
-  private readonly listeners = new Set<(change: Change, file?: FileMessage) => void>();
-  private readonly stopListening: () => void;
-  private timer: ReturnType<typeof setTimeout> | undefined;
-  private confirming: ReturnType<typeof setTimeout> | undefined;
-  private unconfirmed = 0;
-  private heard = 0;
-  private tries = 0;
-  private readonly asked = new Map<string, number>();
-  private closed = false;
+  readonly #listeners = new Set<(change: Change, file?: FileMessage) => void>();
+  readonly #stopListening: () => void;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #confirming: ReturnType<typeof setTimeout> | undefined;
+  #unconfirmed = 0;
+  #heard = 0;
+  #tries = 0;
+  readonly #asked = new Map<string, number>();
+  #closed = false;
 
   constructor(private readonly model: Model) {
-    this.stopListening = listen(model, {
+    this.#stopListening = listen(model, {
       "msg:custom": (content, buffers) =>
-        this.receive(content as Message, (buffers as Buffer[] | undefined) ?? []),
-      "change:num_frames": () => this.watch(),
+        this.#receive(content as Message, (buffers as Buffer[] | undefined) ?? []),
+      "change:num_frames": () => this.#watch(),
       "change:run": () => {
         if (text(model, "run") === "") this.current = undefined;
-        this.look();
-        this.emit("run");
-        this.watch();
+        this.#look();
+        this.#emit("run");
+        this.#watch();
       },
-      "change:_packed": () => void this.readPacked(),
+      "change:_packed": () => void this.#readPacked(),
     });
-    this.ready = this.readPacked().then(() => {
-      if (!this.closed && text(model, "run")) this.sync(text(model, "run"));
+    this.ready = this.#readPacked().then(() => {
+      if (!this.#closed && text(model, "run")) this.sync(text(model, "run"));
     });
   }
 
   subscribe(listener: (change: Change, file?: FileMessage) => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** Ask for the frames of a run that are not here yet. */
   sync(run: string): void {
     if (!this.model.send) return;
-    this.asked.set(run, Date.now());
+    this.#asked.set(run, Date.now());
     const held = this.runs.get(run);
     const next = held?.next ?? 0;
     this.send({ type: "sync", run, next, described: held !== undefined });
@@ -101,25 +101,25 @@ export class Store {
   }
 
   close(): void {
-    this.closed = true;
+    this.#closed = true;
     for (const { info } of this.runs.values()) info.pictures?.close();
-    clearTimeout(this.timer);
-    clearTimeout(this.confirming);
-    this.stopListening();
-    this.listeners.clear();
+    clearTimeout(this.#timer);
+    clearTimeout(this.#confirming);
+    this.#stopListening();
+    this.#listeners.clear();
     this.runs.clear();
   }
 
-  private look(): void {
+  #look(): void {
     const run = this.runs.get(text(this.model, "run"));
     if (run?.frames.length) this.current = run;
   }
 
-  private emit(change: Change, file?: FileMessage): void {
-    for (const listener of [...this.listeners]) listener(change, file);
+  #emit(change: Change, file?: FileMessage): void {
+    for (const listener of [...this.#listeners]) listener(change, file);
   }
 
-  private async readPacked(): Promise<void> {
+  async #readPacked(): Promise<void> {
     const block = this.model.get("_packed") as Buffer | null | undefined;
     if (!block || block.byteLength === 0) return;
     let unpacked: Unpacked;
@@ -129,37 +129,37 @@ export class Store {
       console.warn("fswidget: the saved recording cannot be read", error);
       return;
     }
-    if (this.closed) return;
+    if (this.#closed) return;
     const { run, info, frames } = unpacked;
     if (this.runs.get(run)?.frames.length) return;
     // What is saved may be thinned, so a kernel that is there is asked for all of it: next stays 0.
     this.runs.set(run, { id: run, info, frames, next: 0, revision: 0 });
     this.current ??= this.runs.get(run);
-    this.look();
-    this.emit("frames");
+    this.#look();
+    this.#emit("frames");
   }
 
-  private receive(message: Message, buffers: Buffer[]): void {
-    this.heard = Date.now();
-    this.tries = 0;
+  #receive(message: Message, buffers: Buffer[]): void {
+    this.#heard = Date.now();
+    this.#tries = 0;
     if (message?.type === "run") {
       if (!this.runs.has(message.run)) {
         const info = decodeRun(message.info, copyBody(buffers[0]));
         this.runs.set(message.run, { id: message.run, info, frames: [], next: 0, revision: 0 });
       }
-      this.emit("run");
+      this.#emit("run");
     } else if (message?.type === "frames") {
-      this.receiveFrames(message, buffers);
+      this.#receiveFrames(message, buffers);
     } else if (message?.type === "file") {
       const { name, mime } = message;
-      this.emit("file", { name, mime, body: copyBody(buffers[0]) });
+      this.#emit("file", { name, mime, body: copyBody(buffers[0]) });
     }
   }
 
-  private receiveFrames(message: FramesMessage, buffers: Buffer[]): void {
+  #receiveFrames(message: FramesMessage, buffers: Buffer[]): void {
     const run = this.runs.get(message.run);
     if (!run) {
-      this.syncSoon(message.run);
+      this.#syncSoon(message.run);
       return;
     }
     const body = copyBody(buffers[0]);
@@ -173,50 +173,50 @@ export class Store {
       insert(run, decodeFrame(header, body));
       run.next = header.seq + 1;
     }
-    this.acknowledge(run);
-    if (gap) this.syncSoon(run.id);
-    this.look();
-    this.emit("frames");
-    this.watch();
+    this.#acknowledge(run);
+    if (gap) this.#syncSoon(run.id);
+    this.#look();
+    this.#emit("frames");
+    this.#watch();
   }
 
   /** Confirm several messages at once: each confirmation makes the kernel busy for a moment, which
    * JupyterLab shows in its toolbar, status bar and favicon. */
-  private acknowledge(run: Run): void {
-    this.unconfirmed += 1;
-    if (this.unconfirmed < CONFIRM_EVERY) {
-      this.confirming ??= setTimeout(() => this.confirm(run), CONFIRM_MS);
+  #acknowledge(run: Run): void {
+    this.#unconfirmed += 1;
+    if (this.#unconfirmed < CONFIRM_EVERY) {
+      this.#confirming ??= setTimeout(() => this.#confirm(run), CONFIRM_MS);
     } else {
-      this.confirm(run);
+      this.#confirm(run);
     }
   }
 
-  private confirm(run: Run): void {
-    clearTimeout(this.confirming);
-    this.confirming = undefined;
-    this.unconfirmed = 0;
+  #confirm(run: Run): void {
+    clearTimeout(this.#confirming);
+    this.#confirming = undefined;
+    this.#unconfirmed = 0;
     this.send({ type: "ack", run: run.id, next: run.next });
   }
 
   /** Ask again, but not while the answer to the last request may be on its way. */
-  private syncSoon(run: string): void {
-    if (Date.now() - (this.asked.get(run) ?? 0) >= PATIENCE_MS) this.sync(run);
-    else this.watch();
+  #syncSoon(run: string): void {
+    if (Date.now() - (this.#asked.get(run) ?? 0) >= PATIENCE_MS) this.sync(run);
+    else this.#watch();
   }
 
   /** See to it that an announced frame that never came is asked for. */
-  private watch(): void {
-    if (this.timer !== undefined || this.closed || !this.model.send) return;
-    if (!this.behind()) return;
-    this.timer = setTimeout(() => {
-      this.timer = undefined;
-      if (!this.behind()) return;
-      if (Date.now() - this.heard >= PATIENCE_MS) this.syncSoon(text(this.model, "run"));
-      if (++this.tries < MAX_TRIES) this.watch();
+  #watch(): void {
+    if (this.#timer !== undefined || this.#closed || !this.model.send) return;
+    if (!this.#behind()) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      if (!this.#behind()) return;
+      if (Date.now() - this.#heard >= PATIENCE_MS) this.#syncSoon(text(this.model, "run"));
+      if (++this.#tries < MAX_TRIES) this.#watch();
     }, PATIENCE_MS);
   }
 
-  private behind(): boolean {
+  #behind(): boolean {
     const run = text(this.model, "run");
     return run !== "" && (this.runs.get(run)?.next ?? 0) < number(this.model, "num_frames");
   }

@@ -1,5 +1,7 @@
 // Elements in a line each. Text only ever enters as text nodes: names come from users' data.
 
+import { type Icon, icon } from "./icons";
+
 type Child = Node | string | null | undefined | false;
 type Attributes = Record<string, string | number | boolean | null | undefined>;
 
@@ -52,12 +54,12 @@ export function setOptions(select: HTMLSelectElement, options: [string, string][
 
 /** What has to be undone when a view goes. */
 export class Cleanup {
-  private readonly steps: (() => void)[] = [];
+  readonly #steps: (() => void)[] = [];
   readonly done = new AbortController();
 
   add(step: () => void): void {
     if (this.done.signal.aborted) step();
-    else this.steps.push(step);
+    else this.#steps.push(step);
   }
 
   on<E extends Event = Event>(
@@ -76,11 +78,12 @@ export class Cleanup {
 
   run(): void {
     this.done.abort();
-    for (const step of this.steps.splice(0).reverse()) step();
+    for (const step of this.#steps.splice(0).reverse()) step();
   }
 }
 
-/** Let a folded menu open to where it can be seen: away from a scrolled edge, within the widget. */
+/** Let a folded menu open to where it can be seen: away from a scrolled edge, within the widget;
+ * and fold it when something else is clicked. */
 export function opensInSight(details: HTMLDetailsElement, cleanup: Cleanup): void {
   cleanup.on(details, "toggle", () => {
     const menu = details.lastElementChild;
@@ -94,10 +97,47 @@ export function opensInSight(details: HTMLDetailsElement, cleanup: Cleanup): voi
     const covered = (y: number) => !menu.contains(page.elementFromPoint(left + width / 2, y));
     attribute(details, "data-flipped", covered(top + 4) || covered(bottom - 4));
   });
+  cleanup.on<MouseEvent>(document, "pointerdown", (event) => {
+    if (details.open && !event.composedPath().includes(details)) details.open = false;
+  });
+}
+
+/** A folded menu behind a quiet button. */
+export function menu(
+  name: string,
+  sign: Icon | null,
+  title: string,
+  cleanup: Cleanup,
+  ...content: Child[]
+): HTMLDetailsElement {
+  const label = h("span", {}, name);
+  const chevron = sign ? null : icon("chev");
+  const summary = h("summary", { class: "fsw-q", title, "aria-label": name }, label, chevron);
+  if (sign) summary.prepend(icon(sign));
+  const details = h("details", { class: "fsw-details" }, summary, ...content);
+  opensInSight(details, cleanup);
+  return details;
 }
 
 export function button(label: string, title = label, attributes: Attributes = {}) {
   return h("button", { type: "button", title, ...attributes }, label);
+}
+
+/** A quiet button that is an icon; its name is for assistive technology and for the tooltip. */
+export function iconButton(sign: Icon, name: string, title = name, attributes: Attributes = {}) {
+  const made = button("", title, { class: "fsw-q", "aria-label": name, ...attributes });
+  made.append(icon(sign));
+  return made;
+}
+
+/** Text with the subscripts of D_LR and k95 set as such. */
+export function rich(text: string): (string | Node)[] {
+  return text.split(/(D_LR|k95)/).map((part) => {
+    if (part !== "D_LR" && part !== "k95") return part;
+    const whole = document.createDocumentFragment();
+    whole.append(part.charAt(0), h("sub", {}, part.replace(/^D_|^k/, "")));
+    return whole;
+  });
 }
 
 /** 0.0123 → "0.0123", 123456 → "1.23e+5": three digits, as short as they come. */

@@ -25,16 +25,25 @@ export interface ControlSpec {
   max?: number | null;
   step?: number | null;
   log?: boolean;
-  /** What happened to the setting just now; null where nothing did. */
-  note?: string | null;
-  /** Why the control cannot be used now; null where it can. */
+  /** Whether the lowest value itself is not allowed. */
+  above?: boolean;
+  /** Why the control has no effect now; null where it has. */
   disabled?: string | null;
+  /** Part of the further settings that it stands in. */
+  section?: string;
+  /** What another setting has changed here, and why. */
+  note?: string | null;
 }
 
 export interface Preset {
   name: string;
   title: string;
+  /** What to look for. */
   help: string;
+  /** The runs that it makes, one after the other. */
+  arms?: string[];
+  /** What is missing, or null. */
+  missing?: string | null;
 }
 
 export interface RunEntry {
@@ -48,6 +57,7 @@ export interface Progress {
   epoch?: number;
   epochs?: number;
   fraction?: number;
+  seconds?: number | null;
   seconds_left?: number | null;
 }
 

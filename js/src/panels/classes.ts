@@ -1,7 +1,7 @@
 // What a sample's label is called and how it is drawn: colour and shape for a class, a colour scale
 // for a regression's target.
 
-import type { Style } from "../data/scene";
+import type { Colors, Style } from "../data/scene";
 import type { RunInfo } from "../data/wire";
 import { format } from "../host/dom";
 
@@ -11,13 +11,19 @@ export function className(info: RunInfo, label: number | undefined): string {
   return info.classNames[label] ?? `class ${label}`;
 }
 
+/** The same within a sentence: a name that is a number alone says nothing. */
+export function spokenClass(info: RunInfo, label: number | undefined): string {
+  const name = className(info, label);
+  return isRegression(info) ? `target ${name}` : /^\d+$/.test(name) ? `class ${name}` : name;
+}
+
 export function isRegression(info: RunInfo): boolean {
   return info.classNames.length === 0;
 }
 
 /** Class i's colour and shape: ten of each, shifted so that a hundred classes differ. */
-export function classColor(style: Style, label: number): string {
-  return style.class_colors[label % style.class_colors.length] ?? "";
+export function classColor(colors: Colors, label: number): [fill: string, edge: string] {
+  return colors.classes[label % colors.classes.length] ?? ["", ""];
 }
 
 export function classMarker(style: Style, label: number): string {
@@ -31,7 +37,7 @@ export function markers(style: Style, info: RunInfo, labels: Float32Array): stri
 }
 
 /** How Bokeh maps labels to colours. */
-export function mapping(style: Style, info: RunInfo) {
+export function mapping(style: Style, colors: Colors, info: RunInfo, part: 0 | 1) {
   if (isRegression(info)) {
     let low = Number.POSITIVE_INFINITY;
     let high = Number.NEGATIVE_INFINITY;
@@ -42,6 +48,20 @@ export function mapping(style: Style, info: RunInfo) {
     return { palette: style.value_colors, low, high: high > low ? high : low + 1 };
   }
   const count = Math.max(1, info.classNames.length);
-  const palette = Array.from({ length: count }, (_, label) => classColor(style, label));
+  const palette = Array.from({ length: count }, (_, label) => classColor(colors, label)[part]);
   return { palette, low: -0.5, high: count - 0.5 };
 }
+
+/** Shapes as characters, for the legend. */
+export const GLYPHS: Record<string, string> = {
+  circle: "●",
+  square: "■",
+  triangle: "▲",
+  diamond: "◆",
+  inverted_triangle: "▼",
+  hex: "⬢",
+  star: "★",
+  plus: "✚",
+  square_pin: "✦",
+  triangle_pin: "▴",
+};

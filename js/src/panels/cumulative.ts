@@ -1,77 +1,172 @@
 import type { Plot } from "../bokeh/plot";
-import { minimal, ranks, type Scene } from "../data/scene";
+import { minimal, minimalName, ranks, type Scene } from "../data/scene";
 import type { Frame } from "../data/wire";
-import { h, hide, setText } from "../host/dom";
-import { FigurePanel, type Host, legendItem } from "./panel";
+import { h } from "../host/dom";
+import type { Found } from "./card";
+import { FigurePanel } from "./figure";
+import { beforeText, type Label } from "./labels";
+import type { Host } from "./panel";
+import { axisTitle, rankTicks } from "./spectrum";
+import { count, share } from "./words";
 
 const EMPTY = { x: [], y: [] };
 
 export class CumulativePanel extends FigurePanel {
   protected readonly roles = {
     "quality:glyph": ["quality", "line_color"],
-    "utilization:glyph": ["utilization", "line_color"],
+    "utilization:glyph": ["accent", "line_color"],
     "quality_band:glyph": ["quality", "fill_color"],
-    "utilization_band:glyph": ["utilization", "fill_color"],
-    "ghost_quality:glyph": ["ghost", "line_color"],
+    "utilization_band:glyph": ["accent", "fill_color"],
     "ghost_utilization:glyph": ["ghost", "line_color"],
-    level: ["mark", "line_color"],
-    outputs: ["mark", "line_color"],
-    used: ["utilization", "line_color"],
+    level: ["strong", "line_color"],
+    outputs: ["strong", "line_color"],
   } satisfies FigurePanel["roles"];
-  private x = 10;
-  private readonly ghostKey = legendItem("ghost", "solid", "before");
-  private readonly used = h("span", { class: "fsw-key" });
+  #x = 10;
 
   constructor(host: Host) {
-    super(host, {
-      name: "cumulative",
-      title: "Quality and utilization",
-      caption:
-        "Quality: how much of the target the first k features express. Utilization: how much " +
-        "of what the last layer computes lies in them. Where utilization crosses 95% is k95, " +
-        "the number of features in use. Shaded: one standard error.",
-    });
+    super(host, "cumulative");
     const bands = h("input", { type: "checkbox", checked: true });
-    this.tools.append(h("label", { class: "fsw-inline" }, bands, "errors"));
+    const label = h("label", { class: "fsw-inline fsw-further" }, bands, "errors");
+    this.tools.append(label);
     this.cleanup.on(bands, "change", () => host.choose({ errorBands: bands.checked }));
-    this.legend.append(
-      legendItem("utilization", "solid", "utilization Π̂"),
-      legendItem("quality", "dashed", "quality Π*"),
-      this.ghostKey,
-      this.used,
-    );
   }
 
   override resetRanges(): void {
     super.resetRanges();
-    this.x = 10;
+    this.#x = 10;
   }
 
   protected fill(plot: Plot, scene: Scene): void {
-    const { run, frame, ghostFrame, choices } = scene;
+    const { run, frame, ghostFrame, choices, colors } = scene;
     const curve = (of: Frame | null, name: string) => {
       const y = of?.arrays[name];
       return y ? { x: ranks(y.length), y } : EMPTY;
     };
+    for (const of of [frame, ghostFrame]) {
+      this.#x = Math.max(this.#x, of?.arrays.utilization?.length ?? 0);
+    }
+    plot.data("ghost_utilization", [ghostFrame], () => curve(ghostFrame, "utilization"));
     for (const name of ["quality", "utilization"]) {
-      const now = curve(frame, name);
-      const before = curve(ghostFrame, name);
-      this.x = Math.max(this.x, now.x.length, before.x.length);
-      plot.data(name, [frame], () => now);
-      plot.data(`ghost_${name}`, [ghostFrame], () => before);
+      plot.data(name, [frame], () => curve(frame, name));
       plot.data(`${name}_band`, [frame, choices.errorBands], () => {
         const error = frame.arrays[`${name}_error`];
         if (!error || !choices.errorBands) return { x: [], y1: [], y2: [] };
+        const { x, y } = curve(frame, name);
         const edge = (sign: number) =>
-          Float32Array.from(now.y, (value, at) => value + sign * (error[at] ?? Number.NaN));
-        return { x: now.x, y1: edge(-1), y2: edge(1) };
+          Float32Array.from(y, (value, at) => value + sign * (error[at] ?? Number.NaN));
+        return { x, y1: edge(-1), y2: edge(1) };
       });
     }
-    const used = frame.scalars.used_features;
-    plot.set("used", { location: used ?? Number.NaN });
+    plot.data("used", [frame, ghostFrame, colors], () => {
+      const marks = [
+        { ...used(ghostFrame), color: colors.roles.ghost },
+        { ...used(frame), color: colors.roles.accent },
+      ].filter(({ y }) => Number.isFinite(y));
+      return {
+        x: marks.map(({ x }) => x),
+        y: marks.map(({ y }) => y),
+        color: marks.map(({ color }) => color),
+      };
+    });
     plot.set("outputs", { location: minimal(run) });
-    plot.logRange("x", [0.9, this.x * 1.15]);
-    setText(this.used, used === undefined ? "" : `k95 = ${Math.round(used)}`);
-    hide(this.ghostKey, !ghostFrame);
+    plot.range("x", [0.97, this.#x * 1.03]);
+    plot.ticks("x", rankTicks(this.#x, minimal(run), minimalName(run)));
+    plot.range("y", [0, 1.01]);
+    plot.ticks(
+      "y",
+      [0, 0.5, 1].map((at) => [at, String(at)]),
+    );
   }
+
+  protected words(plot: Plot, scene: Scene): Label[] {
+    const { frame, ghostFrame, before, run } = scene;
+    const { left, right, top } = plot.view.frame.bbox;
+    const labels: Label[] = [
+      { text: "share", x: left, y: top - 9, role: "dim" },
+      { text: "95%", x: left + 4, y: plot.y(0.95) + 9, role: "dim", halo: true },
+      axisTitle(plot, "first k", this.#x, minimal(run), true),
+    ];
+    const now = used(frame);
+    const then = used(ghostFrame);
+    if (Number.isFinite(then.y)) {
+      const x = plot.x(then.x);
+      labels.push({
+        text: count(then.x),
+        x: x - 9,
+        y: plot.y(then.y) + 12,
+        anchor: "end",
+        role: "ghost",
+        bold: true,
+        halo: true,
+      });
+    }
+    if (Number.isFinite(now.y)) {
+      const x = Math.min(plot.x(now.x), right - 22);
+      const text = `k95 ${count(now.x)}`;
+      labels.push({
+        text,
+        x,
+        y: plot.y(now.y) + 20,
+        anchor: "middle",
+        role: "accent",
+        bold: true,
+        halo: true,
+      });
+    }
+    // Where utilization is at about a half, there is room at its right; its ghost has it at its left.
+    const half = middle(frame, 0.42);
+    if (half) {
+      const x = Math.min(plot.x(half) + 14, right - 58);
+      labels.push({ text: "utilization", x, y: plot.y(0.42), role: "accent", halo: true });
+      labels.push({ text: "quality", x, y: plot.y(0.42) + 15, role: "quality", halo: true });
+    }
+    const ghost = middle(ghostFrame, 0.62);
+    if (ghost) {
+      const x = Math.max(plot.x(ghost) - 10, left + 44);
+      const text = beforeText(before, x - left);
+      labels.push({ text, x, y: plot.y(0.62), anchor: "end", role: "ghost", halo: true });
+    }
+    return labels;
+  }
+
+  protected override probe(plot: Plot, scene: Scene, x: number, y: number): Found | null {
+    const { left, right, top, bottom } = plot.view.frame.bbox;
+    if (x < left - 4 || x > right + 4 || y < top - 4 || y > bottom + 4) return null;
+    const { utilization = [], quality = [] } = scene.frame.arrays;
+    const k = Math.round(plot.view.frame.x_scale.invert(x));
+    const at = Math.max(1, Math.min(utilization.length, k));
+    const value = utilization[at - 1];
+    if (value === undefined) return null;
+    const before = scene.ghostFrame?.arrays.utilization?.[at - 1];
+    return {
+      x: plot.x(at),
+      y: plot.y(value),
+      title: `k = ${at}`,
+      rows: [`utilization Π̂ ${share(value)}`, `quality Π* ${share(quality[at - 1])}`],
+      before: before === undefined ? "" : `before ${share(before)}`,
+    };
+  }
+
+  protected describe({ frame, ghostFrame, run }: Scene): string {
+    const { utilization = [], quality = [] } = frame.arrays;
+    const c = minimal(run);
+    const was = ghostFrame ? `, before ${count(ghostFrame.scalars.used_features)}` : "";
+    return (
+      `The first ${c} features hold ${share(utilization[c - 1])} of what the last layer computes ` +
+      `and express ${share(quality[c - 1])} of the target. Utilization reaches 95% at ` +
+      `k = ${count(frame.scalars.used_features)}${was}.`
+    );
+  }
+}
+
+/** k95 and the utilization that the features up to it hold. */
+function used(frame: Frame | null) {
+  const k = frame?.scalars.used_features ?? Number.NaN;
+  return { x: k, y: frame?.arrays.utilization?.[Math.round(k) - 1] ?? Number.NaN };
+}
+
+/** The first k at which utilization reaches a share. */
+function middle(frame: Frame | null, share: number): number {
+  const at = frame?.arrays.utilization?.findIndex((value) => value >= share) ?? -1;
+  return at < 0 ? 0 : at + 1;
 }

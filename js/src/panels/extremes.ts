@@ -1,87 +1,144 @@
-// What is eigenfunction k: the samples on which it is lowest and highest.
+// What is eigenfunction k: the samples on which it is lowest and highest, now and before.
 
 import { memo } from "../data/memo";
 import type { Scene } from "../data/scene";
-import { column, type Frame, type RunInfo } from "../data/wire";
-import { attribute, h, setOptions, setText } from "../host/dom";
+import type { Run } from "../data/store";
+import { column, type RunInfo } from "../data/wire";
+import { attribute, button, h, hide, setOptions, setText } from "../host/dom";
+import { match, sameSamples } from "./before";
 import { className } from "./classes";
 import { type Host, Panel } from "./panel";
+import { eigen } from "./words";
 
 /** Samples at each end. */
 const COUNT = 8;
 
-class Strip {
-  private readonly picture = h("canvas", { "aria-hidden": "true" });
-  private readonly names = h("ol");
+/** The pictures and the names of some samples in a row. */
+class Row {
+  readonly root = h("ol", { class: "fsw-faces" });
+  readonly #items: { root: HTMLElement; canvas: HTMLCanvasElement; name: HTMLElement }[] = [];
+
+  show(info: RunInfo, samples: number[], later: () => void): void {
+    while (this.#items.length < COUNT) {
+      const canvas = h("canvas", { "aria-hidden": "true" });
+      const name = h("span");
+      const root = h("li", {}, canvas, name);
+      this.#items.push({ root, canvas, name });
+      this.root.append(root);
+    }
+    this.#items.forEach(({ root, canvas, name }, place) => {
+      const sample = samples[place];
+      hide(root, sample === undefined);
+      if (sample === undefined) return;
+      hide(canvas, !info.pictures?.draw(canvas, sample, later));
+      const text = className(info, info.labels[sample]);
+      setText(name, text);
+      attribute(root, "title", text);
+    });
+    this.root.classList.toggle("fsw-pictured", info.pictures !== null);
+  }
+}
+
+/** One end of an eigenfunction. */
+class End {
+  readonly now = new Row();
+  readonly before = new Row();
+  readonly #rule = h(
+    "div",
+    { class: "fsw-was fsw-c-ghost" },
+    "before",
+    h("span", { class: "fsw-dash", "aria-hidden": "true" }),
+  );
   readonly root: HTMLElement;
 
   constructor(title: string) {
-    this.root = h("div", { class: "fsw-strip" }, h("h4", {}, title), this.picture, this.names);
+    this.before.root.classList.add("fsw-small");
+    this.root = h(
+      "div",
+      { class: "fsw-end" },
+      h("h4", {}, title),
+      this.now.root,
+      this.#rule,
+      this.before.root,
+    );
   }
 
-  show(info: RunInfo, samples: number[], later: () => void): void {
-    this.picture.hidden = !info.pictures?.draw(this.picture, samples, later);
-    while (this.names.children.length < samples.length) this.names.append(h("li"));
-    while (this.names.children.length > samples.length) this.names.lastChild?.remove();
-    samples.forEach((sample, place) => {
-      const name = className(info, info.labels[sample]);
-      const item = this.names.children[place];
-      if (!item) return;
-      setText(item, name);
-      attribute(item, "title", name);
-    });
-    this.names.classList.toggle("fsw-pictured", info.pictures !== null);
+  compare(shown: boolean): void {
+    hide(this.#rule, !shown);
+    hide(this.before.root, !shown);
   }
 }
 
 export class ExtremesPanel extends Panel {
-  private readonly which = h("select", { "aria-label": "Eigenfunction" });
-  private readonly highest = new Strip("highest");
-  private readonly lowest = new Strip("lowest");
-  private follow = true;
-  private readonly drawn = memo();
-  private chosen = -1;
+  readonly #which = h("select", { class: "fsw-mini", "aria-label": "Eigenfunction" });
+  /** To the panel of layers, which stands in the same place. */
+  readonly layers = button("layers", "Layer by layer", { class: "fsw-q" });
+  readonly #highest = new End("highest");
+  readonly #lowest = new End("lowest");
+  #follow = true;
+  readonly #drawn = memo();
+  #chosen = -1;
+  #summary = "";
 
   constructor(host: Host) {
-    super(host, {
-      name: "extremes",
-      title: "What is this feature?",
-      caption:
-        "The samples on which the eigenfunction is highest and lowest. A feature that the " +
-        "network learned for its task groups a class at one end.",
-    });
-    this.tools.append(this.which);
-    this.body.append(this.highest.root, this.lowest.root);
-    this.cleanup.on(this.which, "change", () => {
-      this.follow = false;
+    super(host, "extremes");
+    this.tools.append(this.layers, this.#which);
+    this.cleanup.on(this.layers, "click", () => host.choose({ deep: true }));
+    this.body.append(this.#highest.root, this.#lowest.root);
+    this.cleanup.on(this.#which, "change", () => {
+      this.#follow = false;
       host.redraw();
     });
   }
 
-  draw({ run, frame, choices }: Scene): void {
+  protected show({ run, frame, ghost, ghostFrame, choices }: Scene): void {
     const columns = frame.shapes.projections?.[1] ?? 0;
     setOptions(
-      this.which,
-      Array.from({ length: columns }, (_, at) => [String(at), `e${at + 1}`]),
+      this.#which,
+      Array.from({ length: columns }, (_, at) => [String(at), eigen(at)]),
     );
-    const last = this.chosen;
-    this.chosen = choices.k;
-    if (last !== choices.k) this.follow = true;
-    if (this.follow) this.which.value = String(Math.min(choices.k, columns - 1));
-    this.drawn([frame, this.which.value], () => this.show(run.info, frame));
+    const last = this.#chosen;
+    this.#chosen = choices.k;
+    if (last !== choices.k) this.#follow = true;
+    const follows = String(Math.max(0, Math.min(choices.k, columns - 1)));
+    if (this.#follow && this.#which.value !== follows) this.#which.value = follows;
+    const k = Number(this.#which.value);
+    setText(this.heading, `What is ${eigen(k)}?`);
+    const other = sameSamples(run, ghost) ? ghostFrame : null;
+    this.#drawn([frame, other, k], () => {
+      const values = column(frame, "projections", k);
+      if (!values) return;
+      const { high, low } = extremes(values, COUNT);
+      this.#fill(run, this.#highest, high, "now");
+      this.#fill(run, this.#lowest, low, "now");
+      this.#summary = summarise(run.info, high, low);
+      const then = other && match(frame, other, k);
+      const before = then ? extremes(then.values, COUNT) : null;
+      this.#highest.compare(before !== null);
+      this.#lowest.compare(before !== null);
+      if (!before) return;
+      this.#fill(run, this.#highest, before.high, "before");
+      this.#fill(run, this.#lowest, before.low, "before");
+    });
   }
 
-  private show(info: RunInfo, frame: Frame): void {
-    const values = column(frame, "projections", Number(this.which.value));
-    if (!values) return;
-    const { high, low } = extremes(values, COUNT);
-    const later = () => {
-      this.drawn.forget();
+  #fill({ info }: Run, end: End, samples: number[], row: "now" | "before"): void {
+    end[row].show(info, samples, () => {
+      this.#drawn.forget();
       this.host.redraw();
-    };
-    this.highest.show(info, high, later);
-    this.lowest.show(info, low, later);
+    });
   }
+
+  protected describe(): string {
+    return this.#summary;
+  }
+}
+
+/** “Highest: 1, 1, 4. Lowest: 0, 0, 9.” */
+function summarise(info: RunInfo, high: number[], low: number[]): string {
+  const names = (samples: number[]) =>
+    samples.map((sample) => className(info, info.labels[sample])).join(", ");
+  return `Highest: ${names(high)}. Lowest: ${names(low)}.`;
 }
 
 /** Places of the largest values, largest first, and of the smallest, smallest first. */

@@ -1,207 +1,329 @@
 import type { Plot } from "../bokeh/plot";
-import { Range } from "../bokeh/ranges";
+import { linearTicks, type Tick } from "../bokeh/ranges";
 import { memo } from "../data/memo";
-import { DEBIASED, lowRank, PLAIN, type Scene } from "../data/scene";
+import { type Band, DEBIASED, lowRank, minimal, PLAIN, type Scene } from "../data/scene";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
-import { h, hide, opensInSight, setText } from "../host/dom";
-import { FigurePanel, type Host, legendItem } from "./panel";
-import { shortRegime } from "./regime";
+import { attribute, button, format, h, menu, rich } from "../host/dom";
+import { places, Scale } from "./bands";
+import type { Found } from "./card";
+import { FigurePanel } from "./figure";
+import { type Label, spread, withoutCrowd } from "./labels";
+import type { Host } from "./panel";
+import { scalar } from "./words";
+import { behindFeatures, regimeName, strips, zones } from "./zones";
 
-/** Width of a letter of a regime's name, in pixels. */
-const LETTER = 8.5;
+const BANDS: Band[] = ["shares", "features", "others"];
+/** Curves in one band, each in a colour of its own; height of a line of labels. */
+const MOST = 6;
+const LINE = 14;
+
+interface Curve {
+  name: string;
+  band: Band;
+  color: string;
+}
 
 export class HistoryPanel extends FigurePanel {
-  protected readonly roles = {
-    "regime_names:glyph": ["text", "text_color"],
-    cursor: ["mark", "line_color"],
-  } satisfies FigurePanel["roles"];
-  private readonly x = new Range(false, [0, 1]);
-  private readonly left = new Range(false, [0, 1]);
-  private readonly right = new Range(true, null, true);
-  private readonly menu = h("div", { class: "fsw-menu", role: "group", "aria-label": "Curves" });
-  private readonly ghostKey = legendItem("ghost", "dotdash", "before");
-  private readonly names = memo<string[]>();
-  private readonly offered = memo();
-  private run: Run | null = null;
+  protected readonly roles = { cursor: ["ink", "line_color"] } satisfies FigurePanel["roles"];
+  readonly #scales = new Map(BANDS.map((name) => [name, new Scale(name)]));
+  readonly #boxes = h("div", { class: "fsw-menu", role: "group", "aria-label": "Curves" });
+  readonly #logButton = button("log epochs", "Logarithmic epochs", {
+    class: "fsw-q",
+    "aria-pressed": "false",
+  });
+  readonly #names = memo<string[]>();
+  readonly #colored = memo<Curve[]>();
+  readonly #offered = memo();
+  #curves: Curve[] = [];
+  #end = 1;
+  #ghostColor = "";
+  #run: Run | null = null;
+  #logEpochs = false;
   /** What stays chosen when a box is ticked: the curves on show, and those of other kinds of run. */
-  private kept: string[] = [];
+  #kept: string[] = [];
 
   constructor(host: Host) {
-    super(host, {
-      name: "history",
-      title: "History",
-      caption:
-        "D_LR falls from lazy (1) to rich (0) while the features align with what the network " +
-        "computes. Good accuracy does not need it to fall, and a low value does not promise " +
-        "good accuracy. Shaded: the regime of the time. Click to go to an epoch.",
-    });
-    const chooser = h("details", { class: "fsw-details" }, h("summary", {}, "Curves"), this.menu);
-    this.tools.append(chooser);
-    opensInSight(chooser, this.cleanup);
-    this.cleanup.on<MouseEvent>(this.body, "click", (event) => this.pick(event));
-    this.cleanup.on(this.menu, "change", (event) => {
+    super(host, "history");
+    const chooser = menu("Curves", null, "Choose the curves", this.cleanup, this.#boxes);
+    this.tools.append(this.#logButton, chooser);
+    this.cleanup.on(this.#logButton, "click", () => host.choose({ logEpochs: !this.#logEpochs }));
+    this.cleanup.on<MouseEvent>(this.body, "click", (event) => this.#pick(event));
+    this.cleanup.on(this.#boxes, "change", (event) => {
       const { value, checked } = event.target as HTMLInputElement;
-      const rest = this.kept.filter((name) => name !== value);
+      const rest = this.#kept.filter((name) => name !== value);
       host.choose({ scalars: checked ? [...rest, value] : rest });
     });
   }
 
   override resetRanges(): void {
     super.resetRanges();
-    this.x.reset();
-    this.left.reset();
-    this.right.reset();
+    for (const scale of this.#scales.values()) scale.reset();
+    this.#end = 1;
+  }
+
+  /** Where an epoch lies on the axis. */
+  #at(epoch: number): number {
+    return this.#logEpochs ? Math.log10(1 + 10 * epoch) : epoch;
   }
 
   protected fill(plot: Plot, scene: Scene): void {
     const { run, frame, ghost, choices, colors, epochs } = scene;
-    const { frames } = run;
-    this.run = run;
-    const names = this.names([run, run.revision, choices.scalars], () =>
-      available(frames, choices.scalars),
+    this.#run = run;
+    this.#logEpochs = choices.logEpochs;
+    this.#ghostColor = colors.roles.ghost ?? "";
+    attribute(this.#logButton, "aria-pressed", String(choices.logEpochs));
+    const last = run.frames.at(-1) ?? frame;
+    const names = this.#names([run, run.revision, choices.scalars], () =>
+      available(run.frames, choices.scalars),
     );
-    this.kept = [...new Set([...names, ...choices.scalars.filter((name) => name !== DEBIASED)])];
-    const last = frames.at(-1) ?? frame;
-    this.offered([last, names], () => this.offer(last, names));
-    const style = (at: number) => colors.lines[at % colors.lines.length] as [string, string];
-    const isShare = (name: string) => this.host.style.shares.includes(name);
-    this.x.include(0, last.epoch, epochs, ghost?.frames.at(-1)?.epoch ?? 0);
-    const curves = (of: Run | null, share: boolean, faint: boolean) => {
-      const chosen = names
-        .map((name, at) => ({ name, at }))
-        .filter(({ name }) => isShare(name) === share);
-      const ys = chosen.map(({ name }) =>
-        Float64Array.from(of?.frames ?? [], ({ scalars }) => positive(scalars[name], share)),
-      );
-      const x = Float64Array.from(of?.frames ?? [], ({ epoch }) => epoch);
-      const range = share ? this.left : this.right;
-      for (const y of ys) range.includeAll(y);
-      return {
-        xs: chosen.map(() => x),
-        ys,
-        color: chosen.map(({ at }) => (faint ? (colors.roles.ghost as string) : style(at)[0])),
-        dash: chosen.map(({ at }) => style(at)[1]),
-        alpha: chosen.map(() => (faint ? 0.8 : 1)),
-      };
+    this.#kept = [...new Set([...names, ...choices.scalars.filter((name) => name !== DEBIASED)])];
+    this.#offered([last, names], () => this.#offer(last, names));
+    this.#curves = this.#colored([names, colors], () => this.#style(names, scene));
+    this.#end = Math.max(this.#end, last.epoch, epochs, ghost?.frames.at(-1)?.epoch ?? 0);
+    this.#arrange(scene);
+    const bounds = [...this.#scales.values()].flatMap(({ bounds, span }) => [...bounds, ...span]);
+    const drawn = [this.#curves, choices.logEpochs, ...bounds];
+    plot.data("curves", [run, run.revision, ...drawn], () => this.#columns(run, false));
+    plot.data("ghost", [ghost, ghost?.revision, ...drawn], () => this.#columns(ghost, true));
+    plot.data("band", [run, run.revision, ...drawn], () => this.#errors(run));
+    const measure = this.#curves.find(({ name }) => name === DEBIASED || name === PLAIN);
+    if (measure) plot.set("band:area", { fill_color: measure.color });
+    plot.data("zones", [run, run.revision, ghost, ghost?.revision, this.#end, ...drawn], () => {
+      const at = (epoch: number) => this.#at(epoch);
+      const features = names.some((name) => this.#band(name) === "features");
+      const behind = features ? this.#scales.get("features") : undefined;
+      return zones([
+        ...strips(run, ghost, colors, this.host.style.strips, at),
+        ...(behind ? behindFeatures(behind, minimal(run), at(this.#end), scene) : []),
+      ]);
+    });
+    plot.data("dots", [frame, scene.ghostFrame, ...drawn], () => this.#dots(scene));
+    plot.set("cursor", { location: this.#at(frame.epoch) });
+    plot.range("x", [this.#at(0), this.#at(this.#end)]);
+    plot.ticks("x", this.#epochTicks());
+    plot.range("y", [0, 1]);
+    plot.ticks("y", this.#valueTicks());
+  }
+
+  #band(name: string): Band {
+    return this.host.style.bands[name] ?? "others";
+  }
+
+  /** Colours, no two alike in a band. */
+  #style(names: string[], { colors }: Scene): Curve[] {
+    const used = new Map<Band, string[]>(BANDS.map((name) => [name, []]));
+    return names.map((name) => {
+      const band = this.#band(name);
+      const taken = used.get(band) ?? [];
+      const own = this.host.style.curves[name];
+      const free = colors.lines.findIndex((color) => !taken.includes(color));
+      const color = (own && colors.roles[own]) || colors.lines[free] || (colors.roles.ink ?? "");
+      taken.push(color);
+      return { name, band, color };
+    });
+  }
+
+  /** Give each band that is shown its place, and its scale all that is to be on it. */
+  #arrange({ run, ghost }: Scene): void {
+    const spans = places(
+      this.host.style,
+      this.#curves.map(({ band }) => band),
+    );
+    for (const [name, scale] of this.#scales) scale.span = spans[name] ?? [0, 0];
+    // So that the zones of the regimes are in sight, whatever a run needed.
+    this.#scales.get("features")?.include([minimal(run) / 2, 4 * minimal(run)]);
+    for (const { name, band } of this.#curves) {
+      for (const of of [run, ghost]) {
+        this.#scales
+          .get(band)
+          ?.include(of?.frames.map(({ scalars }) => scalars[name] ?? Number.NaN) ?? []);
+      }
+    }
+  }
+
+  #columns(of: Run | null, faint: boolean) {
+    const frames = of?.frames ?? [];
+    const x = Float64Array.from(frames, ({ epoch }) => this.#at(epoch));
+    const curves = of ? this.#curves : [];
+    return {
+      xs: curves.map(() => x),
+      ys: curves.map(({ name, band }) => {
+        const values = frames.map(({ scalars }) => scalars[name] ?? Number.NaN);
+        return this.#scales.get(band)?.placeAll(values) ?? [];
+      }),
+      color: curves.map(({ color }) => (faint ? this.#ghostColor : color)),
     };
-    const key = [run, run.revision, names, colors];
-    const before = [ghost, ghost?.revision, names, colors];
-    plot.data("left", key, () => curves(run, true, false));
-    plot.data("right", key, () => curves(run, false, false));
-    plot.data("ghost_left", before, () => curves(ghost ?? null, true, true));
-    plot.data("ghost_right", before, () => curves(ghost ?? null, false, true));
-    const measure = [DEBIASED, PLAIN].find((name) => names.includes(name));
-    plot.data("band", key, () => band(frames, measure));
-    if (measure) plot.set("band:area", { fill_color: style(names.indexOf(measure))[0] });
-    plot.range("x", [0, this.x.bounds[1]]);
-    // Above the curves, of either axis, a strip is left for the regimes.
-    const [low, high] = this.left.bounds;
-    const { strip } = this.host.style;
-    const top = high + strip * (high - low);
-    plot.range("y", [low, top]);
-    const [least, most] = this.right.padded;
-    plot.logRange("right", [least, most * (most / least) ** strip]);
-    this.fillRegimes(plot, scene, [low, high, top]);
-    plot.data("dots", [...key, frame], () => {
-      const shown = names
-        .map((name, at) => ({ at, y: frame.scalars[name], share: isShare(name) }))
-        .filter(({ share, y }) => share && y !== undefined && !Number.isNaN(y));
-      return {
-        x: shown.map(() => frame.epoch),
-        y: shown.map(({ y }) => y),
-        color: shown.map(({ at }) => style(at)[0]),
-      };
-    });
-    plot.set("cursor", { location: frame.epoch });
-    this.drawLegend(names, colors.lines, frame);
-    hide(this.ghostKey, !ghost);
   }
 
-  private fillRegimes(
-    plot: Plot,
-    { run, colors }: Scene,
-    [low, high, top]: readonly [number, number, number],
-  ): void {
-    const { bbox } = plot.view.frame;
-    const pixels = (bbox.right - bbox.left) / this.x.bounds[1];
-    const place = [run, run.revision, colors, pixels, low, high];
-    plot.data("regimes", place, () => {
-      const spans = regimes(run.frames);
-      const named = spans.filter(
-        ({ left, right, regime }) =>
-          (right - left) * pixels > LETTER * (shortRegime(regime).length + 1),
-      );
-      plot.data("regime_names", place, () => ({
-        x: named.map(({ left }) => left),
-        y: named.map(() => high + 0.6 * (top - high)),
-        text: named.map(({ regime }) => shortRegime(regime)),
-      }));
-      return {
-        left: spans.map(({ left }) => left),
-        right: spans.map(({ right }) => right),
-        bottom: spans.map(() => high + 0.2 * (top - high)),
-        color: spans.map(({ regime }) => colors.roles[regime] ?? "transparent"),
-      };
-    });
-  }
-
-  private readonly keys = memo();
-
-  private drawLegend(names: string[], lines: [string, string][], frame: Frame): void {
-    this.keys([names, lines], () => {
-      const items = names.map((name, at) => {
-        const [color, dash] = lines[at % lines.length] as [string, string];
-        const item = legendItem("line", dash, "");
-        item.title = this.host.style.scalars[name]?.[1] ?? name;
-        (item.firstChild as HTMLElement).style.color = color;
-        item.append(h("span"));
-        return item;
+  /** One standard error around D_LR, where it is known. */
+  #errors({ frames }: Run) {
+    const measure = this.#curves.find(({ name }) => name === DEBIASED || name === PLAIN);
+    const scale = this.#scales.get("shares");
+    const name = measure?.name ?? "";
+    const known = frames.filter(({ scalars }) => Number.isFinite(scalars[`${name}_error`]));
+    const edge = (sign: number) =>
+      known.map(({ scalars }) => {
+        const [value = Number.NaN, error = Number.NaN] = [scalars[name], scalars[`${name}_error`]];
+        return scale?.place(value + sign * error);
       });
-      this.legend.replaceChildren(...items, this.ghostKey);
-    });
-    names.forEach((name, at) => {
-      const label = this.legend.children[at]?.lastElementChild;
-      if (label) setText(label, `${this.pretty(name)} ${short(frame.scalars[name])}`);
+    return { x: known.map(({ epoch }) => this.#at(epoch)), y1: edge(-1), y2: edge(1) };
+  }
+
+  /** The values of a frame, where they stand on the figure. */
+  #marks(frame: Frame | null): { curve: Curve; value: number; y: number }[] {
+    return this.#curves.flatMap((curve) => {
+      const value = frame?.scalars[curve.name] ?? Number.NaN;
+      const y = this.#scales.get(curve.band)?.placeAll([value])[0] ?? Number.NaN;
+      return Number.isFinite(y) ? [{ curve, value, y }] : [];
     });
   }
 
-  private pretty(name: string): string {
+  #dots({ frame, ghostFrame }: Scene) {
+    const now = this.#marks(frame);
+    const then = this.#marks(ghostFrame);
+    return {
+      x: [
+        ...then.map(() => this.#at(ghostFrame?.epoch ?? 0)),
+        ...now.map(() => this.#at(frame.epoch)),
+      ],
+      y: [...then, ...now].map(({ y }) => y),
+      color: [...then.map(() => this.#ghostColor), ...now.map(({ curve }) => curve.color)],
+    };
+  }
+
+  #epochTicks(): Tick[] {
+    if (!this.#logEpochs) return linearTicks([0, this.#end], 4);
+    const powers = [0, 0.1, 1, 10, 100, 1000, 10_000].filter((epoch) => epoch <= this.#end);
+    return powers.map((epoch) => [this.#at(epoch), String(epoch)]);
+  }
+
+  #valueTicks(): Tick[] {
+    const shown = new Set(this.#curves.map(({ band }) => band));
+    return [...this.#scales].flatMap(([name, scale]) => (shown.has(name) ? scale.ticks() : []));
+  }
+
+  #written(name: string, value: number): string {
+    const unit = this.host.style.scalars[name]?.[0] ?? "";
+    return `${this.#pretty(name)} ${scalar(name, unit, value)}`;
+  }
+
+  protected words(plot: Plot, { frame, ghostFrame, ghost }: Scene): Label[] {
+    const { left, right, top, bottom } = plot.view.frame.bbox;
+    const x = right + 12;
+    const labels: Label[] = this.#marks(frame).map(({ curve, value, y }) => ({
+      text: this.#written(curve.name, value),
+      x,
+      y: plot.y(y),
+      color: curve.color,
+      title: this.host.style.scalars[curve.name]?.[1] ?? curve.name,
+    }));
+    for (const { curve, value, y } of this.#marks(ghostFrame)) {
+      const unit = this.host.style.scalars[curve.name]?.[0] ?? "";
+      const text = `before ${scalar(curve.name, unit, value)}`;
+      // Where this run's own value coincides, that alone is written.
+      const title = `${this.#pretty(curve.name)} of the run before`;
+      labels.push({ text, x, y: plot.y(y), role: "ghost", title });
+    }
+    const kept = withoutCrowd(labels, (bottom - top - 20) / LINE);
+    spread(kept, LINE, top + 22, bottom + 2);
+    const now = frame.labels.regime ?? "";
+    const then = (ghost && ghostFrame?.labels.regime) ?? "";
+    kept.push({ text: regimeName(now), x, y: top + 4, bold: true });
+    if (then) {
+      const apart = x + 9 + 7.4 * regimeName(now).length;
+      kept.push({ text: `before ${regimeName(then)}`, x: apart, y: top + 4, role: "ghost" });
+    }
+    const ticks = this.#epochTicks().map(([at]) => plot.x(at));
+    const [before = left, lastTick = right] = ticks.slice(-2);
+    // Between the last two ticks, where it fits.
+    const place = (before + lastTick) / 2;
+    if (lastTick - before > 60)
+      kept.push({ text: "epoch", x: place, y: bottom + 11, anchor: "middle", role: "dim" });
+    return kept;
+  }
+
+  protected override probe(plot: Plot, { run, ghost }: Scene, x: number, y: number): Found | null {
+    const { left, right, top, bottom } = plot.view.frame.bbox;
+    if (x < left - 4 || x > right + 4 || y < top - 4 || y > bottom + 4) return null;
+    const frame = this.#nearest(plot, run, x);
+    const then = ghost && frame ? this.#nearest(plot, ghost, x) : null;
+    if (!frame) return null;
+    const near = this.#marks(frame).sort(
+      (a, b) => Math.abs(plot.y(a.y) - y) - Math.abs(plot.y(b.y) - y),
+    );
+    const rows = this.#marks(frame).map(({ curve, value }) => this.#written(curve.name, value));
+    const measure = near[0]?.curve.name ?? "";
+    const was = then?.scalars[measure];
+    const unit = this.host.style.scalars[measure]?.[0] ?? "";
+    return {
+      x: plot.x(this.#at(frame.epoch)),
+      y: near[0] ? plot.y(near[0].y) : top,
+      title: `epoch ${format(frame.epoch)} · ${regimeName(frame.labels.regime ?? "")}`,
+      rows,
+      before:
+        was === undefined ? "" : `${this.#pretty(measure)} before ${scalar(measure, unit, was)}`,
+    };
+  }
+
+  #nearest(plot: Plot, { frames }: Run, x: number): Frame | undefined {
+    const away = (frame: Frame) => Math.abs(plot.x(this.#at(frame.epoch)) - x);
+    return frames.reduce<Frame | undefined>(
+      (best, frame) => (best && away(best) <= away(frame) ? best : frame),
+      undefined,
+    );
+  }
+
+  protected describe({ run, frame }: Scene): string {
+    const first = run.frames[0] ?? frame;
+    const trends = this.#curves.map(({ name }) => {
+      const unit = this.host.style.scalars[name]?.[0] ?? "";
+      const [from, to] = [first, frame].map(({ scalars }) => scalar(name, unit, scalars[name]));
+      return `${this.#pretty(name)} from ${from} to ${to}`;
+    });
+    return `Epoch ${format(first.epoch)} to ${format(frame.epoch)}: ${trends.join(", ")}.`;
+  }
+
+  #pretty(name: string): string {
     return this.host.style.labels[name] ?? name.replaceAll("_", " ");
   }
 
-  private offer(frame: Frame, chosen: string[]): void {
+  #offer(frame: Frame, chosen: string[]): void {
     const known = Object.keys(this.host.style.scalars);
     const place = (name: string) => known.indexOf(name) + 1 || known.length + 1;
     const names = Object.keys(frame.scalars)
       .filter((name) => !name.endsWith("_error"))
       .sort((a, b) => place(a) - place(b));
-    const boxes = names.map((name) =>
-      h("input", { type: "checkbox", value: name, checked: chosen.includes(name) }),
-    );
+    const full = (name: string) =>
+      chosen.filter((other) => this.#band(other) === this.#band(name)).length >= MOST;
+    const boxes = names.map((name) => {
+      const checked = chosen.includes(name);
+      return h("input", {
+        type: "checkbox",
+        value: name,
+        checked,
+        disabled: !checked && full(name),
+      });
+    });
     const active = document.activeElement;
-    const focused = active instanceof HTMLInputElement && this.menu.contains(active);
+    const focused = active instanceof HTMLInputElement && this.#boxes.contains(active);
     const again = focused ? boxes.find(({ value }) => value === active.value) : undefined;
-    this.menu.replaceChildren(
+    this.#boxes.replaceChildren(
       ...boxes.map((box) => {
         const title = this.host.style.scalars[box.value]?.[1] ?? box.value;
-        return h("label", { title }, box, this.pretty(box.value));
+        return h("label", { title }, box, h("span", {}, ...rich(this.#pretty(box.value))));
       }),
     );
     again?.focus();
   }
 
-  private pick(event: MouseEvent): void {
-    const view = this.plot?.view;
-    if (!view || !this.run) return;
-    const { bbox, x_scale } = view.frame;
+  #pick(event: MouseEvent): void {
+    const plot = this.current;
+    if (!plot || !this.#run) return;
+    const { left, right } = plot.view.frame.bbox;
     const screen = event.clientX - this.body.getBoundingClientRect().left;
-    if (screen < bbox.left - 4 || screen > bbox.right + 4) return;
-    const epoch = x_scale.invert(screen);
-    let best = this.run.frames[0];
-    for (const frame of this.run.frames) {
-      if (!best || Math.abs(frame.epoch - epoch) < Math.abs(best.epoch - epoch)) best = frame;
-    }
+    if (screen < left - 4 || screen > right + 4) return;
+    const best = this.#nearest(plot, this.#run, screen);
     if (best) this.host.goTo(best.seq);
   }
 }
@@ -209,40 +331,6 @@ export class HistoryPanel extends FigurePanel {
 /** The chosen scalars that a run has; where it has no debiased D_LR, the plain one stands in. */
 function available(frames: Frame[], chosen: string[]): string[] {
   const has = (name: string) => frames.some(({ scalars }) => Number.isFinite(scalars[name]));
-  const names = chosen.map((name) => (name === DEBIASED ? lowRank(has).name : name));
+  const names = chosen.map((name) => (name === DEBIASED ? lowRank(has) : name));
   return [...new Set(names)].filter(has);
-}
-
-function short(value: number | undefined): string {
-  return value === undefined || Number.isNaN(value) ? "–" : String(Number(value.toPrecision(3)));
-}
-
-/** A log axis has no place for zero and below. */
-function positive(value: number | undefined, share: boolean): number {
-  if (value === undefined) return Number.NaN;
-  return share || value > 0 ? value : Number.NaN;
-}
-
-/** One standard error around a scalar, where it is known. */
-function band(frames: Frame[], name = "") {
-  const known = frames.filter(({ scalars }) => Number.isFinite(scalars[`${name}_error`]));
-  const edge = (sign: number) =>
-    known.map(
-      ({ scalars }) =>
-        (scalars[name] ?? Number.NaN) + sign * (scalars[`${name}_error`] ?? Number.NaN),
-    );
-  return { x: known.map(({ epoch }) => epoch), y1: edge(-1), y2: edge(1) };
-}
-
-/** Stretches of one regime; a frame's reaches halfway to its neighbours. */
-function regimes(frames: Frame[]): { left: number; right: number; regime: string }[] {
-  const spans: { left: number; right: number; regime: string }[] = [];
-  frames.forEach(({ epoch, labels }, at) => {
-    const regime = labels.regime ?? "";
-    const right = (epoch + (frames[at + 1]?.epoch ?? epoch)) / 2;
-    const open = spans.at(-1);
-    if (open?.regime === regime) open.right = right;
-    else spans.push({ left: open?.right ?? epoch, right, regime });
-  });
-  return spans;
 }

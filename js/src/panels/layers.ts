@@ -1,78 +1,123 @@
 import type { Plot } from "../bokeh/plot";
-import { Range } from "../bokeh/ranges";
 import { memo } from "../data/memo";
 import { lowRank, ranks, type Scene } from "../data/scene";
-import { h, setText } from "../host/dom";
-import { FigurePanel, type Host, legendItem } from "./panel";
+import { button, format } from "../host/dom";
+import { places, Scale } from "./bands";
+import type { Found } from "./card";
+import { FigurePanel } from "./figure";
+import type { Label } from "./labels";
+import type { Host } from "./panel";
+import { share } from "./words";
 
 /** Size of a letter and of a line of the axis, in pixels. */
-const LETTER = 7;
+const LETTER = 6.2;
 const LINE = 13;
 
 export class LayersPanel extends FigurePanel {
   protected readonly roles = {
-    "low_rank_measure:glyph": ["now", "line_color"],
-    "low_rank_measure:points": ["now", "fill_color"],
+    "low_rank_measure:glyph": ["accent", "line_color"],
+    "low_rank_measure:points": ["accent", "fill_color"],
     "effective_rank:glyph": ["quality", "line_color"],
     "effective_rank:points": ["quality", "fill_color"],
   } satisfies FigurePanel["roles"];
-  private readonly left = new Range(false, [0, 1]);
-  private readonly right = new Range(true, [1, 10], true);
-  private readonly measure = legendItem("now", "solid", "");
-  private readonly names = memo();
+  readonly #measures = {
+    low_rank_measure: new Scale("shares"),
+    effective_rank: new Scale("others"),
+  };
+  readonly #names = memo();
 
   constructor(host: Host) {
-    super(host, {
-      name: "layers",
-      title: "Layer by layer",
-      caption:
-        "The same measures on what every layer computes, from the input side to the last layer: " +
-        "where along the depth the features become low-rank.",
-    });
-    this.measure.append(h("span"));
-    this.legend.append(this.measure, legendItem("quality", "dashed", "effective rank (right)"));
+    super(host, "layers");
+    const back = button("faces", "What an eigenfunction is", { class: "fsw-q" });
+    this.tools.append(back);
+    this.cleanup.on(back, "click", () => host.choose({ deep: false }));
   }
 
   override resetRanges(): void {
     super.resetRanges();
-    this.left.reset();
-    this.right.reset();
+    for (const scale of Object.values(this.#measures)) scale.reset();
   }
 
-  protected fill(plot: Plot, { run, frame }: Scene): void {
-    const array = (name: string) => frame.arrays[`layer_${name}`] ?? new Float32Array(0);
-    const { name: measure, label } = lowRank((name) => array(name).some(Number.isFinite));
-    for (const [name, y, range] of [
-      ["low_rank_measure", array(measure), this.left],
-      ["effective_rank", array("effective_rank"), this.right],
-    ] as const) {
-      range.includeAll(y);
-      plot.data(name, [frame], () => ({ x: ranks(y.length), y }));
+  #values({ frame }: Scene, name: "low_rank_measure" | "effective_rank"): Float32Array {
+    const array = (of: string) =>
+      Float32Array.from(frame.arrays[`layer_${of}`] ?? new Float32Array(0));
+    const measure = lowRank((of) => array(of).some(Number.isFinite));
+    return array(name === "low_rank_measure" ? measure : name);
+  }
+
+  #measure({ frame }: Scene): string {
+    const has = (of: string) => (frame.arrays[`layer_${of}`] ?? []).some(Number.isFinite);
+    const name = lowRank(has);
+    return this.host.style.labels[name] ?? name;
+  }
+
+  protected fill(plot: Plot, scene: Scene): void {
+    const { layers } = scene.run.info;
+    const spans = places(this.host.style, ["shares", "others"]);
+    for (const name of ["low_rank_measure", "effective_rank"] as const) {
+      const scale = this.#measures[name];
+      scale.span = spans[scale.name] ?? [0, 1];
+      const values = this.#values(scene, name);
+      scale.include(values);
+      plot.data(name, [scene.frame, ...scale.bounds], () => ({
+        x: ranks(values.length),
+        y: scale.placeAll(values),
+      }));
     }
-    plot.axis("left", { axis_label: label });
-    setText(this.measure.lastElementChild as Element, `${label} (left)`);
-    const { layers } = run.info;
     plot.range("x", [0.5, layers.length + 0.5]);
-    const [low, high] = this.left.bounds;
-    plot.range("y", [low, high + 0.04 * (high - low)]);
-    plot.logRange("right", this.right.padded);
+    plot.range("y", [0, 1]);
+    plot.ticks(
+      "y",
+      Object.values(this.#measures).flatMap((scale) => scale.ticks()),
+    );
     const { left, right } = plot.view.frame.bbox;
-    this.names([plot, left, right, layers], () => this.label(plot, layers, left, right));
+    this.#names([plot, left, right, layers], () => this.#nameLayers(plot, layers, left, right));
   }
 
-  private label(plot: Plot, layers: string[], left: number, right: number): void {
+  /** Names of layers, as flat as the room left of the first one allows. */
+  #nameLayers(plot: Plot, layers: string[], left: number, right: number): void {
     const step = (right - left) / layers.length;
     const length = LETTER * Math.max(...layers.map((name) => shorten(name).length));
-    // As flat as the room to the left of the first layer allows, and no flatter than lines need.
     const room = Math.min(1, (left + step / 2) / length);
     const angle = Math.max(Math.acos(room), Math.asin(Math.min(1, LINE / step)), 0.5);
-    const every = Math.ceil(LINE / (step * Math.sin(angle)));
-    const shown = layers.map((_, at) => at + 1).filter((_, at) => at % every === 0);
-    plot.set("ticks:x", { ticks: shown });
-    plot.axis("below", {
-      major_label_overrides: new Map(layers.map((name, at) => [at + 1, shorten(name)])),
-      major_label_orientation: length > step ? angle : "horizontal",
-    });
+    const every = length > step ? Math.ceil(LINE / (step * Math.sin(angle))) : 1;
+    const shown = layers.map((name, at) => [at + 1, shorten(name)] as [number, string]);
+    plot.ticks(
+      "x",
+      shown.filter((_, at) => at % every === 0),
+    );
+    plot.axis({ major_label_orientation: length > step ? angle : "horizontal" });
+  }
+
+  protected words(plot: Plot, scene: Scene): Label[] {
+    const { left } = plot.view.frame.bbox;
+    const top = (scale: Scale) => plot.y(scale.span[1]) - 9;
+    const { low_rank_measure: low, effective_rank: rank } = this.#measures;
+    return [
+      { text: this.#measure(scene), x: left, y: top(low), role: "accent", halo: true },
+      { text: "effective rank", x: left, y: top(rank), role: "quality", halo: true },
+    ];
+  }
+
+  protected override probe(plot: Plot, scene: Scene, x: number): Found | null {
+    const { layers } = scene.run.info;
+    const at = Math.max(1, Math.min(layers.length, Math.round(plot.view.frame.x_scale.invert(x))));
+    const value = this.#values(scene, "low_rank_measure")[at - 1];
+    const rank = this.#values(scene, "effective_rank")[at - 1];
+    if (value === undefined) return null;
+    return {
+      x: plot.x(at),
+      y: plot.y(this.#measures.low_rank_measure.place(value)),
+      title: layers[at - 1] ?? "",
+      rows: [`${this.#measure(scene)} ${share(value)}`, `effective rank ${format(rank)}`],
+    };
+  }
+
+  protected describe(scene: Scene): string {
+    const values = this.#values(scene, "low_rank_measure");
+    const { layers } = scene.run.info;
+    const [first, last] = [values[0], values.at(-1)].map(share);
+    return `${this.#measure(scene)} from ${first} at ${layers[0]} to ${last} at ${layers.at(-1)}.`;
   }
 }
 

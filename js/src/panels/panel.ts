@@ -1,78 +1,123 @@
-// A card with a figure in it: title, tools, the figure, its legend and its caption.
+// A part of the view with a title and tools; what it shows is said behind its "?".
 
-import { Plot, type Roles } from "../bokeh/plot";
 import type { Bokeh } from "../bokeh/runtime";
-import type { Choices, Scene, Style } from "../data/scene";
-import { attribute, button, Cleanup, h } from "../host/dom";
+import type { Choices, Scene, Style, Words } from "../data/scene";
+import { attribute, Cleanup, h, hide, iconButton, setText } from "../host/dom";
+import { setIcon } from "../host/icons";
 import type { Model } from "../host/model";
 
 /** What the view offers to its panels. */
 export interface Host {
   model: Model;
   style: Style;
+  words: Words;
   bokeh(): Promise<Bokeh>;
   /** The declaration of a figure. */
   figure(name: string): unknown;
   choose(choices: Partial<Choices>): void;
   goTo(seq: number): void;
+  /** Have one panel fill the view, or, with null, none. */
+  enlarge(panel: Panel | null): void;
   /** Ask for a draw of every panel that has something new. */
   redraw(): void;
   announce(text: string): void;
   fail(error: unknown): void;
 }
 
-export interface PanelText {
-  name: string;
-  title: string;
-  caption: string;
-}
-
 export abstract class Panel {
   readonly root: HTMLElement;
   readonly tools = h("div", { class: "fsw-tools" });
   readonly body = h("div", { class: "fsw-body" });
-  readonly legend = h("div", { class: "fsw-legend" });
+  protected readonly heading: HTMLElement;
   protected readonly cleanup = new Cleanup();
+  readonly #sizing: HTMLButtonElement;
+  readonly #help: HTMLButtonElement;
+  readonly #card: HTMLElement;
+  readonly #now = h("p", { class: "fsw-says" });
+  readonly title: string;
+  large = false;
   /** Out of sight, a panel draws nothing. */
   inSight = true;
+  #scene: Scene | null = null;
 
   constructor(
     protected readonly host: Host,
-    readonly text: PanelText,
+    readonly name: string,
   ) {
-    const { name, title, caption } = text;
-    const heading = `fsw-${name}-${Math.random().toString(36).slice(2, 8)}`;
-    const enlarge = button("⤢", "Enlarge", { class: "fsw-icon", "aria-label": "Enlarge" });
+    const [title = name, caption = ""] = host.words.panels[name] ?? [];
+    this.title = title;
+    const id = `fsw-${name}-${Math.random().toString(36).slice(2, 8)}`;
+    this.heading = h("h3", { id }, title);
+    this.#sizing = iconButton("grow", "Enlarge");
+    this.#help = iconButton("help", "What does this show?", undefined, {
+      "aria-expanded": "false",
+    });
+    this.#card = h(
+      "div",
+      { class: "fsw-card", role: "note", hidden: true },
+      h("p", { class: "fsw-caption" }, h("b", {}, `${title}. `), caption),
+      this.#now,
+    );
     this.root = h(
       "section",
-      { class: "fsw-panel", "data-panel": name, "aria-labelledby": heading },
-      h("header", {}, h("h3", { id: heading }, title), this.tools, enlarge),
+      { class: "fsw-panel", "data-panel": name, "aria-labelledby": id },
+      h("header", {}, this.heading, this.tools, this.#help, this.#sizing),
+      this.#card,
       this.body,
-      this.legend,
-      h("p", { class: "fsw-caption" }, caption),
     );
-    this.cleanup.on(enlarge, "click", () => {
-      const large = this.root.classList.toggle("fsw-large");
-      const label = large ? "Shrink" : "Enlarge";
-      attribute(enlarge, "aria-label", label);
-      attribute(enlarge, "title", label);
-      enlarge.textContent = large ? "⤡" : "⤢";
-      this.resized(large);
-      this.host.redraw();
+    this.cleanup.on(this.#help, "click", () => this.explain(Boolean(this.#card.hidden)));
+    this.cleanup.on(this.#sizing, "click", () => host.enlarge(this.large ? null : this));
+    this.cleanup.on<PointerEvent>(document, "pointerdown", (event) => {
+      const inside = [this.#card, this.#help].some((part) => event.composedPath().includes(part));
+      if (!inside) this.explain(false);
     });
-    if (typeof IntersectionObserver !== "undefined") {
-      const observer = new IntersectionObserver((entries) => {
-        const before = this.inSight;
-        this.inSight = entries.at(-1)?.isIntersecting ?? true;
-        if (this.inSight && !before) this.host.redraw();
-      });
-      observer.observe(this.root);
-      this.cleanup.add(() => observer.disconnect());
-    }
+    if (typeof IntersectionObserver === "undefined") return;
+    const observer = new IntersectionObserver((entries) => {
+      const before = this.inSight;
+      this.inSight = entries.at(-1)?.isIntersecting ?? true;
+      if (this.inSight && !before) this.host.redraw();
+    });
+    observer.observe(this.root);
+    this.cleanup.add(() => observer.disconnect());
+  }
+
+  /** Open or close the caption; whether there was something to do. */
+  explain(open: boolean): boolean {
+    if (open === !this.#card.hidden) return false;
+    setText(this.#now, this.#scene ? this.describe(this.#scene) : "");
+    hide(this.#card, !open);
+    attribute(this.#help, "aria-expanded", String(open));
+    return true;
+  }
+
+  /** Fill the view, or stand in its place again. */
+  resize(large: boolean): void {
+    if (this.large === large) return;
+    this.large = large;
+    this.root.classList.toggle("fsw-large", large);
+    const label = large ? "Shrink" : "Enlarge";
+    attribute(this.#sizing, "aria-label", label);
+    attribute(this.#sizing, "title", large ? "Shrink (Escape)" : label);
+    setIcon(this.#sizing, large ? "shrink" : "grow");
+    this.resized(large);
+  }
+
+  /** Whether captions are offered. */
+  set captioned(shown: boolean) {
+    hide(this.#help, !shown);
+    if (!shown) this.explain(false);
   }
 
   /** Show a scene; called at most once an animation frame, and only in sight. */
-  abstract draw(scene: Scene): void;
+  draw(scene: Scene): void {
+    this.#scene = scene;
+    this.show(scene);
+  }
+
+  protected abstract show(scene: Scene): void;
+
+  /** What is on show, in a sentence with its numbers. */
+  protected abstract describe(scene: Scene): string;
 
   /** Put on screen what `draw` has prepared; a task later. */
   paint(): void {}
@@ -87,117 +132,12 @@ export abstract class Panel {
   /** Forget how far the axes have grown. */
   resetRanges(): void {}
 
-  /** The figure for "save as picture", where there is one. */
-  get plot(): Plot | null {
+  /** A picture of the figure, where there is one. */
+  image(_type: "png" | "svg", _title: string, _note: string): Promise<Blob> | null {
     return null;
   }
 
   dispose(): void {
     this.cleanup.run();
   }
-}
-
-/** A panel around one Bokeh figure. */
-export abstract class FigurePanel extends Panel {
-  protected current: Plot | null = null;
-  /** The declaration that is to be shown, and the one that is. */
-  private wanted: string | null = null;
-  private embedded: string | null = null;
-  private styled = "";
-  private disposed = false;
-  protected abstract readonly roles: Roles;
-
-  override get plot(): Plot | null {
-    return this.current;
-  }
-
-  /** Which declaration to show; another one replaces the figure. */
-  protected figureName(_scene: Scene): string {
-    return this.text.name;
-  }
-
-  constructor(host: Host, text: PanelText) {
-    super(host, text);
-    if (typeof ResizeObserver === "undefined") return;
-    // What fits beside an axis depends on the figure's width.
-    const observer = new ResizeObserver(() => host.redraw());
-    observer.observe(this.body);
-    this.cleanup.add(() => observer.disconnect());
-  }
-
-  protected abstract fill(plot: Plot, scene: Scene): void;
-
-  /** Called once a figure is in place. */
-  protected ready(_plot: Plot): void {}
-
-  draw(scene: Scene): void {
-    const name = this.figureName(scene);
-    if (this.wanted !== name) {
-      this.wanted = name;
-      void this.embed(name);
-    }
-    const plot = this.current;
-    if (!plot || this.loading) return;
-    plot.update(() => {
-      if (this.styled !== scene.theme) {
-        this.styled = scene.theme;
-        plot.restyle(scene.colors, this.roles);
-      }
-      this.fill(plot, scene);
-    });
-  }
-
-  override paint(): void {
-    this.current?.paint();
-  }
-
-  override get loading(): boolean {
-    return this.current === null || this.embedded !== this.wanted;
-  }
-
-  override resetRanges(): void {
-    this.current?.forget();
-  }
-
-  private async embed(name: string): Promise<void> {
-    try {
-      const bokeh = await this.host.bokeh();
-      if (this.disposed || this.wanted !== name) return;
-      this.current?.dispose();
-      this.current = null;
-      const target = h("div", { class: "fsw-figure" });
-      this.body.querySelector(":scope > .fsw-figure")?.remove();
-      this.body.prepend(target);
-      const plot = await Plot.create(bokeh, this.host.figure(name), target);
-      if (this.disposed || this.wanted !== name) {
-        plot.dispose();
-        target.remove();
-        return;
-      }
-      this.current = plot;
-      this.embedded = name;
-      this.styled = "";
-      this.ready(plot);
-      this.host.redraw();
-    } catch (error) {
-      if (!this.disposed) this.host.fail(error);
-    }
-  }
-
-  override dispose(): void {
-    this.disposed = true;
-    this.current?.dispose();
-    this.current = null;
-    super.dispose();
-  }
-}
-
-/** An entry of a legend: a stroke in the figure's colour and dash, and what it stands for. */
-export function legendItem(role: string, dash: string, label: string): HTMLElement {
-  return h(
-    "span",
-    { class: "fsw-key" },
-    h("span", { class: `fsw-stroke fsw-${dash}`, "data-role": role, "aria-hidden": "true" }),
-    label,
-  );
 }

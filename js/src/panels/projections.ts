@@ -3,195 +3,286 @@ import { Range } from "../bokeh/ranges";
 import { memo } from "../data/memo";
 import type { Scene } from "../data/scene";
 import { column, type RunInfo } from "../data/wire";
-import { attribute, button, format, h, hide, setOptions, setText } from "../host/dom";
-import { classColor, classMarker, isRegression, mapping, markers } from "./classes";
-import { HoverCard, type Points } from "./hover";
-import { FigurePanel, type Host } from "./panel";
+import { attribute, button, format, h, hide, iconButton, setOptions, setText } from "../host/dom";
+import { type Cloud, clouds, type Match, match, outline, sameSamples } from "./before";
+import type { Found } from "./card";
+import { className, isRegression, mapping, markers, spokenClass } from "./classes";
+import { FigurePanel } from "./figure";
+import { Key } from "./key";
+import type { Label } from "./labels";
+import type { Host } from "./panel";
+import { eigen } from "./words";
 
-/** Classes that the legend names before it only counts them. */
+/** How near the pointer must come to a sample, in pixels. */
+const REACH = 14;
+/** Classes that are named within their clouds, and outlined as they were before. */
 const NAMED = 12;
-/** Shapes as characters, for the legend. */
-const GLYPHS: Record<string, string> = {
-  circle: "●",
-  square: "■",
-  triangle: "▲",
-  diamond: "◆",
-  inverted_triangle: "▼",
-  hex: "⬢",
-  star: "★",
-  plus: "✚",
-  square_pin: "✦",
-  triangle_pin: "▴",
-};
+const EMPTY = { xs: [], ys: [] };
+
+interface Points {
+  x: Float32Array;
+  y: Float32Array;
+}
 
 export class ProjectionsPanel extends FigurePanel {
-  protected readonly roles = {};
-  private readonly x = new Range(false, [-2, 2]);
-  private readonly y = new Range(false, [-2, 2]);
-  private readonly axes = { k: this.axis("x"), l: this.axis("y") };
-  private readonly heldOut = h("input", { type: "checkbox" });
-  private readonly heldOutLabel = h("label", { class: "fsw-inline" }, this.heldOut, "held-out");
-  private readonly lasso = button("◌", "Select samples with a lasso", {
-    "aria-label": "Lasso",
+  protected readonly roles = {
+    "ghost:glyph": ["ghost", "line_color"],
+    "ties:glyph": ["ghost", "line_color"],
+  } satisfies FigurePanel["roles"];
+  readonly #x = new Range(false, [-2, 2]);
+  readonly #y = new Range(false, [-2, 2]);
+  readonly #axes = { k: this.#axis("x"), l: this.#axis("y") };
+  readonly #heldOut = h("input", { type: "checkbox" });
+  readonly #heldOutLabel = h("label", { class: "fsw-inline" }, this.#heldOut, "held-out");
+  readonly #lasso = iconButton("lasso", "Lasso", "Select samples with a lasso", {
     "aria-pressed": "false",
   });
-  private readonly box = button("⬚", "Select samples with a box", {
-    "aria-label": "Box",
+  readonly #box = iconButton("box", "Box", "Select samples with a box", {
     "aria-pressed": "false",
   });
-  private readonly clear = button("", "Clear the selection", { "data-testid": "selection" });
-  private readonly card: HoverCard;
-  private points: Points | null = null;
-  private readonly described = memo();
-  private readonly turned = memo();
-  private columns = 0;
+  readonly #clear = button("", "Clear the selection", {
+    class: "fsw-q",
+    "data-testid": "selection",
+  });
+  readonly #key: Key;
+  #points: Points = { x: new Float32Array(0), y: new Float32Array(0) };
+  readonly #placed = memo<Points>();
+  readonly #grouped = memo<Cloud[]>();
+  readonly #matched = memo<[Match | null, Match | null]>();
+  /** Each class now, and the eigenfunctions of the run before that stand for those on show. */
+  #clouds: Cloud[] = [];
+  #matches: [Match | null, Match | null] = [null, null];
+  readonly #described = memo();
+  readonly #turned = memo();
+  readonly #shapes = memo<string[]>();
+  readonly #heldOutShapes = memo<string[]>();
+  #columns = 0;
 
   constructor(host: Host) {
-    super(host, {
-      name: "projections",
-      title: "Samples on two features",
-      caption:
-        "Each point is a sample, placed by two eigenfunctions of the feature map. When the " +
-        "network learns features that separate the classes, the clouds of colour pull apart " +
-        "and tighten. Click the spectrum, or use the arrow keys here, to look along others.",
-    });
-    const { k, l } = this.axes;
-    this.tools.append(k, "×", l, this.heldOutLabel, this.lasso, this.box, this.clear);
-    hide(this.clear, true);
+    super(host, "projections");
+    const { k, l } = this.#axes;
+    hide(this.#clear, true);
+    this.tools.append(
+      this.#clear,
+      h("div", { class: "fsw-further" }, this.#heldOutLabel, this.#lasso, this.#box),
+      k,
+      h("span", { "aria-hidden": "true" }, "×"),
+      l,
+    );
     this.cleanup.on(k, "change", () => host.choose({ k: Number(k.value) }));
     this.cleanup.on(l, "change", () => host.choose({ l: Number(l.value) }));
-    this.cleanup.on(this.heldOut, "change", () => host.choose({ heldOut: this.heldOut.checked }));
-    this.cleanup.on(this.lasso, "click", () => this.use(this.lasso));
-    this.cleanup.on(this.box, "click", () => this.use(this.box));
-    this.cleanup.on(this.clear, "click", () => this.select([]));
+    this.cleanup.on(this.#heldOut, "change", () => host.choose({ heldOut: this.#heldOut.checked }));
+    this.cleanup.on(this.#lasso, "click", () => this.#use(this.#lasso));
+    this.cleanup.on(this.#box, "click", () => this.#use(this.#box));
+    this.cleanup.on(this.#clear, "click", () => this.#select([]));
+    this.#key = new Key((label) => this.#isolate(label), this.cleanup);
+    this.body.append(this.#key.root);
     attribute(this.body, "tabindex", 0);
     attribute(this.body, "role", "group");
     attribute(this.body, "aria-label", "Projections: arrow keys choose the eigenfunctions");
-    this.cleanup.on<KeyboardEvent>(this.body, "keydown", (event) => this.key(event));
-    this.card = new HoverCard(
-      this.body,
-      () => this.plot,
-      () => this.points,
-      this.cleanup,
-    );
+    this.cleanup.on<KeyboardEvent>(this.body, "keydown", (event) => this.#press(event));
   }
 
-  private axis(name: "x" | "y"): HTMLSelectElement {
+  #axis(name: "x" | "y"): HTMLSelectElement {
     const where = name === "x" ? "horizontal" : "vertical";
     const label = `Eigenfunction on the ${where} axis`;
-    return h("select", { "data-testid": `axis-${name}`, "aria-label": label, title: label });
+    return h("select", {
+      class: "fsw-mini",
+      "data-testid": `axis-${name}`,
+      "aria-label": label,
+      title: label,
+    });
   }
 
   override resetRanges(): void {
     super.resetRanges();
-    this.x.reset();
-    this.y.reset();
+    this.#x.reset();
+    this.#y.reset();
   }
 
   protected override ready(plot: Plot): void {
-    this.described.forget();
-    this.turned.forget();
+    this.#described.forget();
+    this.#turned.forget();
     const { selected } = plot.source("samples");
-    selected.change.connect(() => this.showSelection(selected.indices));
+    selected.change.connect(() => this.#showSelection(selected.indices));
   }
 
   protected fill(plot: Plot, scene: Scene): void {
-    const { run, frame, choices } = scene;
+    const { run, frame, choices, colors } = scene;
     const { info } = run;
-    this.columns = frame.shapes.projections?.[1] ?? 0;
-    const options = Array.from({ length: this.columns }, (_, at): [string, string] => [
+    const { style } = this.host;
+    const [k, l] = this.#chosen(scene);
+    this.#described([info, colors], () => {
+      plot.set("classes", mapping(style, colors, info, 0));
+      plot.set("edges", mapping(style, colors, info, isRegression(info) ? 0 : 1));
+      plot.margin(this.#key.describe(style, colors, info));
+      const held = plot.source("samples").selected;
+      if (held.indices.some((at) => at >= info.labels.length)) held.setv({ indices: [] });
+    });
+    this.#turned([k, l], () => this.resetRanges());
+    this.#points = this.#placed([frame, k, l], () => ({
+      x: column(frame, "projections", k) ?? new Float32Array(0),
+      y: column(frame, "projections", l) ?? new Float32Array(0),
+    }));
+    const { x, y } = this.#points;
+    const marker = this.#shapes([info, info.labels], () => markers(style, info, info.labels));
+    plot.data("samples", [this.#points], () => {
+      this.#x.includeAll(x);
+      this.#y.includeAll(y);
+      return { x, y, label: info.labels, marker };
+    });
+    this.#fillHeldOut(plot, scene, k, l, choices.heldOut);
+    this.#fillGhost(plot, scene, k, l);
+    plot.range("x", this.#x.bounds);
+    plot.range("y", this.#y.bounds);
+  }
+
+  /** The two eigenfunctions on show; the menus follow. */
+  #chosen({ frame, choices }: Scene): [k: number, l: number] {
+    this.#columns = frame.shapes.projections?.[1] ?? 0;
+    const options = Array.from({ length: this.#columns }, (_, at): [string, string] => [
       String(at),
-      `e${at + 1}`,
+      eigen(at),
     ]);
-    const last = Math.max(0, this.columns - 1);
+    const last = Math.max(0, this.#columns - 1);
     let [k, l] = [Math.min(choices.k, last), Math.min(choices.l, last)];
     // Of fewer features than were chosen from, still two different ones.
     if (k === l && choices.k < choices.l) k = Math.max(0, l - 1);
     else if (k === l && choices.k > choices.l) l = Math.max(0, k - 1);
     for (const [select, value] of [
-      [this.axes.k, k],
-      [this.axes.l, l],
+      [this.#axes.k, k],
+      [this.#axes.l, l],
     ] as const) {
       setOptions(select, options);
       if (select.value !== String(value)) select.value = String(value);
     }
-    this.described([info], () => {
-      plot.set("classes", mapping(this.host.style, info));
-      this.drawLegend(info);
-      const held = plot.source("samples").selected;
-      if (held.indices.some((at) => at >= info.labels.length)) held.setv({ indices: [] });
-    });
-    this.turned([k, l], () => {
-      this.resetRanges();
-      plot.axis("below", { axis_label: `eigenfunction e${subscript(k + 1)}` });
-      plot.axis("left", { axis_label: `eigenfunction e${subscript(l + 1)}` });
-    });
-    plot.data("samples", [frame, k, l], () => {
-      const x = column(frame, "projections", k) ?? new Float32Array(0);
-      const y = column(frame, "projections", l) ?? new Float32Array(0);
-      this.points = { x, y, info, predictions: frame.arrays.predictions };
-      this.x.includeAll(x);
-      this.y.includeAll(y);
-      this.card.moved();
-      return { x, y, label: info.labels, marker: this.markers(info, info.labels) };
-    });
-    const labels = info.heldOutLabels;
-    hide(this.heldOutLabel, !labels);
-    plot.data("held_out", choices.heldOut && labels ? [frame, k, l] : [], () => {
-      const x = choices.heldOut ? column(frame, "held_out_projections", k) : null;
+    return [k, l];
+  }
+
+  #fillHeldOut(plot: Plot, { run, frame }: Scene, k: number, l: number, wanted: boolean) {
+    const labels = run.info.heldOutLabels;
+    hide(this.#heldOutLabel, !labels);
+    plot.data("held_out", wanted && labels ? [frame, k, l] : [], () => {
+      const x = wanted ? column(frame, "held_out_projections", k) : null;
       const y = column(frame, "held_out_projections", l);
       if (!x || !y || !labels) return { x: [], y: [], label: [], marker: [] };
-      this.x.includeAll(x);
-      this.y.includeAll(y);
-      return { x, y, label: labels, marker: this.markers(info, labels) };
+      this.#x.includeAll(x);
+      this.#y.includeAll(y);
+      const { info } = run;
+      const marker = this.#heldOutShapes([info], () => markers(this.host.style, info, labels));
+      return { x, y, label: labels, marker };
     });
-    plot.range("x", this.x.bounds);
-    plot.range("y", this.y.bounds);
   }
 
-  private readonly known = new WeakMap<Float32Array, string[]>();
-
-  private markers(info: RunInfo, labels: Float32Array): string[] {
-    const known = this.known.get(labels) ?? markers(this.host.style, info, labels);
-    this.known.set(labels, known);
-    return known;
-  }
-
-  private drawLegend(info: RunInfo): void {
-    const { style } = this.host;
-    if (isRegression(info)) {
-      const { palette, low, high } = mapping(style, info);
-      const scale = `background: linear-gradient(90deg, ${palette.join()})`;
-      this.legend.replaceChildren(
-        h(
-          "span",
-          { class: "fsw-key" },
-          `target ${format(low)}`,
-          h("span", { class: "fsw-scale", style: scale, "aria-hidden": "true" }),
-          format(high),
-        ),
-      );
-      return;
+  /** Of the run before, an outline of each class, tied to where the class is now. */
+  #fillGhost(plot: Plot, scene: Scene, k: number, l: number): void {
+    const { run, frame, ghost, ghostFrame } = scene;
+    const { info } = run;
+    const few = !isRegression(info) && info.classNames.length <= NAMED;
+    const other = ghostFrame && few && sameSamples(run, ghost) ? ghostFrame : null;
+    const now = this.#grouped([this.#points], () =>
+      few ? clouds(this.#points.x, this.#points.y, info.labels) : [],
+    );
+    this.#clouds = now;
+    this.#matches = this.#matched([frame, other, k, l], () => [
+      other && match(frame, other, k),
+      other && match(frame, other, l),
+    ]);
+    const [across, up] = this.#matches;
+    const inputs = [now, across, up];
+    const then = across && up ? clouds(across.values, up.values, info.labels) : [];
+    plot.data("ghost", inputs, () => columns(then.map((cloud) => outline(cloud))));
+    plot.data("ties", inputs, () => {
+      const ties = then.flatMap((from) => {
+        const to = now.find(({ label }) => label === from.label);
+        return to ? [{ xs: [from.x, to.x], ys: [from.y, to.y] }] : [];
+      });
+      return columns(ties);
+    });
+    if (across && up) {
+      this.#x.includeAll(then.map(({ x }) => x));
+      this.#y.includeAll(then.map(({ y }) => y));
     }
-    const names = info.classNames.slice(0, NAMED).map((name, label) => {
-      const shape = h(
-        "span",
-        { "aria-hidden": "true", style: `color: ${classColor(style, label)}` },
-        GLYPHS[classMarker(style, label)],
-      );
-      return h("span", { class: "fsw-key", title: name }, shape, h("span", {}, name));
-    });
-    const more = info.classNames.length - NAMED;
-    if (more > 0) names.push(h("span", { class: "fsw-key" }, `and ${more} more`));
-    this.legend.replaceChildren(...names);
   }
 
-  private use(tool: HTMLButtonElement): void {
+  protected words(plot: Plot, scene: Scene): Label[] {
+    const { left, right, top, bottom } = plot.view.frame.bbox;
+    const [k, l] = this.#chosen(scene);
+    const labels: Label[] = [
+      { text: eigen(l), x: left, y: top - 9, role: "dim" },
+      { text: eigen(k), x: right + 8, y: bottom + 11, role: "dim" },
+    ];
+    const { info } = scene.run;
+    for (const { label, x, y } of this.#clouds) {
+      const name = className(info, label);
+      if (name.length > 10) continue;
+      const place = { x: plot.x(x), y: plot.y(y), anchor: "middle" } as const;
+      labels.push({ text: name, ...place, big: true, halo: true });
+    }
+    const [across, up] = this.#matches;
+    if (across && up) {
+      const title = `${eigen(across.k)} and ${eigen(up.k)} of the run before, which correlate most`;
+      labels.push({
+        text: "- - before, 1 s.d.",
+        x: right,
+        y: top - 9,
+        anchor: "end",
+        role: "ghost",
+        title,
+      });
+    }
+    return labels;
+  }
+
+  protected override probe(plot: Plot, scene: Scene, x: number, y: number): Found | null {
+    const at = nearest(plot, this.#points, x, y);
+    if (at < 0) return null;
+    const { info } = scene.run;
+    const [k, l] = this.#chosen(scene);
+    const place = { x: this.#points.x[at] ?? 0, y: this.#points.y[at] ?? 0 };
+    const predicted = scene.frame.arrays.predictions?.[at];
+    const known = predicted !== undefined && !Number.isNaN(predicted);
+    const { pictures } = info;
+    return {
+      x: plot.x(place.x),
+      y: plot.y(place.y),
+      title: spokenClass(info, info.labels[at]),
+      rows: [
+        ...(known ? [`predicted ${spokenClass(info, predicted)}`] : []),
+        `sample ${at} · ${eigen(k)} ${format(place.x)} · ${eigen(l)} ${format(place.y)}`,
+      ],
+      ...(pictures && { picture: (canvas, later) => pictures.draw(canvas, at, later) }),
+    };
+  }
+
+  protected describe(scene: Scene): string {
+    const [k, l] = this.#chosen(scene);
+    const { info } = scene.run;
+    const groups = isRegression(info)
+      ? "coloured by their target"
+      : `of ${info.classNames.length} classes`;
+    const far = this.#clouds.toSorted((a, b) => Math.hypot(b.x, b.y) - Math.hypot(a.x, a.y))[0];
+    const most = far ? ` Farthest from the middle: ${spokenClass(info, far.label)}.` : "";
+    return `${this.#points.x.length} samples ${groups} on ${eigen(k)} and ${eigen(l)}.${most}`;
+  }
+
+  /** Show one class alone, or all of them again. */
+  #isolate(label: number | null): void {
+    const { labels } = this.#info() ?? {};
+    const indices = Array.from(labels ?? [], (_, at) => at).filter((at) => labels?.[at] === label);
+    this.#select(label === null ? [] : indices);
+  }
+
+  #info(): RunInfo | undefined {
+    return this.#key.info;
+  }
+
+  #use(tool: HTMLButtonElement): void {
     const { plot } = this;
     if (!plot) return;
     for (const [control, name] of [
-      [this.lasso, "lasso"],
-      [this.box, "box"],
+      [this.#lasso, "lasso"],
+      [this.#box, "box"],
     ] as const) {
       const active = control === tool && control.getAttribute("aria-pressed") !== "true";
       attribute(control, "aria-pressed", String(active));
@@ -199,30 +290,33 @@ export class ProjectionsPanel extends FigurePanel {
     }
   }
 
-  private select(indices: number[]): void {
+  #select(indices: number[]): void {
     this.plot?.source("samples").selected.setv({ indices });
   }
 
-  private showSelection(indices: number[]): void {
+  #showSelection(indices: number[]): void {
     const { length } = indices;
-    setText(this.clear, `✕ ${length}`);
-    attribute(this.clear, "aria-label", `Clear the selection of ${length} samples`);
-    hide(this.clear, length === 0);
+    setText(this.#clear, `✕ ${length}`);
+    attribute(this.#clear, "aria-label", `Clear the selection of ${length} samples`);
+    hide(this.#clear, length === 0);
+    if (length === 0) this.#key.release();
+    this.host.redraw();
   }
 
-  private key(event: KeyboardEvent): void {
+  #press(event: KeyboardEvent): void {
     const step = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[
       event.key
     ];
-    if (event.target !== this.body || !step || this.columns === 0) return;
+    if (event.target !== this.body || !step || this.#columns === 0) return;
     event.preventDefault();
-    const turn = (value: string, by: number) => (Number(value) + by + this.columns) % this.columns;
+    const turn = (value: string, by: number) =>
+      (Number(value) + by + this.#columns) % this.#columns;
     const [dk = 0, dl = 0] = step;
-    const k = turn(this.axes.k.value, dk);
-    const l = turn(this.axes.l.value, dl);
+    const k = turn(this.#axes.k.value, dk);
+    const l = turn(this.#axes.l.value, dl);
     // Now and not with the next draw: a second key press may come before it.
-    this.axes.k.value = String(k);
-    this.axes.l.value = String(l);
+    this.#axes.k.value = String(k);
+    this.#axes.l.value = String(l);
     this.host.choose({ k, l });
     this.host.announce(`e${k + 1} against e${l + 1}`);
   }
@@ -233,6 +327,27 @@ export class ProjectionsPanel extends FigurePanel {
   }
 }
 
-function subscript(n: number): string {
-  return String(n).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉".charAt(Number(digit)));
+function columns(curves: { xs: number[]; ys: number[] }[]) {
+  if (curves.length === 0) return EMPTY;
+  return { xs: curves.map(({ xs }) => xs), ys: curves.map(({ ys }) => ys) };
+}
+
+/** The sample under the pointer; −1 for none. */
+function nearest(plot: Plot, { x, y }: Points, px: number, py: number): number {
+  const { left, right, top, bottom } = plot.view.frame.bbox;
+  if (px < left || px > right || py < top || py > bottom) return -1;
+  // Both scales are linear: two points tell them.
+  const [x0, y0] = [plot.x(0), plot.y(0)];
+  const [dx, dy] = [plot.x(1) - x0, plot.y(1) - y0];
+  let best = -1;
+  let least = REACH * REACH;
+  for (let at = 0; at < x.length; at++) {
+    const distance =
+      (x0 + dx * (x[at] ?? Number.NaN) - px) ** 2 + (y0 + dy * (y[at] ?? Number.NaN) - py) ** 2;
+    if (distance < least) {
+      least = distance;
+      best = at;
+    }
+  }
+  return best;
 }

@@ -1,64 +1,59 @@
 import type { Plot } from "../bokeh/plot";
-import { Range } from "../bokeh/ranges";
+import { linearTicks, logTicks, Range, type Tick } from "../bokeh/ranges";
 import { memo } from "../data/memo";
-import { minimal, ranks, type Scene } from "../data/scene";
+import { minimal, minimalName, ranks, type Scene } from "../data/scene";
 import type { Frame } from "../data/wire";
-import { h, hide } from "../host/dom";
-import { FigurePanel, type Host, legendItem } from "./panel";
+import { format, h } from "../host/dom";
+import type { Found } from "./card";
+import { FigurePanel } from "./figure";
+import { beforeText, type Label } from "./labels";
+import type { Host } from "./panel";
+import { eigen } from "./words";
 
-/** Past spectra that are shown faintly. */
-const TRAIL = 8;
-/** Points of each of them: enough on a log axis. */
-const TRAIL_POINTS = 96;
 /** How near to a feature's point a click must be, in pixels. */
 const REACH = 24;
 
+type Curve = {
+  x: Float32Array;
+  y: Float32Array;
+};
+
 export class SpectrumPanel extends FigurePanel {
   protected readonly roles = {
-    "now:glyph": ["now", "line_color"],
+    "now:glyph": ["accent", "line_color"],
     "first:glyph": ["first", "line_color"],
     "ghost:glyph": ["ghost", "line_color"],
-    "points:glyph": ["now", "fill_color", "line_color"],
-    outputs: ["mark", "line_color"],
+    "points:glyph": ["accent", "line_color"],
+    outputs: ["strong", "line_color"],
   } satisfies FigurePanel["roles"];
-  private x = 10;
-  private y = new Range(true);
-  private readonly ghostKey = legendItem("ghost", "dotdash", "before");
-  private readonly outputsKey = legendItem("mark", "dashed", "number of outputs");
-  private readonly scale = memo<Range>();
-  private next: "k" | "l" = "k";
-  private shown = 0;
+  #x = 10;
+  #y = new Range(true);
+  readonly #scale = memo<Range>();
+  readonly #curves = {
+    now: memo<Curve>(),
+    first: memo<Curve>(),
+    ghost: memo<Curve>(),
+  };
+  #drawn: { now: Curve; first: Curve; ghost: Curve } | null = null;
+  #next: "k" | "l" = "k";
+  #clickable = 0;
 
   constructor(host: Host) {
-    super(host, {
-      name: "spectrum",
-      title: "Spectrum of the features",
-      caption:
-        "How strongly each feature fires over the samples, strongest first. Few tall features " +
-        "and a cliff after them: the network has built what it needs. A long flat tail: it " +
-        "still carries the random features it began with.",
-    });
-    const relative = this.select("Eigenvalues", ["relative", "ρₖ/ρ₁"], ["absolute", "ρₖ"]);
-    const log = this.select("Axes", ["log", "log"], ["linear", "linear"]);
-    this.tools.append(relative, log);
+    super(host, "spectrum");
+    const relative = this.#select("Eigenvalues", ["relative", "ρₖ/ρ₁"], ["absolute", "ρₖ"]);
+    const log = this.#select("Axes", ["log", "log"], ["linear", "linear"]);
+    this.tools.append(h("div", { class: "fsw-further" }, relative, log));
     this.cleanup.on(relative, "change", () =>
       host.choose({ relative: relative.value === "relative" }),
     );
     this.cleanup.on(log, "change", () => host.choose({ log: log.value === "log" }));
-    this.legend.append(
-      legendItem("now", "solid", "now"),
-      legendItem("first", "dashed", "first frame"),
-      this.ghostKey,
-      this.outputsKey,
-    );
-    this.cleanup.on<MouseEvent>(this.body, "click", (event) => this.pick(event));
-    this.body.title = "Click a feature to put its eigenfunction on an axis of the projections";
+    this.cleanup.on<MouseEvent>(this.body, "click", (event) => this.#pick(event));
   }
 
-  private select(label: string, ...options: [string, string][]): HTMLSelectElement {
+  #select(label: string, ...options: [string, string][]): HTMLSelectElement {
     return h(
       "select",
-      { "aria-label": label, title: label },
+      { class: "fsw-mini", "aria-label": label, title: label },
       ...options.map(([value, name]) => h("option", { value }, name)),
     );
   }
@@ -69,101 +64,190 @@ export class SpectrumPanel extends FigurePanel {
 
   override resetRanges(): void {
     super.resetRanges();
-    this.x = 10;
-    this.y.reset();
+    this.#x = 10;
+    this.#y.reset();
+  }
+
+  /** Eigenvalues over their rank; rounding noise of float32 is none. */
+  #curve(of: Frame | null, relative: boolean): Curve {
+    const values = of?.arrays.eigenvalues ?? [];
+    const [top = 0] = values;
+    const scale = relative ? 1 / top : 1;
+    const { floor } = this.host.style;
+    const y = Float32Array.from(values, (value) =>
+      value > top * floor ? value * scale : Number.NaN,
+    );
+    return { x: ranks(y.length), y };
   }
 
   protected fill(plot: Plot, scene: Scene): void {
     const { run, frame, index, ghostFrame, choices, colors } = scene;
     const { relative, log } = choices;
-    this.y = this.scale([relative, log], () => new Range(log, log ? null : [0, 0]));
-    const first = run.frames[0] ?? frame;
-    const floor = this.host.style.floor;
-    const curve = (of: Frame | null, at?: number[]) => {
-      const values = of?.arrays.eigenvalues;
-      if (!values?.length) return { x: [], y: [] };
-      const [top = 0] = values;
-      const scale = relative ? 1 / top : 1;
-      const x = at ?? ranks(values.length);
-      const y = Float32Array.from(x, (k) => {
-        const value = values[k - 1] ?? Number.NaN;
-        // Rounding noise of float32 is no spectrum.
-        return value > top * floor ? value * scale : Number.NaN;
-      });
-      return { x, y };
+    this.#y = this.#scale([relative, log], () => new Range(log, log ? null : [0, 0], log));
+    const first = index > 0 ? (run.frames[0] ?? null) : null;
+    const curve = (name: "now" | "first" | "ghost", of: Frame | null) => {
+      const made = this.#curves[name]([of, relative], () => this.#curve(of, relative));
+      this.#x = Math.max(this.#x, made.x.length);
+      this.#y.includeAll(made.y);
+      plot.data(name, [made, log], () => made);
+      return made;
     };
-    const now = curve(frame);
-    const start = curve(first);
-    const before = curve(ghostFrame);
-    this.x = Math.max(this.x, now.x.length, start.x.length, before.x.length);
-    for (const { y } of [now, start, before]) this.y.includeAll(y);
-    plot.data("now", [frame, this.y], () => now);
-    plot.data("first", [index > 0 && first, this.y], () => (index > 0 ? start : { x: [], y: [] }));
-    plot.data("ghost", [ghostFrame, this.y], () => before);
-    plot.data("trail", [frame, this.y, colors], () => {
-      const chosen = trail(run.frames, index);
-      const curves = chosen.map((of) => {
-        const length = of.arrays.eigenvalues?.length ?? 0;
-        return curve(of, log ? spaced(length, TRAIL_POINTS) : undefined);
-      });
-      return {
-        xs: curves.map(({ x }) => x),
-        ys: curves.map(({ y }) => y),
-        color: curves.map(() => colors.roles.now),
-        dash: curves.map(() => "solid"),
-        alpha: curves.map((_, at) => 0.12 + (0.25 * (at + 1)) / curves.length),
-      };
-    });
-    this.shown = Math.min(frame.shapes.projections?.[1] ?? 0, now.x.length);
-    plot.data("points", [frame, this.y, choices.k, choices.l], () => {
-      const x = Array.from({ length: this.shown }, (_, at) => at + 1);
-      const chosen = (at: number) => at === choices.k || at === choices.l;
+    const now = curve("now", frame);
+    this.#drawn = { now, first: curve("first", first), ghost: curve("ghost", ghostFrame) };
+    this.#clickable = Math.min(frame.shapes.projections?.[1] ?? 0, now.x.length);
+    const { k, l } = choices;
+    plot.data("points", [now, k, l, log, colors], () => {
+      const x = Array.from({ length: this.#clickable }, (_, at) => at + 1);
+      const chosen = x.map((_, at) => at === k || at === l);
       return {
         x,
-        y: x.map((k) => now.y[k - 1]),
-        size: x.map((_, at) => (chosen(at) ? 11 : 6)),
-        marker: x.map((_, at) =>
-          at === choices.k ? "diamond" : at === choices.l ? "square" : "circle",
-        ),
+        y: x.map((rank) => now.y[rank - 1]),
+        size: chosen.map((is) => (is ? 8 : 2)),
+        color: chosen.map((is) => (is ? colors.roles.page : colors.roles.accent)),
       };
     });
     plot.set("outputs", { location: minimal(run) });
-    if (log) plot.logRange("x", [0.9, this.x * 1.15]);
-    else plot.range("x", [0, this.x + 1]);
-    const [bottom, top] = this.y.bounds;
-    plot.range("y", log ? [bottom / 1.25, top * 1.6] : [0, top * 1.04]);
-    plot.axis("left", { axis_label: relative ? "relative eigenvalue ρₖ/ρ₁" : "eigenvalue ρₖ" });
-    hide(this.ghostKey, !ghostFrame);
-    const outputs = minimal(run) === run.info.numOutputs ? "C" : "d + 1";
-    (this.outputsKey.lastChild as Text).data = `${outputs} = ${minimal(run)}`;
+    if (log) this.#logAxes(plot, scene);
+    else {
+      plot.range("x", [0, this.#x + 1]);
+      plot.range("y", [0, this.#y.bounds[1] * 1.04]);
+    }
+  }
+
+  #logAxes(plot: Plot, { run }: Scene): void {
+    const [low, high] = this.#y.bounds;
+    // Below, there is noise, and the numbers that matter would be squeezed.
+    const bounds = [Math.max(low, high * 1e-5), high] as const;
+    plot.range("x", [0.97, this.#x * 1.03]);
+    plot.ticks("x", rankTicks(this.#x, minimal(run), minimalName(run)));
+    plot.range("y", [bounds[0] * 0.97, bounds[1] * 1.03]);
+    plot.ticks("y", logTicks(bounds, 6));
+  }
+
+  protected words(plot: Plot, scene: Scene): Label[] {
+    const { choices, before, run } = scene;
+    if (!this.#drawn) return [];
+    const { now, first, ghost } = this.#drawn;
+    const { left, top, bottom } = plot.view.frame.bbox;
+    const labels: Label[] = [
+      { text: choices.relative ? "ρₖ / ρ₁" : "ρₖ", x: left, y: top - 9, role: "dim" },
+    ];
+    labels.push(
+      axisTitle(plot, choices.log ? "feature k" : "k", this.#x, minimal(run), choices.log),
+    );
+    const at = (curve: Curve, rank: number) => {
+      const y = curve.y[rank - 1] ?? Number.NaN;
+      return { x: plot.x(rank), y: Math.min(bottom, plot.y(y)) };
+    };
+    for (const k of [choices.k, choices.l]) {
+      const place = at(now, k + 1);
+      if (k < this.#clickable && Number.isFinite(place.y)) {
+        labels.push({
+          text: eigen(k),
+          x: place.x + 2,
+          y: place.y - 12,
+          anchor: "middle",
+          halo: true,
+        });
+      }
+    }
+    if (!choices.log) return labels.filter(({ y }) => Number.isFinite(y));
+    const middle = Math.max(3, Math.round(this.#x ** 0.66));
+    const above = at(now, Math.min(middle, now.x.length));
+    labels.push({ text: "now", x: above.x + 8, y: above.y - 10, role: "accent", halo: true });
+    if (first.x.length > 0 && ghost.x.length === 0) {
+      const place = at(first, Math.min(4, first.x.length));
+      labels.push({
+        text: "start",
+        x: place.x,
+        y: place.y + 12,
+        anchor: "middle",
+        role: "first",
+        halo: true,
+      });
+    }
+    if (ghost.x.length > 0) {
+      const place = at(ghost, Math.min(Math.max(2, Math.round(this.#x ** 0.6)), ghost.x.length));
+      const text = beforeText(before, place.x - 16 - left);
+      labels.push({
+        text,
+        x: Math.max(place.x - 12, left + 44),
+        y: Math.min(bottom - 12, place.y + 22),
+        anchor: "end",
+        role: "ghost",
+        halo: true,
+      });
+    }
+    return labels.filter(({ y }) => Number.isFinite(y));
+  }
+
+  protected override probe(plot: Plot, scene: Scene, x: number, y: number): Found | null {
+    const { left, right, top, bottom } = plot.view.frame.bbox;
+    if (x < left - 4 || x > right + 4 || y < top - 4 || y > bottom + 4) return null;
+    const { frame, ghostFrame } = scene;
+    const values = frame.arrays.eigenvalues ?? [];
+    const k = Math.max(1, Math.min(values.length, Math.round(plot.view.frame.x_scale.invert(x))));
+    const shown = this.#drawn?.now.y[k - 1];
+    if (shown === undefined) return null;
+    const share = (of: Frame | null) => {
+      const [top = Number.NaN] = of?.arrays.eigenvalues ?? [];
+      return format((of?.arrays.eigenvalues?.[k - 1] ?? Number.NaN) / top);
+    };
+    return {
+      x: plot.x(k),
+      y: Math.min(bottom, plot.y(shown)),
+      title: `k = ${k}`,
+      rows: [`ρ ${format(values[k - 1])} · ρₖ/ρ₁ ${share(frame)}`],
+      before: ghostFrame ? `before ${share(ghostFrame)}` : "",
+    };
+  }
+
+  protected describe({ frame, run }: Scene): string {
+    const values = frame.arrays.eigenvalues ?? [];
+    const [top = Number.NaN] = values;
+    const ratio = (k: number) => format((values[k - 1] ?? Number.NaN) / top);
+    const c = minimal(run);
+    return (
+      `Relative eigenvalues of ${values.length} features at epoch ${format(frame.epoch)}: ` +
+      `1 at k = 1, ${ratio(c)} at k = ${minimalName(run)} = ${c}, ` +
+      `${ratio(values.length)} at k = ${values.length}.`
+    );
   }
 
   /** A click on feature k puts e_k on the axis that was not chosen last. */
-  private pick(event: MouseEvent): void {
-    const view = this.plot?.view;
-    if (!view || this.shown === 0) return;
+  #pick(event: MouseEvent): void {
+    const plot = this.current;
+    if (!plot || this.#clickable === 0) return;
     const { left } = this.body.getBoundingClientRect();
     const screen = event.clientX - left;
-    const at = Math.round(view.frame.x_scale.invert(screen)) - 1;
-    const k = Math.max(0, Math.min(this.shown - 1, at));
-    if (Math.abs(view.frame.x_scale.compute(k + 1) - screen) > REACH) return;
-    this.host.choose({ [this.next]: k });
-    this.host.announce(`e${k + 1} on the ${this.next === "k" ? "horizontal" : "vertical"} axis`);
-    this.next = this.next === "k" ? "l" : "k";
+    const at = Math.round(plot.view.frame.x_scale.invert(screen)) - 1;
+    const k = Math.max(0, Math.min(this.#clickable - 1, at));
+    if (Math.abs(plot.x(k + 1) - screen) > REACH) return;
+    this.host.choose({ [this.#next]: k });
+    this.host.announce(`e${k + 1} on the ${this.#next === "k" ? "horizontal" : "vertical"} axis`);
+    this.#next = this.#next === "k" ? "l" : "k";
   }
 }
 
-/** Up to `TRAIL` frames before `index`, evenly spaced. */
-function trail(frames: Frame[], index: number): Frame[] {
-  const count = Math.min(TRAIL, index - 1);
-  const places = Array.from({ length: Math.max(0, count) }, (_, at) => (at * (index - 1)) / count);
-  return places.flatMap((place) => frames[1 + Math.floor(place)] ?? []);
+/** 1, C and powers of ten that do not come too near to it. */
+export function rankTicks(most: number, c: number, name: string): Tick[] {
+  const powers = logTicks([1, Math.max(most, 2)], 4).filter(
+    ([k]) => Math.abs(Math.log2(k / c)) > 1.2,
+  );
+  return [...powers, [c, `${name} = ${c}`] as Tick].filter(([k]) => k <= most * 1.02);
 }
 
-/** Whole numbers from 1 to n, evenly spaced on a log axis. */
-function spaced(n: number, points: number): number[] {
-  if (n <= points) return Array.from({ length: n }, (_, at) => at + 1);
-  const result = new Set<number>();
-  for (let at = 0; at < points; at++) result.add(Math.round(n ** (at / (points - 1))));
-  return [...result];
+/** What the ranks on the lower axis are, in the widest gap between its ticks. */
+export function axisTitle(plot: Plot, text: string, most: number, c: number, log: boolean): Label {
+  const { bottom, left, right } = plot.view.frame.bbox;
+  const ticks = log ? rankTicks(most, c, "C") : linearTicks([0, most], 4);
+  const ends = [...ticks.map(([at]) => plot.x(at)), right + 24].sort((a, b) => a - b);
+  let best = { x: (left + right) / 2, gap: 0 };
+  ends.forEach((x, at) => {
+    const from = ends[at - 1];
+    // A tick's label is about 30 pixels wide, that of C 50.
+    if (from !== undefined && x - from > best.gap) best = { x: (from + x) / 2 + 4, gap: x - from };
+  });
+  const fits = best.gap > 104 || (!log && best.gap > 60);
+  return { text: fits ? text : "", x: best.x, y: bottom + 11, anchor: "middle", role: "dim" };
 }

@@ -2,7 +2,8 @@
 
 import type { Scene } from "../data/scene";
 import type { Frame } from "../data/wire";
-import { button, type Cleanup, h, opensInSight } from "../host/dom";
+import { button, type Cleanup, h, hide, menu, setOptions } from "../host/dom";
+import { FigurePanel } from "../panels/figure";
 import type { Panel } from "../panels/panel";
 
 export function download(name: string, content: Blob): void {
@@ -49,57 +50,69 @@ interface Source {
   fail(error: unknown): void;
 }
 
+/** What a file is called: after the run and the epoch that it shows. */
+export function fileName({ run, frame }: Scene, what: string, type: string): string {
+  const title = (run.info.title || "run").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "");
+  return `${title}-epoch-${Number(frame.epoch.toFixed(2))}-${what}.${type}`.toLowerCase();
+}
+
+/** Where a picture comes from: settings, seed and versions. */
+export function provenance({ run, frame }: Scene): string {
+  const { seed, ...config } = run.info.config;
+  const named = ["model", "dataset", "width", "batchnorm", "train_size", "loss", "optimizer", "lr"];
+  const settings = named.flatMap((name) => (name in config ? `${name}=${config[name]}` : []));
+  const drawn = seed === undefined ? [] : [`seed=${seed}`];
+  const parts = [`epoch ${Number(frame.epoch.toFixed(2))}`, ...settings, ...drawn];
+  return `${parts.join(" · ")} · fswidget, method of arXiv:2410.04264`;
+}
+
 export function saveMenu({ scene, panels, command, hasKernel, fail }: Source, cleanup: Cleanup) {
+  const plain = { class: "fsw-plain" };
   const figure = h("select", { "aria-label": "Figure" });
-  const recording = button("Recording (.npz)", "All frames of this run, for fs.load");
-  const page = button("Page (.html)", "One file that replays this run without a network");
-  const png = button("PNG");
-  const svg = button("SVG");
-  const history = button("History (.csv)", "Every scalar of every frame");
-  const features = button("This frame (.csv)", "Eigenvalues, quality and utilization");
+  const recording = button("Recording (.npz)", "All frames of this run, for fs.load", plain);
+  const page = button("Page (.html)", "One file that replays this run without a network", plain);
+  const png = button("PNG", "A picture at twice its size", plain);
+  const svg = button("SVG", "A drawing", plain);
+  const history = button("History (.csv)", "Every scalar of every frame", plain);
+  const features = button("This frame (.csv)", "Eigenvalues, quality and utilization", plain);
   const kernel = h("div", { class: "fsw-row" }, recording, page);
-  const root = h(
-    "details",
-    { class: "fsw-details fsw-save" },
-    h("summary", {}, "Save"),
-    h(
-      "div",
-      { class: "fsw-menu" },
-      kernel,
-      h("div", { class: "fsw-row" }, figure, png, svg),
-      h("div", { class: "fsw-row" }, history, features),
-    ),
+  const content = h(
+    "div",
+    { class: "fsw-menu" },
+    kernel,
+    h("div", { class: "fsw-row" }, figure, png, svg),
+    h("div", { class: "fsw-row" }, history, features),
   );
+  const root = menu("Save", "save", "Keep what is on show", cleanup, content);
+  const drawn = () => panels.filter((panel) => panel instanceof FigurePanel && panel.plot);
   const picture = async (type: "png" | "svg") => {
-    const panel = panels.find(({ text }) => text.name === figure.value);
+    const panel = drawn().find(({ name }) => name === figure.value);
     const now = scene();
-    if (!panel?.plot || !now) return;
+    if (!panel || !now) return;
     try {
-      const name = `${panel.text.name}-epoch-${Number(now.frame.epoch.toFixed(2))}.${type}`;
-      download(name, await panel.plot.image(type));
+      const title = [panel.title, now.run.info.title].filter(Boolean).join(" · ");
+      const made = await panel.image(type, title, provenance(now));
+      if (made) download(fileName(now, panel.name, type), made);
     } catch (error) {
       fail(error);
     }
   };
-  const csv = (name: string, write: (scene: Scene) => string) => {
+  const csv = (what: string, write: (scene: Scene) => string) => {
     const now = scene();
-    if (now) download(name, new Blob([write(now)], { type: "text/csv" }));
+    if (now) download(fileName(now, what, "csv"), new Blob([write(now)], { type: "text/csv" }));
   };
-  opensInSight(root, cleanup);
   cleanup.on(root, "toggle", () => {
-    kernel.hidden = !hasKernel();
-    const drawn = panels.filter(({ plot }) => plot);
-    const { value } = figure;
-    figure.replaceChildren(
-      ...drawn.map(({ text: { name, title } }) => h("option", { value: name }, title)),
+    hide(kernel, !hasKernel());
+    setOptions(
+      figure,
+      drawn().map(({ name, title }) => [name, title]),
     );
-    if (drawn.some(({ text }) => text.name === value)) figure.value = value;
   });
   cleanup.on(recording, "click", () => command("save_recording"));
   cleanup.on(page, "click", () => command("save_page"));
   cleanup.on(png, "click", () => void picture("png"));
   cleanup.on(svg, "click", () => void picture("svg"));
-  cleanup.on(history, "click", () => csv("history.csv", ({ run }) => scalarsCsv(run.frames)));
-  cleanup.on(features, "click", () => csv("features.csv", ({ frame }) => featuresCsv(frame)));
+  cleanup.on(history, "click", () => csv("history", ({ run }) => scalarsCsv(run.frames)));
+  cleanup.on(features, "click", () => csv("features", ({ frame }) => featuresCsv(frame)));
   return root;
 }

@@ -45,7 +45,7 @@ def _bare_viewer(recording: Recording) -> Any:
     from fswidget.widget.assets import bundle
     from fswidget.widget.viewer import Viewer
 
-    module, _, _ = bundle("widget.js").rpartition("export{")
+    module, _, _ = bundle("widget.js").partition("export default")
 
     class BareViewer(Viewer):
         _esm = f"""{module};export default {{ render({{ el }}) {{

@@ -1,0 +1,142 @@
+"""What the interface says about itself: titles, captions, the regimes in words and the tour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: Title and caption of each panel; the caption opens behind its "?".
+PANELS = {
+    "spectrum": (
+        "Spectrum",
+        "How strongly each feature fires over the samples, strongest first. A cliff after C: the "
+        "network has built what it needs. A long tail: it still carries the features it began "
+        "with. A click on a feature puts it on an axis of the samples.",
+    ),
+    "cumulative": (
+        "Quality and utilization",
+        "Utilization: how much of what the last layer computes lies in the first k features. Where "
+        "it crosses 95% is k95, the number of features in use. Quality: how much of the target "
+        "those k features express. Shaded: one standard error.",
+    ),
+    "projections": (
+        "Samples",
+        "Each point is a sample, placed by two eigenfunctions of the feature map. When the network "
+        "learns features that separate the classes, the clouds of colour pull apart and tighten. "
+        "A click on the spectrum, or the arrow keys here, look along others; a click on a class "
+        "shows it alone. Dashed: each class of the run before, one standard deviation wide.",
+    ),
+    "history": (
+        "History",
+        "Bands on one axis of epochs: D_LR and accuracies; k95, on the colours of the regimes; the "
+        "loss. Above, the regimes of this run and of the one before. D_LR falls from lazy (1) to "
+        "rich (0) while the features align with what the network computes; good accuracy does not "
+        "need it to fall. A click goes to an epoch.",
+    ),
+    "extremes": (
+        "What is e₂?",
+        "The samples on which this eigenfunction is highest and lowest; below, those of the "
+        "eigenfunction of the run before that correlates most with it. A feature that the network "
+        "learned for its task groups a class at one end.",
+    ),
+    "layers": (
+        "Layer by layer",
+        "The same measures on what every layer computes, from the input side to the last layer: "
+        "where along the depth the features become low-rank.",
+    ),
+}
+
+
+#: The sign of each regime, its name in words and what it means.
+REGIMES = {
+    "MF": ("MF", "Minimal features", "About as many features as outputs are in use."),
+    "EF": ("EF", "Extended features", "Many more features are in use than the output needs."),
+    "TRANSITION": ("MF–EF", "In transition", "Between minimal and extended features."),
+    "LAZY": (
+        "LAZY",
+        "Features hardly moved",
+        "The outputs learned while the features hardly moved.",
+    ),
+    "CONSTANT": ("–", "Constant", "The features or the outputs are the same for every sample."),
+    "UNTRAINED": ("–", "Nothing learned yet", "The network is as it was drawn."),
+    "UNDEFINED": (
+        "–",
+        "Not defined",
+        "With no more features than the outputs need, all of them are needed: “minimal” says "
+        "nothing.",
+    ),
+}
+
+
+WELCOME = (
+    "A network trains with these settings, and here you see its features form: how strong each one "
+    "is, how many the last layer uses, and where they place the samples. Then move a control: the "
+    "run starts anew, and the one before stays as a ghost to compare with."
+)
+
+
+#: Five steps: what is pointed at (the first that is in sight), a title and a text.
+TOUR = (
+    (
+        ".fsw-run, .fsw-time",
+        "Train",
+        "Start trains a small network. Each epoch becomes one frame; the slider under the history "
+        "goes back to any of them while training goes on.",
+    ),
+    (
+        "[data-panel=spectrum]",
+        "How strong is each feature?",
+        "The features of the last hidden layer, strongest first. While the network learns, a few "
+        "rise and a cliff forms after C, the number of outputs.",
+    ),
+    (
+        "[data-panel=cumulative]",
+        "How many are in use?",
+        "Utilization tells how much of what the last layer computes lies in the first k features. "
+        "k95 is where it reaches 95%: about C of them are minimal features, many more extended.",
+    ),
+    (
+        "[data-control=batchnorm], .fsw-main, .fsw-bar",
+        "Change one thing",
+        "Move a control, such as batch norm: the run starts anew with it, and everything that it "
+        "does is in sight.",
+    ),
+    (
+        ".fsw-ghost:not([hidden]), .fsw-strip",
+        "Compare with before",
+        "The run before stays as a ghost, dashed and in one colour: in every panel, on the gauge, "
+        "and as “was …” beside each number and control.",
+    ),
+)
+
+
+#: What the estimates of D_LR are, and what stands where there is none.
+MEASURES = {
+    "low_rank_measure_debiased": (
+        "Low-rank measure: 0 rich, 1 lazy; the bias of a finite probe is removed. The plain "
+        "estimate is among History's curves"
+    ),
+    "low_rank_measure": (
+        "Low-rank measure: 0 rich, 1 lazy; the paper's plain estimate, which a small probe makes "
+        "too small"
+    ),
+    "no_low_rank_measure": "Not defined here: so few features leave no bias to remove",
+    "used_features": "Features that hold 95% of the utilization",
+    "no_used_features": "Not defined: no more features than the outputs need",
+    "needed": "Features that the output needs at least",
+    "kernel_drift": "How far the kernel moved from the start, 1 − CKA",
+    "agreement": (
+        "Share of jackknife replicates (the measures with a part of the samples left out) that "
+        "agree"
+    ),
+}
+
+
+def words() -> dict[str, Any]:
+    """All of it, as JSON types."""
+    return {
+        "panels": PANELS,
+        "regimes": REGIMES,
+        "welcome": WELCOME,
+        "tour": TOUR,
+        "measures": MEASURES,
+    }

@@ -1,0 +1,179 @@
+// Where k95 stands between minimal and extended features.
+//
+// The axis is piecewise logarithmic: whatever C and p are, minimal features, transition and extended
+// features hold 25, 25 and 50% of it, so that runs compare and small numbers do not squeeze a zone.
+
+import { memo } from "../data/memo";
+import { isUndefined, minimal, minimalName, type Scene } from "../data/scene";
+import type { Run } from "../data/store";
+import type { Frame } from "../data/wire";
+import { attribute, h, hide, rich } from "../host/dom";
+import { count } from "./words";
+
+/** Where 1, C, 2C and the end stand, in percent: k95 = C is visibly within MF. */
+const [ONE, MINIMAL, TWICE, END] = [1.2, 22.2, 47.2, 100] as const;
+const ZONES = { MF: [0, 25], TRANSITION: [25, 50], EF: [50, 100] } as const;
+/** The largest k that an axis has, and more where a network is wider. */
+const LARGEST = 1024;
+/** Two labels that are nearer than this lie on each other, in percent. */
+const CLOSE = 16;
+
+/** The place of k on the axis, in percent. */
+export function place(k: number, c: number, largest: number): number {
+  const between = (from: number, to: number, low: number, high: number) => {
+    if (to <= from) return high;
+    const share = Math.log(Math.max(k, 1) / from) / Math.log(to / from);
+    return low + Math.max(0, Math.min(1, share)) * (high - low);
+  };
+  if (k <= c) return between(1, c, ONE, MINIMAL);
+  if (k <= 2 * c) return between(c, 2 * c, MINIMAL, TWICE);
+  return between(2 * c, largest, TWICE, END);
+}
+
+/** Where a frame's needle stands: on the axis, in the block of LAZY, or nowhere. */
+function state(run: Run, frame: Frame | null): "axis" | "lazy" | "none" {
+  const used = frame?.scalars.used_features;
+  const regime = frame?.labels.regime ?? "";
+  if (["UNTRAINED", "CONSTANT"].includes(regime) || isUndefined(run)) return "none";
+  if (regime === "LAZY") return "lazy";
+  return used === undefined || Number.isNaN(used) ? "none" : "axis";
+}
+
+export class Gauge {
+  readonly root: HTMLElement;
+  readonly #zones = {
+    MF: h("span", { class: "fsw-zone", "data-regime": "MF" }, "MF"),
+    TRANSITION: h("span", { class: "fsw-zone", "data-regime": "TRANSITION" }, "transition"),
+    EF: h("span", { class: "fsw-zone", "data-regime": "EF" }, "EF"),
+  };
+  readonly #lazy = h("span", { class: "fsw-zone", "data-regime": "LAZY" }, "LAZY");
+  readonly #beyond = h("span", { class: "fsw-zone fsw-beyond" });
+  readonly #needle = h("span", { class: "fsw-needle" });
+  readonly #whisker = h("span", { class: "fsw-whisker" });
+  readonly #ghost = h("span", { class: "fsw-needle fsw-needle-ghost" });
+  readonly #label = h("span", { class: "fsw-needle-label" });
+  readonly #ghostLabel = h("span", { class: "fsw-needle-label fsw-c-ghost" });
+  readonly #axis = h("span", { class: "fsw-axis" });
+  readonly #ticks = h("div", { class: "fsw-ticks" });
+  readonly #scaled = memo();
+
+  constructor() {
+    const { MF, TRANSITION, EF } = this.#zones;
+    const marks = [this.#whisker, this.#ghost, this.#needle, this.#ghostLabel, this.#label];
+    this.#axis.append(MF, TRANSITION, EF, this.#beyond);
+    const on = h("span", { class: "fsw-marks" }, ...marks);
+    this.root = h(
+      "div",
+      { class: "fsw-gauge", role: "meter", "aria-label": "Features in use, k95" },
+      h("div", { class: "fsw-track", "aria-hidden": "true" }, this.#lazy, this.#axis, on),
+      this.#ticks,
+    );
+    attribute(this.#ticks, "aria-hidden", "true");
+    this.clear();
+  }
+
+  /** Before the first run: the axis alone. */
+  clear(): void {
+    this.#scaled([null], () => this.#scale("", 10, LARGEST, LARGEST));
+    attribute(this.root, "data-state", "none");
+    for (const part of [this.#needle, this.#label, this.#ghost, this.#ghostLabel, this.#whisker]) {
+      hide(part, true);
+    }
+    attribute(this.root, "aria-valuenow", 1);
+    attribute(this.root, "aria-valuetext", "nothing learned yet");
+  }
+
+  draw({ run, frame, ghost, ghostFrame, before }: Scene): void {
+    const c = minimal(run);
+    const p = run.info.numFeatures;
+    const largest = Math.max(LARGEST, p, 4 * c, ghost?.info.numFeatures ?? 0);
+    this.#scaled([c, p, largest, minimalName(run)], () =>
+      this.#scale(minimalName(run), c, p, largest),
+    );
+    const now = state(run, frame);
+    const used = frame.scalars.used_features ?? Number.NaN;
+    attribute(this.root, "data-state", now === "none" ? "none" : (frame.labels.regime ?? ""));
+    this.#mark(this.#needle, this.#label, now, place(used, c, largest), `k95 ${count(used)}`);
+    const error = frame.scalars.used_features_error ?? 0;
+    hide(this.#whisker, now !== "axis" || !(error > 0));
+    const [from, to] = [used - error, used + error].map((k) => place(k, c, largest));
+    this.#whisker.style.left = `${from}%`;
+    this.#whisker.style.width = `${(to ?? 0) - (from ?? 0)}%`;
+    const then = ghost && ghostFrame ? state(ghost, ghostFrame) : "none";
+    const was = ghostFrame?.scalars.used_features ?? Number.NaN;
+    const [x, y] = [place(used, c, largest), place(was, c, largest)];
+    this.#mark(this.#ghost, this.#ghostLabel, then, y, before || "before");
+    // Two labels at one place: that of the run before steps aside.
+    const close = now === then && (now === "lazy" || Math.abs(x - y) < CLOSE);
+    attribute(this.#ghostLabel, "data-aside", close ? (y <= x ? "left" : "right") : null);
+    this.#describe(now, used, c, p);
+  }
+
+  #mark(
+    needle: HTMLElement,
+    label: HTMLElement,
+    where: ReturnType<typeof state>,
+    x: number,
+    text: string,
+  ): void {
+    for (const part of [needle, label]) {
+      hide(part, where === "none");
+      attribute(part, "data-where", where);
+      part.style.left = where === "axis" ? `${x}%` : "";
+    }
+    if (label.dataset.text === text) return;
+    label.dataset.text = text;
+    label.replaceChildren(...rich(text));
+  }
+
+  #describe(where: ReturnType<typeof state>, used: number, c: number, p: number): void {
+    const known = where !== "none" && Number.isFinite(used);
+    const text = known
+      ? `${Math.round(used)} features in use; up to ${c} is minimal`
+      : p <= c
+        ? `not defined: ${p} features for ${c} outputs`
+        : "nothing learned yet";
+    attribute(this.root, "aria-valuemin", 1);
+    attribute(this.root, "aria-valuemax", p);
+    attribute(this.root, "aria-valuenow", known ? Math.round(used) : 1);
+    attribute(this.root, "aria-valuetext", text);
+    attribute(this.root, "title", text);
+  }
+
+  /** Zones up to p; what cannot be is hatched. */
+  #scale(name: string, c: number, p: number, largest: number): void {
+    const end = place(p, c, largest);
+    for (const [name, [from, to]] of Object.entries(ZONES)) {
+      const zone = this.#zones[name as keyof typeof ZONES];
+      const width = Math.max(0, Math.min(to, end) - from);
+      zone.style.left = `${from}%`;
+      zone.style.width = `${width}%`;
+      hide(zone, width === 0);
+    }
+    this.#beyond.style.left = `${end}%`;
+    this.#beyond.style.width = `${100 - end}%`;
+    const ticks: [number, string][] =
+      p <= c
+        ? [
+            [1, "1"],
+            [p, `p = ${p} ${p < c ? "<" : "="} ${name}${p < c ? ` = ${c}` : ""}`],
+          ]
+        : [
+            [1, "1"],
+            [c, `${name} = ${c}`],
+            [2 * c, String(2 * c)],
+            [p, `p = ${p}`],
+          ];
+    const shown = ticks.filter(
+      ([k], at) =>
+        at === 0 ||
+        at === ticks.length - 1 ||
+        (k < p && Math.abs(place(k, c, largest) - end) > CLOSE),
+    );
+    this.#ticks.replaceChildren(
+      ...(name ? shown : []).map(([k, label]) =>
+        h("span", { style: `left: ${place(k, c, largest)}%` }, label),
+      ),
+    );
+  }
+}

@@ -1,0 +1,25 @@
+// How numbers and names are written.
+
+import { format } from "../host/dom";
+
+/** e₂ for the second eigenfunction, which is number 1. */
+export function eigen(k: number): string {
+  return `e${String(k + 1).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉".charAt(Number(digit)))}`;
+}
+
+/** Three decimals for a share, as D_LR is read; whole numbers for counts. */
+export function share(value: number | undefined): string {
+  if (value === undefined || Number.isNaN(value)) return "–";
+  return value.toFixed(3).replace("-", "−");
+}
+
+export function count(value: number | undefined): string {
+  return value === undefined || Number.isNaN(value) ? "–" : String(Math.round(value));
+}
+
+/** A scalar as it is written beside its curve. */
+export function scalar(name: string, unit: string, value: number | undefined): string {
+  if (unit === "features" && !name.includes("rank") && !name.includes("ratio")) return count(value);
+  if (["fraction", "R²", "D_LR", "1 − CKA"].includes(unit)) return share(value);
+  return format(value, 3);
+}

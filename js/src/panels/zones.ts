@@ -1,0 +1,87 @@
+// The regimes behind the history: strips of this run's and the other's, and the zones of k95.
+
+import type { Colors, Scene } from "../data/scene";
+import type { Run } from "../data/store";
+import type { Scale } from "./bands";
+
+export interface Zone {
+  left: number;
+  right: number;
+  bottom: number;
+  top: number;
+  color: string;
+  alpha: number;
+}
+
+/** How strong a strip is. */
+const STRIP = 0.7;
+
+export function regimeName(regime: string): string {
+  return regime === "TRANSITION" ? "MF–EF" : regime;
+}
+
+/** Zones as the columns of a source. */
+export function zones(all: Zone[]) {
+  const column = <K extends keyof Zone>(name: K) => all.map((zone) => zone[name]);
+  return {
+    left: column("left"),
+    right: column("right"),
+    bottom: column("bottom"),
+    top: column("top"),
+    color: column("color"),
+    alpha: column("alpha"),
+  };
+}
+
+/** One strip for each run, from the top of the figure down. */
+export function strips(
+  run: Run,
+  ghost: Run | null,
+  { roles }: Colors,
+  height: number,
+  at: (epoch: number) => number,
+): Zone[] {
+  const third = height / 3;
+  return [run, ghost].flatMap((of, row) =>
+    stretches(of).map(({ left, right, regime }) => ({
+      left: at(left),
+      right: at(right),
+      bottom: 1 - (row * 4 + 3) * (third / 3),
+      top: 1 - row * 4 * (third / 3),
+      color: roles[regime] ?? "transparent",
+      alpha: STRIP,
+    })),
+  );
+}
+
+/** Up to C, up to 2C, and beyond. */
+export function behindFeatures(scale: Scale, c: number, end: number, { colors }: Scene): Zone[] {
+  const [low, high] = scale.bounds;
+  const ends: [string, number, number][] = [
+    ["MF", low, c],
+    ["TRANSITION", c, 2 * c],
+    ["EF", 2 * c, Math.max(high, 2 * c)],
+  ];
+  return ends.map(([regime, from, to]) => ({
+    left: 0,
+    right: end,
+    bottom: scale.place(from),
+    top: scale.place(to),
+    color: colors.roles[regime] ?? "transparent",
+    alpha: colors.veil,
+  }));
+}
+
+/** Stretches of one regime; a frame's reaches halfway to its neighbours. */
+function stretches(run: Run | null): { left: number; right: number; regime: string }[] {
+  const spans: { left: number; right: number; regime: string }[] = [];
+  const frames = run?.frames ?? [];
+  frames.forEach(({ epoch, labels }, at) => {
+    const regime = labels.regime ?? "";
+    const right = (epoch + (frames[at + 1]?.epoch ?? epoch)) / 2;
+    const open = spans.at(-1);
+    if (open?.regime === regime) open.right = right;
+    else spans.push({ left: open?.right ?? epoch, right, regime });
+  });
+  return spans;
+}

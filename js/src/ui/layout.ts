@@ -1,0 +1,148 @@
+// Where everything stands: the headline on top, causes at the left, effects at the right, time below.
+
+import { experiments } from "../controls/experiments";
+import type { Runs } from "../controls/runs";
+import type { Scrubber } from "../controls/scrubber";
+import { Settings } from "../controls/settings";
+import { Suggestion } from "../controls/suggestions";
+import { type Command, Trainer } from "../controls/trainer";
+import { attribute, button, type Cleanup, h, hide, iconButton } from "../host/dom";
+import { icon } from "../host/icons";
+import { flag, type Model, specs } from "../host/model";
+import type { Panel } from "../panels/panel";
+import type { RegimeView } from "../panels/regime";
+
+export interface Parts {
+  model: Model;
+  panels: Panel[];
+  regime: RegimeView;
+  runs: Runs;
+  scrubber: Scrubber;
+  save: HTMLElement;
+  command: Command;
+  reset: () => void;
+  tour: () => void;
+  welcome: string;
+}
+
+/** The element of the view, and the parts of it that go on changing. */
+export class Layout {
+  readonly grid = h("div", { class: "fsw-grid" });
+  readonly welcome = h("div", { class: "fsw-welcome" });
+  readonly banner = h("p", { class: "fsw-banner", role: "status", hidden: true });
+  readonly drawer: HTMLElement;
+  readonly settings: Settings | null;
+  readonly suggestion: Suggestion | null;
+  readonly trainer: Trainer;
+  readonly #more = button("More…", "Further settings", {
+    class: "fsw-q fsw-more",
+    "aria-expanded": "false",
+    "aria-haspopup": "dialog",
+  });
+  readonly #close: (() => boolean)[] = [];
+  readonly #waiting = h("p", {}, "Nothing to show yet.");
+
+  constructor(
+    private readonly parts: Parts,
+    private readonly cleanup: Cleanup,
+  ) {
+    const { model, command, reset, regime, panels } = parts;
+    const trains = flag(model, "_can_train");
+    // A sweep's controls swap recorded runs.
+    const steers = trains || specs(model).length > 0;
+    this.settings = steers ? new Settings(model, cleanup) : null;
+    this.suggestion = trains ? new Suggestion(model, cleanup) : null;
+    this.trainer = new Trainer(model, command, reset, cleanup);
+    const shut = iconButton("x", "Close");
+    this.drawer = h("div", { class: "fsw-card fsw-drawer", role: "dialog", hidden: true });
+    attribute(this.drawer, "aria-label", "Further settings");
+    if (this.settings) this.drawer.append(shut, this.settings.further);
+    this.cleanup.on(shut, "click", () => this.#open(false));
+    this.cleanup.on(this.#more, "click", () => this.#open(Boolean(this.drawer.hidden)));
+    this.#close.push(() => this.#open(false));
+    this.#more.append(icon("chev"));
+    this.welcome.append(...this.#invite(trains));
+    const rail = steers ? this.#rail() : null;
+    this.grid.classList.toggle("fsw-railless", !rail);
+    this.grid.append(regime.root);
+    if (rail) this.grid.append(rail);
+    this.grid.append(...panels.map(({ root }) => root), this.#bar(), this.welcome, this.drawer);
+  }
+
+  /** Fold what is open; whether there was something. */
+  fold(): boolean {
+    return this.#close.some((shut) => shut());
+  }
+
+  /** What stands in place of the panels while there is nothing to show. */
+  wait(words: string | null): void {
+    hide(this.welcome, words === null);
+    attribute(this.grid, "data-empty", words !== null);
+    if (words !== null) this.#waiting.textContent = words;
+  }
+
+  #open(shown: boolean): boolean {
+    if (shown === !this.drawer.hidden) return false;
+    hide(this.drawer, !shown);
+    attribute(this.#more, "aria-expanded", String(shown));
+    if (!shown) this.#more.focus({ preventScroll: true });
+    return true;
+  }
+
+  #invite(trains: boolean): HTMLElement[] {
+    if (!trains) return [this.#waiting];
+    const tour = button("Take the tour", "Five steps through what is on show", {
+      class: "fsw-plain",
+    });
+    this.cleanup.on(tour, "click", this.parts.tour);
+    return [h("h3", {}, "Press Start."), h("p", {}, this.parts.welcome), this.#waiting, tour];
+  }
+
+  #rail(): HTMLElement {
+    const { model, command, runs } = this.parts;
+    const { row, card, close } = experiments(model, command, this.cleanup);
+    this.#close.push(() => {
+      if (card.hidden) return false;
+      close();
+      return true;
+    });
+    const slot = h("div", { class: "fsw-slot" }, runs.key, this.suggestion?.root);
+    hide(this.#more, this.settings?.further.childElementCount === 0);
+    return h(
+      "aside",
+      { class: "fsw-rail", "aria-label": "Settings" },
+      this.trainer.root,
+      slot,
+      this.settings?.main,
+      this.settings?.rows,
+      h("div", { class: "fsw-group fsw-more-group" }, row, this.#more),
+      card,
+    );
+  }
+
+  #bar(): HTMLElement {
+    const { model, scrubber, runs, save, tour } = this.parts;
+    const full = iconButton("full", "Full screen");
+    const guide = iconButton("tour", "Guided tour");
+    this.cleanup.on(guide, "click", tour);
+    this.cleanup.on(full, "click", () => {
+      const root = this.grid.closest(".fswidget");
+      if (document.fullscreenElement) void document.exitFullscreen();
+      else void root?.requestFullscreen?.().catch(() => hide(full, true));
+    });
+    hide(full, !document.fullscreenEnabled);
+    const controls = flag(model, "_can_control") && !this.settings;
+    const acts = h(
+      "div",
+      { class: "fsw-acts" },
+      scrubber.steps,
+      h("span", { class: "fsw-space" }),
+      controls ? this.trainer.root : null,
+      runs.root,
+      save,
+      full,
+      guide,
+    );
+    return h("div", { class: "fsw-bar" }, scrubber.time, acts);
+  }
+}
