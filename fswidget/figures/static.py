@@ -11,6 +11,7 @@ from bokeh.models import BoxAnnotation, ColumnDataSource, Legend, LegendItem, Pl
 from numpy.typing import NDArray
 
 from fswidget.figures import templates
+from fswidget.figures.bands import Band, log_ticks, tick_label
 from fswidget.figures.theme import (
     CLASS_MARKERS,
     COLORS,
@@ -25,15 +26,11 @@ from fswidget.figures.theme import (
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
 
-#: What is drawn of a number, at most: beyond it, ranges and their margins overflow.
-_LARGEST = 1e100
-
 #: Width of a figure between its axes, in pixels, as `figures.figure` makes it.
 _WIDTH = 480
 
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _fill(plot: Plot, source: str, **columns: Any) -> None:
@@ -48,24 +45,6 @@ def _span(plot: Plot, name: str, start: float, end: float) -> None:
 
 def _label(plot: Plot, x: str, y: str) -> None:
     plot.xaxis.axis_label, plot.yaxis.axis_label = x, y
-
-
-def log_ticks(start: float, end: float) -> list[float]:
-    """Powers of ten, and numbers between them where those are few."""
-    decades = math.log10(end / start)
-    powers = np.arange(math.floor(math.log10(start)), math.log10(end) + 1e-9)
-    digits = [1, 2, 5] if decades < 2 else [1]
-    ticks = np.outer(10.0 ** powers[powers % math.ceil(decades / 5) == 0], digits).ravel()
-    kept: list[float] = ticks[(ticks >= start * 0.999) & (ticks <= end * 1.001)].tolist()
-    return kept
-
-
-def tick_label(tick: float) -> str:
-    """0.01 and 1000 as they are, 0.001 as a power of ten."""
-    power = math.log10(tick) if tick > 0 else 0.0
-    if math.isclose(power, round(power)) and not -3 < round(power) < 4:
-        return "10" + str(round(power)).translate(SUPERSCRIPTS)
-    return f"{tick:g}"
 
 
 def _log_span(plot: Plot, name: str, start: float, end: float) -> None:
@@ -102,16 +81,15 @@ def _legend_above(plot: Plot, items: list[LegendItem]) -> None:
     plot.add_layout(legend, "above")
 
 
+def _minimal(recording: Recording) -> int:
+    """The number of used features up to which a run counts as minimal."""
+    return recording.info.minimal_features or 1
+
+
 def _low_rank(known: Mapping[str, NDArray[Any]], prefix: str = "") -> str:
     """The better estimate of D_LR that there is: a small probe makes the plain one too small."""
     debiased = known.get(f"{prefix}low_rank_measure_debiased", np.empty(0))
     return "low_rank_measure_debiased" if np.isfinite(debiased).any() else "low_rank_measure"
-
-
-def _decades(values: NDArray[Any], least: tuple[float, float]) -> tuple[float, float]:
-    known = np.clip(values[np.isfinite(values) & (values > 0)], 1 / _LARGEST, _LARGEST)
-    low, high = (known.min(), known.max()) if known.size else least
-    return 10 ** np.floor(np.log10(low * 0.999)), 10 ** np.ceil(np.log10(high * 1.001))
 
 
 def _spectrum(recording: Recording, frame: Frame) -> Plot:
@@ -124,7 +102,7 @@ def _spectrum(recording: Recording, frame: Frame) -> Plot:
         k = np.arange(1, len(values) + 1)[kept]
         _fill(plot, name, x=k, y=values[kept])
         low = values[kept].min(initial=low)
-    plot.select_one({"name": "outputs"}).location = recording.info.minimal_features
+    plot.select_one({"name": "outputs"}).location = _minimal(recording)
     _log_span(plot, "x", 0.9, 1.2 * max(1, len(recording[0].eigenvalues), len(frame.eigenvalues)))
     _log_span(plot, "y", low / 2, 1.6)
     _legend(plot, ("this epoch", "now"), ("first frame", "first"))
@@ -145,7 +123,7 @@ def _cumulative(recording: Recording, frame: Frame) -> Plot:
     if 1 <= used <= len(frame.utilization):
         share = frame.utilization[round(used) - 1]
         _fill(plot, "used", x=[used], y=[share], color=[COLORS["accent"]])
-    plot.select_one({"name": "outputs"}).location = recording.info.minimal_features
+    plot.select_one({"name": "outputs"}).location = _minimal(recording)
     _log_span(plot, "x", 0.9, 1.2 * max(1, len(frame.utilization)))
     _span(plot, "y", 0, 1.04)
     entries = (("utilization", "utilization"), ("quality", "quality"))
@@ -206,7 +184,7 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     measure = _low_rank(table)
     offered = (measure, "test_accuracy", "test_r2", "used_features", "loss")
     names = [name for name in offered if name in table and np.isfinite(table[name]).any()]
-    bands = {name: _Band(name, span, recording.info.minimal_features) for name, span in _spans(names)}
+    bands = {name: Band(name, span, _minimal(recording)) for name, span in _spans(names)}
     for name in names:
         bands[band(name)].include(table[name])
     lines = [bands[band(name)].place(table[name]) for name in names]
@@ -240,45 +218,7 @@ def _spans(names: Iterable[str]) -> Iterable[tuple[str, tuple[float, float]]]:
     return places(band(name) for name in names).items()
 
 
-class _Band:
-    """One band of the history: from values to places on the common axis, and its ticks."""
-
-    def __init__(self, name: str, span: tuple[float, float], minimal: int) -> None:
-        self.name, self.log = name, name != "shares"
-        self.bottom, self.top = span
-        # The zones of the regimes want to be seen, whatever a run needed.
-        self.range = {"shares": (0.0, 1.0), "features": (1.0, 4.0 * minimal)}.get(name)
-
-    def include(self, values: NDArray[Any]) -> None:
-        values = np.clip(values, -_LARGEST, _LARGEST)
-        if self.name == "others" and (values < 0).any():
-            self.log = False  # a likelihood of densities may be negative, and has no logarithm
-        known = values[np.isfinite(values) & ((values > 1 / _LARGEST) | (not self.log))]
-        if not known.size:
-            return
-        low, high = float(known.min()), float(known.max())
-        if self.log:
-            low, high = _decades(known, (low, high)) if self.range is None else (low, high * 1.2)
-        before = self.range or (low, high)
-        self.range = (min(low, before[0]), max(high, before[1]))
-
-    def place(self, values: NDArray[Any]) -> NDArray[Any]:
-        low, high = self.range or (0.1, 1.0)
-        y = np.clip(values, -_LARGEST, _LARGEST)
-        y = np.where((y > 1 / _LARGEST) | (not self.log), y, np.nan)
-        if self.log:
-            y, low, high = np.log(y), math.log(low), math.log(high)
-        share = (y - low) / (high - low or 1.0)
-        placed: NDArray[Any] = self.bottom + np.clip(share, 0, 1) * (self.top - self.bottom)
-        return placed
-
-    def ticks(self) -> list[tuple[float, str]]:
-        low, high = self.range or (0.1, 1.0)
-        ticks = log_ticks(low, high)[:4] if self.log else [low, high]
-        return [(float(self.place(np.array(tick))), tick_label(tick)) for tick in ticks]
-
-
-def _fill_zones(plot: Plot, recording: Recording, features: _Band | None, last: float) -> None:
+def _fill_zones(plot: Plot, recording: Recording, features: Band | None, last: float) -> None:
     """A strip of the regimes above the curves, each frame's reaching halfway to its neighbours, and
     their zones behind k95."""
     epochs = np.array([frame.epoch for frame in recording])
@@ -290,7 +230,7 @@ def _fill_zones(plot: Plot, recording: Recording, features: _Band | None, last: 
             left = zones.pop()[0]
         zones.append((left, right, 1 - STRIPS / 3, 1, color, 0.7))
     if features is not None:
-        least = recording.info.minimal_features
+        least = _minimal(recording)
         ends = features.place(np.array([1e-9, least, 2 * least, 1e9]))
         for name, bottom, top in zip(("MF", "TRANSITION", "EF"), ends[:-1], ends[1:], strict=True):
             zones.append((0, last, bottom, top, COLORS[name], THEMES["light"]["veil"]))
@@ -300,7 +240,8 @@ def _fill_zones(plot: Plot, recording: Recording, features: _Band | None, last: 
 
 def _regime(recording: Recording, frame: Frame) -> Plot:
     info = recording.info
-    least, most = info.minimal_features, max(info.num_features, 4 * info.minimal_features)
+    least = _minimal(recording)
+    most = max(info.num_features, 4 * least)
     epochs = [shown.epoch for shown in recording]
     plot = templates.blank(
         "regime",
@@ -370,7 +311,7 @@ def _layers(recording: Recording, frame: Frame) -> Plot:
     ticks: dict[float, str] = {}
     for source, (place, array) in shown.items():
         values = np.asarray(frame.arrays[f"layer_{array}"], float)
-        one = _Band(place, spans[place], 1)
+        one = Band(place, spans[place], 1)
         one.include(values)
         _fill(plot, source, x=depth, y=one.place(values))
         ticks |= dict(one.ticks())

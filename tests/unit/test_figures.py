@@ -275,11 +275,9 @@ def test_every_loss_has_its_place_in_history(losses: list[float]) -> None:
         warnings.simplefilter("error")
         plot = recording.figure("history")
         json_item(plot)
-    ends = plot.select_one({"name": "range:right"})
-    assert math.isfinite(ends.end - ends.start)
-    assert ends.start < ends.end
-    (drawn,) = plot.select_one({"name": "right"}).data["ys"]
-    kept = [y for y in drawn if math.isfinite(y)]
-    assert all(ends.start <= y <= ends.end for y in kept)
+    drawn = plot.select_one({"name": "curves"}).data["ys"]
+    kept = [y for curve in drawn for y in curve if math.isfinite(y)]
+    assert all(0 <= y <= 1 for y in kept)
+    assert all(math.isfinite(tick) for tick in plot.select_one({"name": "ticks:y"}).ticks)
     if any(losses) and not any(map(math.isnan, losses)):
         assert kept  # no empty plot
