@@ -10,7 +10,6 @@ from fswidget.training.config import Config
 from fswidget.training.registry import networks, sources
 from fswidget.training.rules import conflicts
 
-
 #: Where the further settings stand in the drawer.
 SECTIONS = {
     "Network": (

@@ -482,6 +482,7 @@ test("the better estimate of D_LR is shown and named, and the band follows it", 
       .filter(({ hidden }) => !hidden)
       .map(({ textContent }) => textContent);
   begin("a", { layers: ["one", "two"] });
+  query<HTMLButtonElement>("[data-panel=extremes] [title='Layer by layer']").click();
   const layers = {
     layer_low_rank_measure: [0.7, 0.5],
     layer_low_rank_measure_debiased: [0.8, 0.6],
@@ -528,6 +529,7 @@ test("an older recording shows the plain D_LR, under one name, and lets go of it
   const { begin, push, query } = show();
   begin("a", { layers: ["one"] });
   push("a", 0, 1);
+  query<HTMLButtonElement>("[data-panel=extremes] [title='Layer by layer']").click();
   await pass(6);
   expect(query(".fsw-numbers").children[2]?.textContent).toBe("0.500DLR ");
   const words = (panel: string) =>
