@@ -119,7 +119,9 @@ def saved(page: Page, lab: JupyterServer, saved_file: Path) -> Iterator[Notebook
     lab.end("reopened.ipynb")
 
 
-@pytest.mark.parametrize("fate", ["late", "kernel replaced", "connection lost"])
+@pytest.mark.parametrize(
+    "fate", ["late", "kernel replaced", pytest.param("connection lost", marks=pytest.mark.soak)]
+)
 def test_a_blank_is_the_hosts_fault_and_goes_when_the_page_is_loaded_again(
     saved: Notebook, fate: str
 ) -> None:
@@ -145,10 +147,9 @@ def test_a_blank_is_the_hosts_fault_and_goes_when_the_page_is_loaded_again(
 @pytest.mark.parametrize(
     "module",
     [
-        "export default { render() { throw new Error('broken') } }",
-        "throw new Error('broken')",
+        pytest.param("export default { render() { throw new Error('broken') } }", id="render"),
+        pytest.param("throw new Error('broken')", id="load", marks=pytest.mark.soak),
     ],
-    ids=["render", "load"],
 )
 def test_a_blank_that_we_make_is_not_taken_for_the_hosts(saved: Notebook, module: str) -> None:
     file = saved.server.work / saved.name
