@@ -160,7 +160,8 @@ class _Grid:
         return Sweep(self.base, self.axes, [run for run in known if run is not None])
 
     def _key(self, settings: Mapping[str, Any]) -> str:
-        return json.dumps(self._public(settings), sort_keys=True)
+        # All else is the same in all runs.
+        return json.dumps([settings.get(name) for name in self.axes])
 
     def _public(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings that are kept: where data lies on this machine is nobody else's business."""
@@ -208,7 +209,9 @@ def _continue(
 ) -> tuple[list[Run], dict[str, list[Any]]]:
     """The runs of an older sweep, and the axes of both together."""
     names = (base.keys() | old.base.keys()) - {"root"}
-    changed = sorted(k for k in names if base.get(k) != old.base.get(k))
+    # A file from before a setting was there holds what it is by default.
+    kept = _settings(Config()) | old.base
+    changed = sorted(k for k in names if base.get(k) != kept.get(k))
     if changed or set(old.axes) != set(values):
         what = f"{', '.join(changed)} differ" if changed else f"axes {', '.join(old.axes)}"
         raise ValueError(f"resume={str(path)!r}: holds another sweep ({what}); choose another file")

@@ -173,9 +173,11 @@ def _read_lines(
         content = json.loads(line)
         if "format" in content:
             _check_head(content, FORMAT_VERSION)
-            if base is not None and base != content["base"]:
+            head = dict(content["base"])
+            # A later version may know more settings, which are then at their defaults.
+            if base is not None and any(base[k] != head[k] for k in base.keys() & head.keys()):
                 raise ValueError("two sweeps in one file")
-            base = dict(content["base"])
+            base = {**(base or {}), **head}
             axes = _union(axes, _axes(content["axes"]))
         elif "shared" in content:
             shared[content["shared"]] = _arrays(_bytes(content["arrays"]))
@@ -187,7 +189,7 @@ def _read_lines(
                 contents = file.read(_bytes(run.pop("recording")), arrays)
                 recording = Recording.restore(contents)
             fields = _fields(run)
-            key = json.dumps(fields["settings"], sort_keys=True)
+            key = json.dumps([fields["settings"].get(name) for name in axes])
             # A run that failed and went well later counts once, whichever process wrote last.
             if key not in found or not fields["error"]:
                 found[key] = fields, recording

@@ -1,6 +1,7 @@
 """Sweeps that several processes work on, that keep recordings, and that cannot begin."""
 
 import itertools
+import json
 import multiprocessing
 import os
 import re
@@ -105,6 +106,24 @@ def test_a_sweep_of_the_former_format_goes_on(
     assert again.axes == {"width": [8, 12, 16], "seed": [0]}
     assert again.failed == []
     assert "root" not in again.base
+
+
+def test_a_file_from_before_a_setting_was_there_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_train", _quick)
+    path = tmp_path / "sweep.json"
+    fs.sweep(CONFIG, width=[4, 8], executor=Here(), resume=path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        for settings in (line.get("base", {}), line.get("run", {}).get("settings", {})):
+            settings.pop("compile", None)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pool = Here()
+    result = fs.sweep(CONFIG, width=[4, 8, 16], executor=pool, resume=path)
+    assert (pool.count, len(result), len(fs.load(path))) == (1, 3, 3)
+    with pytest.raises(ValueError, match="compile differ"):
+        fs.sweep(CONFIG.replace(compile=True), width=[4], executor=pool, resume=path)
 
 
 def test_recordings_are_kept_within_the_budget(tmp_path: Path) -> None:
