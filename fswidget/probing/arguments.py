@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fswidget.analysis.targets import TASKS, check_task
+from fswidget.analysis.targets import TASKS
 from fswidget.probing.samples import Array, Inputs, Samples
 
 
@@ -22,13 +22,20 @@ def check_arguments(model: Any, task: Any, **counts: Any) -> None:
             raise ValueError(f"{name}={value!r}: must be an integer ≥ 1")
 
 
-def check_outputs(rows: int, num_outputs: int, task: str) -> None:
-    """Raise ValueError where a model's outputs for two samples do not fit the task."""
-    if rows != 2:
-        raise ValueError(
-            f"model: gives {rows} rows of outputs for 2 samples; must be one row per sample"
-        )
-    check_task(task, num_outputs)
+def check_source(model: nn.Module, head: str | None, features: Any) -> None:
+    """Raise for what cannot say where the features are."""
+    if head is not None and features is not None:
+        raise ValueError(f"head={head!r}, features={features!r}: one of the two says it")
+    known = {name for name, _ in model.named_modules() if name}
+    for name, value in (("head", head), ("features", features)):
+        if value is None or (name == "features" and callable(value)):
+            continue
+        if not isinstance(value, str):
+            raise TypeError(f"{name}={value!r}: must be the name of a module")
+        if value not in known:
+            raise ValueError(
+                f"{name}={value!r}: no such module; must be one of {', '.join(sorted(known))}"
+            )
 
 
 def held_out_samples(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # Two runs in two threads would else seed and restore the one state in between each other.
 _lock = threading.RLock()
@@ -30,18 +30,58 @@ def fork_rng(devices: Sequence[int] = (), kind: str = "cuda") -> Iterator[None]:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode; modes and random states come back."""
-    modes = [(module, module.training) for module in model.modules()]
-    # MPS has no generator whose state could be kept.
-    devices = {p.device for p in model.parameters() if p.device.type in ("cuda", "xpu")}
-    kind = next((device.type for device in devices), "cuda")
-    with fork_rng(sorted(device.index or 0 for device in devices), kind):
+    """Eval mode; modes, buffers, flags and, in the main thread, random states come back.
+
+    In evaluation mode nothing is drawn, by rule. Where a network does draw, its numbers come back
+    where nobody else can have drawn meanwhile: the generators belong to the whole process, and a
+    thread in the background must not set them back under the hands of others.
+    """
+    kept = [_Kept(module) for module in model.modules()]
+    with ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            stack.enter_context(fork_rng(*_devices(model)))
         model.eval()
         try:
             yield
         finally:
-            for module, training in modes:
-                module.training = training
+            for module in kept:
+                module.back()
+
+
+def _devices(model: nn.Module) -> tuple[list[int], str]:
+    # MPS has no generator whose state could be kept.
+    devices = {p.device for p in model.parameters() if p.device.type in ("cuda", "xpu")}
+    kind = next((device.type for device in devices), "cuda")
+    return sorted(device.index or 0 for device in devices), kind
+
+
+class _Kept:
+    """A module as it was: mode, buffers, parameters that its own `train` may change, flags."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.training = module, module.training
+        self.flags = {k: v for k, v in vars(module).items() if k not in _TORCHS}
+        own = type(module).train is not nn.Module.train  # as LoRA's, which merges its weights
+        tensors = [*module._buffers.values(), *self.flags.values()]
+        tensors += module._parameters.values() if own else []
+        self.values = [(t, t.data.clone()) for t in tensors if isinstance(t, Tensor)]
+        self.buffers = dict(module._buffers)
+
+    def back(self) -> None:
+        """Through the module's own `train`, and then by value whatever that leaves."""
+        if self.module.training != self.training:
+            self.module.train(self.training)
+        self.module._buffers.update(self.buffers)
+        for name, value in self.flags.items():
+            if vars(self.module).get(name) is not value:
+                vars(self.module)[name] = value
+        for tensor, value in self.values:
+            # .data: no version counter moves, so a backward pass under way is not spoiled.
+            tensor.data.copy_(value)
+
+
+# What torch itself keeps in a module, which evaluation does not change, or which is dealt with.
+_TORCHS = frozenset(vars(nn.Module()))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,14 @@ from torch import Tensor, nn
 from fswidget.analysis.api import FeatureMoments
 from fswidget.analysis.basis import orthonormal_basis, project
 from fswidget.analysis.measures import first_at
-from fswidget.analysis.targets import assign_blocks, minimal_features, warn_unbalanced
+from fswidget.analysis.targets import assign_blocks, check_task, minimal_features, warn_unbalanced
 from fswidget.probing.arguments import (
     check_arguments,
-    check_outputs,
     held_out_samples,
     names_of_classes,
     number,
     settings_of,
 )
-from fswidget.probing.capture import resolve_layers
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.frames import (
     eigenfunctions,
@@ -38,9 +36,10 @@ from fswidget.probing.frames import (
     turned,
     within_float32,
 )
-from fswidget.probing.head import find_head, unwrap
-from fswidget.probing.inference import Activations, run
-from fswidget.probing.modes import inference_mode, param_dtype
+from fswidget.probing.head import OutputSelector, unwrap
+from fswidget.probing.inference import Activations, Source, run
+from fswidget.probing.looking import look_at
+from fswidget.probing.modes import inference_mode
 from fswidget.probing.samples import Array, Inputs, Samples, widened
 from fswidget.probing.thumbnails import thumbnails
 from fswidget.recording.frame import Frame, RunInfo
@@ -92,6 +91,15 @@ class Probe:
         where both the features and the samples are more than 1,024.
     byte_budget : int, optional
         See `Recording`.
+    head : str, optional
+        The layer that the features enter, by name; found by what makes the output, if not given.
+    features : str or callable, optional
+        For a network that ends in no linear layer: the module whose output they are, or
+        ``features(*args, **kwargs)`` that gives them, (n, p), or them and the outputs, of what the
+        model is called with.
+    outputs : str, int or callable, optional
+        Which of several things that the model returns the outputs are: a key or an attribute, a
+        position, or a function of it.
     group : torch.distributed.ProcessGroup, optional
         Processes that share the work. Each is given the same samples, takes its part of them, and
         returns the same frame; only the first appends it to its recording.
@@ -127,6 +135,9 @@ class Probe:
         top: int | None = None,
         byte_budget: int | None = 256_000_000,
         group: dist.ProcessGroup | None = None,
+        head: str | None = None,
+        features: str | Callable[..., Any] | None = None,
+        outputs: OutputSelector = None,
     ) -> None:
         counts = {"num_eigenfunctions": num_eigenfunctions, "num_shown": num_shown}
         check_arguments(model, task, **counts, batch_size=batch_size)
@@ -134,8 +145,7 @@ class Probe:
         self.task = task
         self.num_eigenfunctions = num_eigenfunctions
         self.batch_size = batch_size
-        self.errors = errors
-        self.top = top
+        self.errors, self.top = errors, top
         self._device = None if device is None else torch.device(device)
         # Features and outputs of the first frame.
         self._first: tuple[Tensor, Tensor] | None = None
@@ -148,7 +158,11 @@ class Probe:
         self._taken = 0
 
         samples = Samples.of(inputs, targets)
-        watched = self._look(samples, layers)
+        source = Source(None, features, outputs)
+        look = look_at(self._bare, samples, layers, head, source, self.device, batch_size)
+        self._source, self.head = look.source, look.source.head
+        self.num_features, self.num_outputs = look.num_features, look.num_outputs
+        check_task(task, self.num_outputs)
         self._probe = samples.fit(self.num_outputs, task, num_shown)
         self._blocks = assign_blocks(self._probe.named, _NUM_BLOCKS)
         self._held_out: Samples | None = None
@@ -158,7 +172,7 @@ class Probe:
         if self._probe.labels is not None:
             warn_unbalanced(self._probe.labels, self._probe.num_targets, stacklevel=3)
         names = names_of_classes(class_names, self._probe, self.num_outputs)
-        info = self._describe(settings_of(config), title, watched, names, images)
+        info = self._describe(settings_of(config), title, look.layers, names, images)
         self.recording = Recording(info, byte_budget=byte_budget)
 
     def _describe(
@@ -311,20 +325,6 @@ class Probe:
         known = {name: value for name, value in arrays.items() if value is not None}
         return Frame(epoch=epoch, step=step, scalars=scalars, labels=labels, arrays=known)
 
-    def _look(self, samples: Samples, layers: str | Sequence[str] | None) -> tuple[str, ...]:
-        """Find the head by a pass over two samples; the names of the layers in forward order."""
-        device = self.device
-        pair = samples.first(2)
-        batch = next(pair.batches(2, device, param_dtype(self._bare)))
-        with inference_mode(self._bare, device):
-            self.head = find_head(self._bare, *batch.args, **batch.kwargs)
-            wanted = resolve_layers(self._bare, layers)
-            rows = self._run(pair, "before the first frame", wanted, Communicator())
-        self.num_features = self.head.num_features
-        self.num_outputs = self.head.num_outputs
-        check_outputs(len(rows.outputs), self.num_outputs, self.task)
-        return tuple(rows.layers)
-
     def _run(
         self,
         samples: Samples,
@@ -334,7 +334,7 @@ class Probe:
     ) -> Activations:
         return run(
             self._bare,
-            self.head,
+            self._source,
             samples,
             layers=layers,
             batch_size=self.batch_size,
