@@ -188,17 +188,18 @@ def _spectrum(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any
     first = {"color": COLORS["first"], "linestyle": "--", "label": "first frame"}
     if len(recording) > 1:
         _eigenvalues(ax, recording[0], first)
-    _eigenvalues(ax, frame, {"color": COLORS["now"], "label": f"epoch {frame.epoch:g}", **style})
-    ax.axvline(_minimal(recording), color=COLORS["mark"], linestyle=":", linewidth=1)
+    _eigenvalues(ax, frame, {"color": COLORS["accent"], "label": f"epoch {frame.epoch:g}", **style})
+    ax.axvline(_minimal(recording), color=COLORS["strong"], linestyle=":", linewidth=1)
     ax.set(xlabel="feature k", ylabel=r"$\rho_k/\rho_1$", xscale="log", yscale="log")
     ax.legend()
 
 
 def _cumulative(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any]) -> None:
     for name, dash in (("utilization", "-"), ("quality", "--")):
-        own = {"color": COLORS[name], "linestyle": dash, "label": name, **style}
+        color = COLORS["accent" if name == "utilization" else name]
+        own = {"color": color, "linestyle": dash, "label": name, **style}
         _curve(ax, frame, name, own)
-    ax.axvline(_minimal(recording), color=COLORS["mark"], linestyle=":", linewidth=1)
+    ax.axvline(_minimal(recording), color=COLORS["strong"], linestyle=":", linewidth=1)
     ax.set(xlabel="first k features", ylabel="cumulative share", xscale="log", ylim=(0, 1.04))
     ax.legend()
 
@@ -231,7 +232,7 @@ def _history(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any]
     for name in (measure, *_SHARES):
         if name in table:
             _scalar(ax, recording, name, {"label": label(name), **style})
-    ax.axvline(frame.epoch, color=COLORS["mark"], linewidth=0.8)
+    ax.axvline(frame.epoch, color=COLORS["strong"], linewidth=0.8)
     ax.set(xlabel="epoch", ylabel="share, D_LR")
     ax.legend()
 
@@ -242,9 +243,9 @@ def _regime(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any])
     for low, high, name in ((0.9, least, "MF"), (least, 2 * least, "TRANSITION")):
         ax.axhspan(low, high, color=COLORS[name], alpha=0.15, linewidth=0)
     ax.axhspan(2 * least, most, color=COLORS["EF"], alpha=0.15, linewidth=0)
-    _scalar(ax, recording, "used_features", {"color": COLORS["now"], **style})
+    _scalar(ax, recording, "used_features", {"color": COLORS["accent"], **style})
     used = frame.scalars.get("used_features", math.nan)
-    ax.plot([frame.epoch], [used], marker="o", color=COLORS["now"])
+    ax.plot([frame.epoch], [used], marker="o", color=COLORS["accent"])
     ax.set(xlabel="epoch", ylabel="features in use, k95", yscale="log", ylim=(0.9, most))
 
 
@@ -257,7 +258,7 @@ def _layers(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any])
     known = frame.arrays.get("layer_low_rank_measure_debiased", np.empty(0))
     measure = "low_rank_measure_debiased" if np.isfinite(known).any() else "low_rank_measure"
     values = frame.arrays[f"layer_{measure}"]
-    ax.plot(range(1, len(names) + 1), values, **{"marker": "o", "color": COLORS["now"], **style})
+    ax.plot(range(1, len(names) + 1), values, **{"marker": "o", "color": COLORS["accent"], **style})
     ax.set_xticks(range(1, len(names) + 1), names, rotation=30, ha="right")
     ax.set(xlabel="depth", ylabel=label(measure))
 

@@ -62,7 +62,7 @@ def picture(recording: Recording, epoch: float = -1) -> bytes:
     frame = recording.at(epoch)
     canvas = _Canvas()
     regime = frame.labels.get("regime", "")
-    canvas.text((16, 10), regime or "no regime", 22, COLORS.get(regime, COLORS["text"]))
+    canvas.text((16, 10), regime or "no regime", 22, COLORS.get(regime, COLORS["ink"]))
     d_lr, used = _low_rank(frame), frame.scalars.get("used_features", math.nan)
     told = [recording.info.title, f"epoch {frame.epoch:g}"]
     told += [f"D_LR {d_lr:.3g}"] if math.isfinite(d_lr) else []
@@ -88,7 +88,7 @@ class _Canvas:
         self._image = Image.new("RGB", (_WIDTH * _SCALE, _HEIGHT * _SCALE), "white")
         self._draw = ImageDraw.Draw(self._image)
 
-    def text(self, at: Point, words: str, size: int = 12, color: str = COLORS["text"]) -> None:
+    def text(self, at: Point, words: str, size: int = 12, color: str = COLORS["ink"]) -> None:
         font = ImageFont.load_default(size * _SCALE)
         self._draw.text(_scaled(at), _plain(words), fill=color, font=font)
 
@@ -144,10 +144,10 @@ class _Panel:
             (self._left, self._bottom),
             (self._right, self._bottom),
         ]
-        canvas.line(corners, COLORS["axis"], 1)
-        canvas.text((self._left, self._bottom + 6), labels[0], 11, COLORS["axis"])
+        canvas.line(corners, COLORS["strong"], 1)
+        canvas.text((self._left, self._bottom + 6), labels[0], 11, COLORS["strong"])
         canvas.text(
-            (self._right - 7 * len(labels[1]), self._bottom + 6), labels[1], 11, COLORS["axis"]
+            (self._right - 7 * len(labels[1]), self._bottom + 6), labels[1], 11, COLORS["strong"]
         )
 
     def place(self, x: Any, y: Any) -> list[Point]:
@@ -179,7 +179,7 @@ def _draw_spectrum(canvas: _Canvas, recording: Recording, frame: Frame) -> None:
     panel = _Panel(
         canvas, 0, "eigenvalues (log-log)", (0, math.log10(most)), (low, 0), ("1", f"{most}")
     )
-    for values, color, width in ((first, COLORS["first"], 1.0), (now, COLORS["now"], 2.0)):
+    for values, color, width in ((first, COLORS["first"], 1.0), (now, COLORS["accent"], 2.0)):
         panel.curve(np.log10(np.arange(1, len(values) + 1)), values, color, width)
 
 
@@ -195,7 +195,8 @@ def _draw_shares(canvas: _Canvas, frame: Frame) -> None:
         ("1", f"{most}"),
     )
     for name, values in curves.items():
-        panel.curve(np.log10(np.arange(1, len(values) + 1)), values, COLORS[name])
+        color = COLORS["accent" if name == "utilization" else name]
+        panel.curve(np.log10(np.arange(1, len(values) + 1)), values, color)
 
 
 def _draw_samples(canvas: _Canvas, recording: Recording, frame: Frame) -> None:
@@ -226,10 +227,10 @@ def _draw_history(canvas: _Canvas, recording: Recording, frame: Frame) -> None:
         canvas, 3, "D_LR (blue), test by epoch", (0, last), (0, 1.04), ("0", f"{last:g}")
     )
     measured = [_low_rank(shown) for shown in recording]
-    panel.curve(epochs, measured, COLORS["now"])
+    panel.curve(epochs, measured, COLORS["accent"])
     for name in ("test_accuracy", "test_r2"):
         if name in frame.scalars:
             values = [shown.scalars.get(name, math.nan) for shown in recording]
-            panel.curve(epochs, values, COLORS["quality"])
+            panel.curve(epochs, values, COLORS["accuracy"])
     for place in panel.place([frame.epoch], [_low_rank(frame)]):
-        canvas.dot(place, COLORS["now"], 4)
+        canvas.dot(place, COLORS["accent"], 4)
