@@ -20,7 +20,6 @@ from typing import Any
 
 from torch import nn
 
-from fswidget.experiments.catalogue import recipes
 from fswidget.probing.run_control import RunControl
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
@@ -29,6 +28,7 @@ from fswidget.training.config import Config
 from fswidget.training.loop import Training
 from fswidget.training.signatures import takes_settings
 from fswidget.widget import lifetime
+from fswidget.widget.experiments import Experiment, experiments, menu
 from fswidget.widget.settings import SettingsView
 from fswidget.widget.trainer import Ending, Job, Trainer
 from fswidget.widget.viewer import log, weak
@@ -52,8 +52,9 @@ class Explorer(SettingsView):
         Train within `start`, which then returns when the run has ended. None (the default) does so
         only where messages of a background thread do not reach the browser (Google Colab).
     **settings
-        Those of `fswidget.Config`. Each is a trait of the explorer; changing one while a run is on
-        show begins another run, and the former stays for comparison.
+        Those of `fswidget.Config`, except that ``loss`` is ``"mse"`` unless given: what a control
+        does shows most clearly with the squared error. Each is a trait of the explorer; changing
+        one while a run is on show begins another run, and the former stays for comparison.
 
     Attributes
     ----------
@@ -98,12 +99,16 @@ class Explorer(SettingsView):
         self._error: BaseException | None = None
         # What the cell of a notebook has to do with it; see `lifetime`.
         self._cell: tuple[str, int] | None = None
-        self._named = self._clearing = False
+        self._named = self._clearing = self._loading = False
+        #: What an experiment has still to run.
+        self._arms: list[Config] = []
         self._past: list[dict[str, Any]] = []
         self._last_config: Config | None = None
         control = RunControl()
         foreground = "google.colab" in sys.modules if foreground is None else foreground
         self._trainer = Trainer(weakref.ref(self), control, foreground=foreground)
+        # What happens when a control moves shows most clearly with the squared error.
+        settings = {"loss": "mse", **settings}
         super().__init__(
             settings,
             control=control,
@@ -111,10 +116,8 @@ class Explorer(SettingsView):
             captions=captions,
             state="idle",
             _can_train=True,
-            _presets=json.dumps(
-                [{"name": n, "title": r.title, "help": r.claim} for n, r in recipes.items()]
-            ),
         )
+        self._presets = json.dumps(menu(self.root))
         control.tell = weak(self._halted)
         lifetime.enrol(self)
 
@@ -162,11 +165,13 @@ class Explorer(SettingsView):
 
     def stop(self) -> None:
         """End the run; its recording and its network stay."""
+        self._arms.clear()
         if self._trainer.busy:
             self._trainer.cancel()
 
     def reset(self) -> None:
         """End the run and clear the view; settings and earlier runs stay."""
+        self._arms.clear()
         with self._exclusive():
             if self._trainer.busy:
                 self._clearing = True
@@ -238,6 +243,9 @@ class Explorer(SettingsView):
         self._trainer.run_pending()
 
     def _settings_changed(self, former: Config) -> None:
+        if self._loading:
+            return
+        self._arms.clear()
         if self.state == "paused":
             # A pause is not ended by moving a control.
             self._tell(message=f"{self.message} Paused: going on begins a new run.".strip())
@@ -290,6 +298,10 @@ class Explorer(SettingsView):
             # An observer of yours failed at the very end.
             ending = Ending("error", self._trainer.fault)
             self._tell(state="error", message=self._summary(ending), error_text=ending.traceback)
+        if self._arms and ending.state == "finished" and not self._control.stopping:
+            self._take_over(self._arms[0])
+            self._begin()
+            del self._arms[0]
 
     def _summary(self, ending: Ending) -> str:
         if ending.state == "diverged":
@@ -341,12 +353,27 @@ class Explorer(SettingsView):
     def _command(self, name: str, value: Any) -> None:
         if name in ("start", "pause", "resume", "step", "stop", "reset"):
             getattr(self, name)()
-        elif name == "preset" and isinstance(value, str) and value in recipes:
-            config = next(iter(recipes[value].configs))
-            self._adopt(config.replace(root=self.root, device=self.device, download=self.download))
-            self.start()
+        elif name in ("load", "experiment") and isinstance(value, str) and value in experiments():
+            self._load(experiments()[value], run=name == "experiment")
         else:
             super()._command(name, value)
+
+    def _load(self, experiment: Experiment, *, run: bool) -> None:
+        """Set the controls as for the first arm; `run` it, and then the others."""
+        local = {name: getattr(self, name) for name in ("root", "device", "download")}
+        first, *others = (arm.replace(**local) for arm in experiment.arms.values())
+        self._take_over(first)
+        if run:
+            self._begin()
+            self._arms = others
+
+    def _take_over(self, config: Config) -> None:
+        """Set the controls; whoever calls decides whether that begins a run."""
+        self._loading = True
+        try:
+            self._adopt(config)
+        finally:
+            self._loading = False
 
     # Beginning and end of its own life.
 
