@@ -30,8 +30,9 @@ def to_tensor(name: str, value: Any) -> Tensor:
     TypeError
         If it holds anything but numbers.
     ValueError
-        If it has no dimension.
+        If it has no dimension, is masked (what is hidden would count) or is sparse.
     """
+    _refuse(name, value)
     try:
         if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
             tensor = torch.stack([torch.as_tensor(item).detach() for item in value])
@@ -44,6 +45,17 @@ def to_tensor(name: str, value: Any) -> Tensor:
             f"{name}={_brief(value)}: must be an array whose first dimension is the samples"
         )
     return tensor
+
+
+def _refuse(name: str, value: Any) -> None:
+    """Raise for arrays that hold fewer values than their shape says."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{name}: a masked array; must be whole, as name[~name.mask] or filled()")
+    # scipy's have no common class to import for this.
+    layout = value.layout if isinstance(value, Tensor) else getattr(value, "format", None)
+    sparse = layout is not torch.strided if isinstance(value, Tensor) else isinstance(layout, str)
+    if sparse:
+        raise ValueError(f"{name}: sparse ({layout}); must be dense, as to_dense() makes it")
 
 
 def as_tensor(name: str, value: Any) -> Tensor:

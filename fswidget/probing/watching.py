@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -15,7 +15,9 @@ from fswidget.probing.probe import Probe
 from fswidget.probing.run_control import RunControl
 from fswidget.probing.samples import Array, Inputs
 from fswidget.recording.frame import Frame
-from fswidget.widget.viewer import Viewer
+
+if TYPE_CHECKING:
+    from fswidget.widget.viewer import Viewer
 
 
 class StopTraining(Exception):

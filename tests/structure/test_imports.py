@@ -1,5 +1,7 @@
 """The plan of the house: data flows one way, and no module imports itself by a detour."""
 
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
@@ -67,3 +69,17 @@ def test_no_module_bears_the_name_of_a_public_function() -> None:
 
     public = {name for name in fs.__all__ if name.islower()}
     assert {name.split(".")[-1] for name in KNOWN} & public == set()
+
+
+@pytest.mark.parametrize("module", ["probing.watching", "analysis.api", "training.loop"])
+def test_numbers_load_no_widget_and_no_figures(module: str) -> None:
+    shown = "print(*sorted({'anywidget', 'bokeh'} & set(sys.modules)))"
+    code = f"import sys, fswidget.{module}; {shown}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_recordings_load_neither_torch_nor_figures() -> None:
+    code = "import sys, fswidget.recording; print(*sorted({'torch', 'bokeh'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -110,3 +110,18 @@ def test_a_number_of_eigenfunctions_is_an_integer_in_range(k):
         spectrum.eigenfunctions(data[0], k)
     with pytest.raises(TypeError, match=r"^features=None"):
         spectrum.eigenfunctions(None)
+
+
+def test_arrays_that_hold_less_than_their_shape_are_refused_by_name() -> None:
+    scipy = pytest.importorskip("scipy.sparse")
+    features, outputs, labels = np.eye(8), np.eye(8)[:, :2], np.arange(8) % 2
+    masked = np.ma.masked_array(features, mask=features > 0)
+    with pytest.raises(ValueError, match="features: a masked array"):
+        fs.analyze(masked, outputs, labels)
+    for sparse in (
+        torch.eye(8).to_sparse(),
+        torch.eye(8).to_sparse_csr(),
+        scipy.csr_matrix(outputs),
+    ):
+        with pytest.raises(ValueError, match="outputs: sparse"):
+            fs.analyze(features, sparse, labels)
