@@ -5,6 +5,7 @@
 # make test-lowest  the unit tests with the lowest versions that are promised
 # make bench        measure: analysis, training, front end
 # make reproduce    run the paper's experiments at laptop size (about an hour, resumable)
+# make tables       write notebooks/reproduction.md again from kept recordings, untrained
 # make gpu          check and measure on a GPU, in minutes; without one it says so
 # make check        formatters, linters, types
 # make watch        the quickstart in JupyterLab; a change of the front end shows when it is saved
@@ -24,7 +25,7 @@ JS := js/package.json $(wildcard js/src/* js/src/*/*)
 PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 export PYTHON
 
-.PHONY: demo test soak coverage test-lowest bench reproduce gpu check watch hooks setup clean
+.PHONY: demo test soak coverage test-lowest bench reproduce tables gpu check watch hooks setup clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo $(BUNDLE)
@@ -66,6 +67,9 @@ bench: setup $(VENV)/.bench
 
 reproduce: $(VENV)/.demo $(BUNDLE)
 	$(BIN)/python -m fswidget.reproduction
+
+tables: $(VENV)/.demo
+	$(BIN)/python -m fswidget.reproduction --only-write --store notebooks/recordings/runs
 
 gpu: $(VENV)/.test
 	$(BIN)/python scripts/gpu.py

@@ -15,7 +15,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 #: Beyond so many lines the colours come again, dashed.
 _DASHES = ("", "6 3", "2 2")
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _GAP, _BOTTOM = 780, 46, 290, 30, 28, 36
+_WIDTH, _LEFT, _RIGHT, _TOP, _GAP, _BOTTOM = 800, 46, 310, 30, 28, 36
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def line_charts(
     Returns
     -------
     str
-        An SVG of 780 pixels' width.
+        An SVG of 800 pixels' width.
 
     Examples
     --------

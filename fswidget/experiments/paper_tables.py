@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from fswidget.experiments.recipe_parts import (
     D_LR,
+    DESK,
     FULL,
     MNIST,
     MNIST_AT_DESK,
     MNIST_FULL,
+    OTHERS,
     RESNET,
     RESNET_AT_DESK,
     TEST,
+    TRAIN,
     VGG,
     VGG_ADAM,
     VGG_AT_DESK,
@@ -45,11 +48,15 @@ recipe(
         ),
         Check("lazy: test accuracy ≥ 65%", lambda r: r.mean("lazy", TEST) >= 0.65),
     ),
-    seeds=3,
     note="The paper's way of writing the label is not known to us. We light one of ten equal parts "
-    "of the first row, and write a random class into test pictures.",
+    "of the first row, and write a random class into test pictures. At the desk the last layer "
+    "alone finds the shortcut too, if it is given time: 67% after the first epoch, 57% after the "
+    "second, 47% after ten, while D_LR stays where it was (.53 to .57). The paper's 74.4% is that "
+    "of a shorter training, or of a label that is harder to see.",
 )
 
+
+_TEN_THOUSAND = ("10,000 true labels", "10,000 shuffled labels")
 
 # Neither augmentation nor decay: what has no rule must be learned by heart.
 _BY_HEART = RESNET_AT_DESK.replace(
@@ -72,18 +79,64 @@ recipe(
         Check(
             "D_LR differs by at most 0.05",
             lambda r: abs(r.mean("true labels", D_LR) - r.mean("shuffled labels", D_LR)) <= 0.05,
+            OTHERS,
         ),
         Check(
             "shuffled: test accuracy within 5 points of chance",
             lambda r: abs(r.mean("shuffled labels", TEST) - 0.1) <= 0.05,
+            OTHERS,
         ),
         Check(
             "true: test accuracy at least twice that of shuffled",
             lambda r: r.mean("true labels", TEST) >= 2 * r.mean("shuffled labels", TEST),
+            OTHERS,
+        ),
+        Check("all true labels: test ≥ 88%", lambda r: r.mean("true labels", TEST) >= 0.88, DESK),
+        Check("all true labels: D_LR ≤ 0.05", lambda r: r.mean("true labels", D_LR) <= 0.05, DESK),
+        Check(
+            "10,000 labels, true or shuffled: training accuracy ≥ 95%",
+            lambda r: min(r.mean(arm, TRAIN) for arm in _TEN_THOUSAND) >= 0.95,
+            DESK,
+        ),
+        Check(
+            "10,000 labels: D_LR differs by at most 0.02 at the end",
+            lambda r: abs(r.mean(_TEN_THOUSAND[0], D_LR) - r.mean(_TEN_THOUSAND[1], D_LR)) <= 0.02,
+            DESK,
+        ),
+        Check(
+            "10,000 labels: D_LR differs by at most 0.05 where the training loss is 0.05",
+            lambda r: (
+                abs(
+                    r.mean_at_loss(_TEN_THOUSAND[0], D_LR, 0.05)
+                    - r.mean_at_loss(_TEN_THOUSAND[1], D_LR, 0.05)
+                )
+                <= 0.05
+            ),
+            DESK,
+        ),
+        Check(
+            "10,000 shuffled labels: test accuracy within 2 points of chance",
+            lambda r: abs(r.mean(_TEN_THOUSAND[1], TEST) - 0.1) <= 0.02,
+            DESK,
         ),
     ),
-    seeds=3,
+    note="At the desk the values are the paper's: .026 with all true labels where it has .031, and "
+    ".030 against .028 with 10,000 shuffled and 10,000 true labels where it has .034 against .031. "
+    "Shuffled labels keep D_LR above .5 for as long as nothing fits, and it falls with the loss.",
 )
+
+
+def _richer_and_better(name: str, end: str) -> Check:
+    return Check(
+        f"{name}: D_LR is lower with batch normalisation, test accuracy higher",
+        lambda r: (
+            r.mean(f"with, {end}", D_LR) < r.mean(f"without, {end}", D_LR)
+            and r.mean(f"with, {end}", TEST) > r.mean(f"without, {end}", TEST)
+        ),
+        DESK,
+    )
+
+
 _VGG100 = VGG_AT_DESK.replace(dataset="cifar100")
 _VGG100_ENTROPY = _VGG100.replace(loss="cross_entropy")
 recipe(
@@ -131,6 +184,17 @@ recipe(
             "SGD: D_LR with batch normalisation at most half of that without",
             lambda r: r.mean("with, SGD", D_LR) <= 0.5 * r.mean("without, SGD", D_LR),
         ),
+        _richer_and_better("CIFAR-100, cross-entropy", "SGD"),
+        _richer_and_better("CIFAR-100, squared error", "SGD, squared error"),
+        _richer_and_better("CIFAR-10, squared error", "SGD, squared error, CIFAR-10"),
+        Check(
+            "CIFAR-10, squared error: at a rate of 0.1 D_LR is at most a tenth of that at 0.02",
+            lambda r: (
+                r.mean("with, SGD, squared error, CIFAR-10", D_LR)
+                <= 0.1 * r.mean("with, SGD at 0.02, squared error, CIFAR-10", D_LR)
+            ),
+            DESK,
+        ),
         Check(
             "SGD: test accuracy is higher with batch normalisation",
             lambda r: r.mean("with, SGD", TEST) > r.mean("without, SGD", TEST),
@@ -141,6 +205,7 @@ recipe(
                 r.mean("with, Adam, squared error", D_LR)
                 <= 0.5 * r.mean("without, Adam, squared error", D_LR)
             ),
+            OTHERS,
         ),
     ),
     note="The paper trains on CIFAR-100; the laptop size on CIFAR-10, 500 pictures with SGD and "
@@ -149,7 +214,15 @@ recipe(
     "steps), which keeps it close to its initial features. Adam trains it to the end, and it ends "
     "rich; with normalisation Adam leaves a strong direction that the outputs do not use (the "
     "second eigenvalue is seven times the third), so D_LR is high although k95 is about C. In this "
-    "size the difference that batch normalisation makes is whether the network trains.",
+    "size the difference that batch normalisation makes is whether the network trains. At the desk "
+    "it is CIFAR-100 itself. There the loss decides: with cross-entropy D_LR stays above .4 in "
+    "both arms however well they test (67% and 58%); with squared error it falls to .10 to .13 "
+    "with batch normalisation, near the paper's .073, and to .22 without. The arm without passes "
+    "the paper's 21.7% on its way, at D_LR .48, and trains further. Squared error wants care: with "
+    "targets of length 1 the loss stayed at .99 in trials of six epochs on 10,000 pictures (rates "
+    ".005 and .05, p = 64); the arms here have targets ten times as long. On CIFAR-10 the rate "
+    "decides: .1 gives .008, .02 gives .48 at nearly the same accuracy, with 57% of the "
+    "trace in the first two eigenvalues instead of 24%.",
 )
 
 
@@ -183,11 +256,13 @@ recipe(
             ),
         ),
     ),
-    seeds=3,
     note="The paper trains on CIFAR-100; the laptop size on 500 pictures of CIFAR-10. The smallest "
     "rate is far lazier and worse, as in the paper. The two larger rates differ by less than the "
     "spread over seeds in D_LR, and by less than 500 test pictures can tell apart (two points) in "
-    "accuracy: that both claims hold between them is luck, and one seed alone gave the opposite.",
+    "accuracy. At the desk, on all of CIFAR-100 with cross-entropy for 20 epochs, the best test "
+    "accuracy and the lowest D_LR are both at .2, not at .05: the two go together, as the paper "
+    "says, but the U has not turned yet. D_LR is ten times the paper's, as in all our runs with "
+    "cross-entropy and 100 classes in 128 features.",
 )
 
 
@@ -230,7 +305,7 @@ recipe(
     checks=(
         Check(
             "squared error: test accuracy ≥ 99% within 3,000 steps",
-            lambda r: r.mean("squared error, addition", TEST) >= 0.99,
+            lambda r: r.mean("squared error, addition", TEST, step=3000) >= 0.99,
         ),
         Check(
             "squared error: D_LR at the end at most half of that at step 200",
@@ -249,6 +324,7 @@ recipe(
         Check(
             "cross-entropy: test accuracy ≥ 99% within 3,000 steps",
             lambda r: r.mean("cross-entropy, division", TEST) >= 0.99,
+            OTHERS,
         ),
         Check(
             "cross-entropy: D_LR falls too",
@@ -256,6 +332,7 @@ recipe(
                 r.mean("cross-entropy, division", D_LR)
                 < r.mean("cross-entropy, division", D_LR, step=200)
             ),
+            OTHERS,
         ),
     ),
     note="Loss and head decide. Squared error: D_LR peaks (.62 at step 1,400) where the test "
@@ -263,7 +340,10 @@ recipe(
     "nothing is learned yet (training accuracy 1%), so that frame says little. The fall is smaller "
     "than the paper's: the outputs span 97 of 128 dimensions, and D_LR falls only as fast as the "
     "97 leading eigenvalues become equal, which is not done by step 3,000; the paper's head, loss "
-    "scale and weight decay are not known to us. Cross-entropy: D_LR rises through grokking. The "
+    "scale and weight decay are not known to us. With 10,000 steps, at the desk, it is: D_LR .47 "
+    "at step 200 and .14 at the end, where the paper has .51 and .11. Cross-entropy: D_LR rises "
+    "through grokking. The "
     "effective rank falls from 61 to 15, and 13 eigenvalues stand out (a few Fourier features that "
     "carry all outputs), but the span of the logits keeps rank 96, and D_LR compares with that.",
+    seeds=1,
 )

@@ -256,7 +256,7 @@ class Recipe:
             "epochs": recordings[0][-1].epoch,
             "num_features": recordings[0].info.num_features,
             "num_samples": config.get("probe_size"),
-            "device": config.get("device"),
+            "device": ", ".join(sorted({str(r.config.get("device")) for r in recordings})),
             "regime": results.usual_regime(label),
         }
 

@@ -56,6 +56,11 @@ def at_most(arm: str, limit: int) -> Check:
 
 D_LR, TEST, K95 = "low_rank_measure", "test_accuracy", "used_features"
 
+TRAIN = "train_accuracy"
+
+#: Sizes of a claim about arms that only these have.
+DESK, OTHERS = ("desk",), ("laptop", "full")
+
 
 DRIFT = "kernel_drift"
 

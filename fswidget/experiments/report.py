@@ -8,7 +8,9 @@ beside it.
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,7 +49,8 @@ train is measured on the probe. ± after the plain D_LR is the standard deviatio
 numbers are of the last step. "Time" is wall time per run, and runs were made side by side.
 
 A claim holds, or does not, where at least 95% of 400 bootstrap draws of the seeds say so, and \
-three seeds are the least; else it is undecided.
+three seeds are the least; else it is undecided. Rows marked † are those of earlier runs, whose \
+recordings were not kept: no claim rests on them.
 
 """
 
@@ -81,7 +84,8 @@ def report(stores: Sequence[str | os.PathLike[str]], figures: Path | None = None
             results = found[name, size]
             if not any(arm.config(size) for arm in recipe.arms.values()):
                 continue
-            lines += ["", f"### At {size} size", "", *_section(recipe, results, size)]
+            earlier = _earlier(stores, size).get(name, {})
+            lines += ["", f"### At {size} size", "", *_section(recipe, results, size, earlier)]
             lines += [f"- {v.claim}: {_marked(v)}" for v in verdicts[name, size]]
             if figures is not None and results:
                 figures.mkdir(parents=True, exist_ok=True)
@@ -111,14 +115,30 @@ _HEADINGS = "arm | reported | D_LR | debiased | train | test | k95 / p (n) | S_i
 _HEADINGS += " | epochs | seeds | time | device"
 
 
-def _section(recipe: Recipe, results: Results, size: str) -> list[str]:
+def _earlier(
+    stores: Sequence[str | os.PathLike[str]], size: str
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Rows of tables by recipe and arm, of runs whose recordings were not kept."""
+    files = (as_path(store) / f"{size}.json" for store in stores)
+    file = next((file for file in files if file.is_file()), None)
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    return rows if file is None else rows | json.loads(file.read_text(encoding="utf-8"))
+
+
+def _section(
+    recipe: Recipe, results: Results, size: str, earlier: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
     """The table of a recipe in a size, and what its first run is."""
     table = recipe.table(results)
     rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
     lines = [f"| {_HEADINGS} |", "|---" * (_HEADINGS.count("|") + 1) + "|"]
     for row in rows:
         if recipe.arms[row["arm"]].config(size) is not None:
-            regression = recipe.arms[row["arm"]].example.source.class_names is None
+            if not row["seeds"] and row["arm"] in earlier:
+                row |= {**earlier[row["arm"]], "arm": f"{row['arm']} †"}
+            regression = (
+                recipe.arms[row["arm"].removesuffix(" †")].example.source.class_names is None
+            )
             lines.append(f"| {' | '.join(_cells(row, regression))} |")
     _, example = recipe.runs(size, 1)[0]
     trained = f"{example.source.sizes(example)[0]:,}"
@@ -135,21 +155,28 @@ def _cells(row: Mapping[str, Any], regression: bool) -> list[str]:
     named = [row["arm"], row["reported"] or "–"]
     if not row["seeds"]:
         return [*named, *["–"] * 8, "0", "–", "–"]
-    spread = f" ± {row['low_rank_measure_spread']:.3f}" if row["seeds"] > 1 else ""
-    scores = [f"{row[n]:.2f}" if regression else f"{row[n]:.1%}" for n in ("train", "test")]
-    seconds = row["seconds"]
+
+    def told(name: str, form: str) -> str:
+        return "–" if row[name] is None else form.format(row[name])
+
+    spread, error = "low_rank_measure_spread", "low_rank_measure_debiased_error"
+    score = "{:.2f}" if regression else "{:.1%}"
+    long = row["seconds"] is not None and row["seconds"] >= 120
+    samples = row["num_samples"] or "auto"
     return [
         *named,
-        f"{row['low_rank_measure']:.3f}{spread}",
-        f"{row['low_rank_measure_debiased']:.3f} ± {row['low_rank_measure_debiased_error']:.3f}",
-        *scores,
-        f"{row['used_features']:.4g} / {row['num_features']} ({row['num_samples'] or 'auto'})",
-        f"{row['kernel_drift']:.2f}",
+        told("low_rank_measure", "{:.3f}") + (f" ± {row[spread]:.3f}" if row[spread] else ""),
+        told("low_rank_measure_debiased", "{:.3f}")
+        + (f" ± {row[error]:.3f}" if row[error] else ""),
+        told("train", score),
+        told("test", score),
+        f"{row['used_features']:.4g} / {row['num_features']} ({samples})",
+        told("kernel_drift", "{:.2f}"),
         row["regime"],
-        f"{row['epochs']:.4g}",
+        told("epochs", "{:.4g}"),
         str(row["seeds"]),
-        f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min",
-        str(row["device"]),
+        f"{row['seconds'] / 60:.0f} min" if long else told("seconds", "{:.0f} s"),
+        told("device", "{}"),
     ]
 
 
@@ -159,11 +186,23 @@ def _history(recipe: Recipe, results: Results) -> str:
     scores = {"test_accuracy": "test accuracy", "test_r2": "test R²"}
     name = next(n for n in scores if any(n in table for table in tables.values()))
     panels = [
-        Panel("low_rank_measure", "D_LR"),
+        Panel("low_rank_measure", "D_LR", marks=_reported(recipe, results)),
         Panel("used_features", "k95", height=100, unit=False),
         Panel(name, scores[name], height=100),
     ]
     return line_charts(tables, recipe.title, panels)
+
+
+def _reported(recipe: Recipe, results: Results) -> dict[str, float]:
+    """The values of D_LR that the paper gives, by their label; near ones share a line."""
+    found = (re.findall(r"D_LR (\.\d+)", recipe.arms[arm].reported) for arm in results)
+    marks: list[list[str]] = []
+    for text in sorted({text for texts in found for text in texts}, key=float):
+        if marks and float(text) - float(marks[-1][-1]) < 0.06:
+            marks[-1].append(text)
+        else:
+            marks.append([text])
+    return {f"reported {', '.join(texts)}": sum(map(float, texts)) / len(texts) for texts in marks}
 
 
 def keep(store: str | os.PathLike[str], kept: str | os.PathLike[str]) -> list[Path]:
