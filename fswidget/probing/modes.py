@@ -10,13 +10,12 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-# Two runs in two threads would else seed and restore the one state in between each other.
-_lock = threading.RLock()
-
 
 @contextmanager
 def fork_rng(devices: Sequence[int] = (), kind: str = "cuda") -> Iterator[None]:
     """The global random state may be used inside; afterwards it is as it was.
+
+    Not in a background thread: what the main thread draws meanwhile would come again.
 
     Parameters
     ----------
@@ -24,7 +23,8 @@ def fork_rng(devices: Sequence[int] = (), kind: str = "cuda") -> Iterator[None]:
         Devices of type `kind` whose states are kept too; the CPU's always is.
     kind : str
     """
-    with _lock, torch.random.fork_rng(devices=list(devices), device_type=kind):
+    aside = threading.current_thread() is not threading.main_thread()
+    with torch.random.fork_rng(devices=list(devices), enabled=not aside, device_type=kind):
         yield
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fswidget.training.isolation import isolated
 from fswidget.training.registry import Settings
 
 
@@ -62,6 +63,11 @@ def load(config: Settings, device: torch.device | str = "cpu") -> Data:
     ValueError
         If one of them is damaged.
     """
+    with isolated(), torch.device("cpu"):
+        return _load(config, device)
+
+
+def _load(config: Settings, device: torch.device | str) -> Data:
     source = config.source
     inputs, targets, test_inputs, test_targets = source.read(config)
     train_size, available = source.sizes(config)
@@ -83,7 +89,9 @@ def load(config: Settings, device: torch.device | str = "cpu") -> Data:
             inputs = write_labels(inputs, targets, classes)
             test_inputs = write_labels(test_inputs, random, classes)
         images = _pictures(inputs[:probe_size])
-        inputs, test_inputs = _standardise(inputs / 255, test_inputs / 255, (0, 2, 3))
+        inputs, test_inputs = _standardise(
+            inputs.float() / 255, test_inputs.float() / 255, (0, 2, 3)
+        )
     elif source.kind == "vector":
         inputs, test_inputs = _standardise(inputs, test_inputs, (0,))
 
@@ -172,8 +180,8 @@ class Crops:
         device = torch.device("cpu")
         size = (2, count, 1)
         shifts = torch.randint(0, 2 * padding + 1, size, generator=generator, device=device)
-        flip = torch.rand(count, 1, generator=generator, device=device) < 0.5
-        return cls(shifts, flip, padding)
+        drawn = torch.rand(count, 1, generator=generator, device=device, dtype=torch.float32)
+        return cls(shifts, drawn < 0.5, padding)
 
     @classmethod
     def cat(cls, crops: Sequence[Crops]) -> Crops:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fswidget.probing.head import find_head
+from fswidget.probing.inference import Diverged
 from fswidget.training.batches import Batches, Start
 from fswidget.training.config import Config
 from fswidget.training.datasets import Data, load
@@ -101,6 +103,13 @@ class Learner:
             loss = F.cross_entropy(outputs, targets)
         return loss / self.config.output_scale**2
 
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"the loss is {loss} at step {self.step} (epoch "
+                f"{self._batches.epochs(self.step):.4g}): lr={self.config.lr!r} may be too large"
+            )
+
 
 def _targets(config: Config, data: Data) -> Tensor:
     """What the loss compares the outputs with: classes, or values of shape (n, C)."""
@@ -108,4 +117,4 @@ def _targets(config: Config, data: Data) -> Tensor:
         return data.targets
     if not data.class_names:
         return data.targets
-    return F.one_hot(data.targets, data.num_outputs) * config.target_scale
+    return F.one_hot(data.targets, data.num_outputs).float() * config.target_scale

@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 
-from fswidget.probing.inference import Diverged
 from fswidget.probing.probe import Probe
 from fswidget.recording.frame import Frame, RunInfo
 from fswidget.training.batches import Start
-from fswidget.training.changes import describe_change
 from fswidget.training.config import Config
 from fswidget.training.frame_schedule import FrameSchedule
+from fswidget.training.isolation import isolated, threads
 from fswidget.training.learner import Learner
 from fswidget.training.optimisation import (
     Clock,
@@ -25,13 +24,7 @@ from fswidget.training.optimisation import (
     check_frozen,
     learning_rate,
 )
-from fswidget.training.steering import STEERABLE, Steering
-
-#: Settings that a resumed run may change: where it runs, how long, and what it shows.
-_FREE = {"root", "download", "device", "epochs", "max_steps", "frame_every", "analysis_budget"}
-#: Of these, what decides which points are shown.
-_SHOWN = ("probe_size", "num_shown", "num_eigenfunctions")
-_FREE |= {"compile", "probe_size", "test_size", "layers", "num_eigenfunctions", "num_shown"}
+from fswidget.training.steering import FREE, STEERABLE, Steering, check_same_run, shows_the_same
 
 
 class Training(Learner):
@@ -92,13 +85,26 @@ class Training(Learner):
     ) -> None:
         if not isinstance(config, Config):
             raise TypeError(f"config={config!r}: must be a fswidget.Config")
-        super().__init__(config)
+        with isolated():
+            super().__init__(config)
+            self._begin(keep_going, on_epoch, state)
+
+    def _begin(
+        self,
+        keep_going: Callable[[], bool] | None,
+        on_epoch: Callable[[], None] | None,
+        state: Mapping[str, Any] | None,
+    ) -> None:
+        config = self.config
         self._keep_going = keep_going or (lambda: True)
         self._on_epoch = on_epoch or (lambda: None)
         self._steering = Steering(config)
         self._told = 0  # of the last epoch that `on_epoch` was told of
         # Since the last frame, and whether one is owed.
-        self._loss_sum, self._loss_samples = torch.zeros((), device=self.device), 0
+        self._loss_sum, self._loss_samples = (
+            torch.zeros((), device=self.device, dtype=torch.float32),
+            0,
+        )
         self._lr, self._due = config.lr, False
         # Reading a loss makes a GPU wait; a CPU has it at hand.
         self._reads_each_loss = self.device.type == "cpu"
@@ -204,7 +210,7 @@ class Training(Learner):
             As `Training` and `change` do.
         """
         config = Config.from_dict(state["config"])
-        free = {name: settings.pop(name) for name in _FREE & settings.keys() - {*STEERABLE}}
+        free = {name: settings.pop(name) for name in FREE & settings.keys() - {*STEERABLE}}
         training = cls(
             config.replace(**free), keep_going=keep_going, state=state, on_epoch=on_epoch
         )
@@ -292,13 +298,6 @@ class Training(Learner):
             labels["changes"] = "\n".join(self._steering.events)
         return replace(frame, labels=labels)
 
-    def _check_finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise Diverged(
-                f"the loss is {loss} at step {self.step} (epoch "
-                f"{self._batches.epochs(self.step):.4g}): lr={self.config.lr!r} may be too large"
-            )
-
     def _may_go_on(self) -> bool:
         with self._clock.stopped():
             return self._keep_going()
@@ -306,13 +305,8 @@ class Training(Learner):
     @contextmanager
     def _running(self) -> Iterator[None]:
         """The clock runs, and the threads are those chosen for this network."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            with self._clock.running():
-                yield
-        finally:
-            torch.set_num_threads(threads)
+        with isolated(), threads.use(self.threads), self._clock.running():
+            yield
 
     def _progress(self) -> Progress:
         seconds, epochs = self._clock.seconds, self._batches.epochs
@@ -343,10 +337,7 @@ class Training(Learner):
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         earlier = Config.from_dict(state["config"])
-        same = {name: getattr(self.config, name) for name in _FREE}
-        change = describe_change(earlier.replace(**same), self.config)
-        if change:
-            raise ValueError(f"state: is of another run ({change}); must have the same settings")
+        check_same_run(earlier, self.config)
         with self._running():
             # The network is still untrained: what kernel drift is measured from.
             self.probe.frame(0.0, 0)
@@ -367,8 +358,7 @@ class Training(Learner):
         self._loss_sum = loss.to(self.device, copy=True)
         self._clock = Clock(total=float(state["seconds"]))
         self.cadence.load_state_dict(state["cadence"])
-        shown = (getattr(earlier, name) == getattr(self.config, name) for name in _SHOWN)
-        if state["probe"] and all(shown):
+        if state["probe"] and shows_the_same(earlier, self.config):
             vectors, points = (tensor.numpy() for tensor in state["probe"])
             self.probe.previous = (vectors, points)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchvision.models import vgg
 from torchvision.models.resnet import BasicBlock
 
-from fswidget.probing.modes import fork_rng
+from fswidget.training.isolation import own_numbers
 from fswidget.training.registry import Settings, Shape, network
 
 
@@ -28,8 +28,7 @@ def build(config: Settings, shape: Shape, num_outputs: int) -> nn.Module:
 
     The global random state is left as it was.
     """
-    with fork_rng():
-        torch.manual_seed(config.seed)
+    with own_numbers(config.seed):
         model: nn.Module = config.network.build(config, shape, num_outputs)
     if config.init_scale != 1:
         with torch.no_grad():
@@ -200,7 +199,8 @@ def centre(model: nn.Module, head_name: str, initial: nn.Module, scale: float) -
     head = model.get_submodule(head_name)
     if not isinstance(head, nn.Linear) or not head_name:
         raise ValueError(f"output_scale={scale!r}: the network's head must be an nn.Linear in it")
-    centred = CentredLinear(head.in_features, head.out_features)
+    with own_numbers(0):  # what it draws is replaced
+        centred = CentredLinear(head.in_features, head.out_features)
     centred.weight, centred.bias, centred.scale = head.weight, head.bias, scale
     model.set_submodule(head_name, centred)
     initial.eval().requires_grad_(False)

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fswidget.probing.modes import evaluating
 from fswidget.training.config import Config
+from fswidget.training.isolation import threads
 
 #: Steps of fewer floating-point operations are faster on one thread: with two an MLP of width 256
 #: took 1.1 to 2.9 times as long per step, one of width 1024 (0.4e9 operations) 0.6 to 0.8.
@@ -165,7 +166,7 @@ def choose_threads(model: nn.Module, example: Tensor, batch_size: int) -> int:
         model(example)
     # The backward pass costs twice the forward pass.
     operations = 3 * counter.get_total_flops() * batch_size
-    return 1 if operations < _ONE_THREAD_BELOW else torch.get_num_threads()
+    return 1 if operations < _ONE_THREAD_BELOW else threads.given
 
 
 def lay_out(model: nn.Module, example: Tensor) -> torch.memory_format:

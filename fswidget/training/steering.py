@@ -14,6 +14,22 @@ STEERABLE = (
     *("lr", "weight_decay", "momentum", "schedule", "warmup_steps", "batch_size", "label_noise"),
     *("frozen", "epochs", "max_steps", "frame_every", "analysis_budget"),
 )
+#: Settings that a resumed run may change: where it runs, how long, and what it shows.
+FREE = {"root", "download", "device", "compile", "epochs", "max_steps", "frame_every"}
+FREE |= {"analysis_budget", "test_size", "layers", "probe_size", "num_eigenfunctions", "num_shown"}
+
+
+def check_same_run(earlier: Config, config: Config) -> None:
+    """Raise ValueError if a run with `config` cannot go on from a state of `earlier`."""
+    same = {name: getattr(config, name) for name in FREE}
+    if change := describe_change(earlier.replace(**same), config):
+        raise ValueError(f"state: is of another run ({change}); must have the same settings")
+
+
+def shows_the_same(earlier: Config, config: Config) -> bool:
+    """Whether the eigenfunctions of the two are shown at the same points."""
+    names = ("probe_size", "num_shown", "num_eigenfunctions")
+    return all(getattr(earlier, name) == getattr(config, name) for name in names)
 
 
 class Steering:
