@@ -84,6 +84,11 @@ class RunControl:
         """Whether the loop is to be left, for good or for another run."""
         return self._stopping or self._superseded
 
+    @property
+    def halted(self) -> bool:
+        """Whether the loop waits."""
+        return self._halted
+
     def may_go_on(self) -> bool:
         """Whether to go on; blocks while paused, and an interrupt ends the pause."""
         with self.condition:

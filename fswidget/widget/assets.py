@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -11,7 +12,7 @@ STATIC = Path(str(resources.files("fswidget"))) / "static"
 
 
 def built(name: str) -> Path:
-    """Where a built front-end file lies; anywidget watches a path while ``make watch`` runs.
+    """Where a built front-end file lies.
 
     Raises
     ------
@@ -31,6 +32,14 @@ def built(name: str) -> Path:
 def bundle(name: str) -> str:
     """The text of a built front-end file; raises as `built` does."""
     return built(name).read_text(encoding="utf-8")
+
+
+def served(name: str) -> Path | str:
+    """What anywidget is given: the file, which it watches while ``make watch`` runs, or its text.
+
+    A file that is watched keeps every widget that was ever made.
+    """
+    return built(name) if os.environ.get("ANYWIDGET_HMR") == "1" else bundle(name)
 
 
 @cache

@@ -6,11 +6,15 @@ import atexit
 import gc
 import os
 import sys
+import time
 import weakref
 from types import FrameType, MethodType
 from typing import Any
 
 import ipywidgets.widgets.widget as host
+
+#: How often to look who holds an explorer that has lost its name.
+_LOOKS = 25
 
 #: Explorers that may have a run; a forgotten one is in it no longer.
 _alive: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -102,11 +106,16 @@ def _held(explorer: Any, shell: Any) -> bool:
     """Whether anything but the notebook's memory of outputs, and what makes a widget, holds it."""
     namespaces = shell.user_ns, shell.user_ns_hidden, shell.user_ns.get("Out")
     known = set(map(id, (*namespaces, shell.displayhook, getattr(host, "_instances", None))))
-    return any(
-        # Methods and frames are those of the run itself.
-        not (id(holder) in known or isinstance(holder, (FrameType, MethodType)))
-        for holder in gc.get_referrers(explorer)
-    )
+    for _ in range(_LOOKS):
+        if all(
+            # Methods and frames are those of the run itself.
+            id(holder) in known or isinstance(holder, (FrameType, MethodType))
+            for holder in gc.get_referrers(explorer)
+        ):
+            return False
+        # What the run itself held in passing, it has let go by the next look.
+        time.sleep(0.002)
+    return True
 
 
 @atexit.register

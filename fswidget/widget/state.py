@@ -7,7 +7,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from fswidget.widget.assets import built
+from fswidget.widget.assets import served
 
 
 def _told(trait: Any) -> Any:
@@ -18,8 +18,8 @@ def _told(trait: Any) -> Any:
 class ViewState(anywidget.AnyWidget):
     """The traits of a `Viewer`; a page without a kernel starts from the same ones."""
 
-    _esm = built("widget.js")
-    _css = built("widget.css")
+    _esm = served("widget.js")
+    _css = served("widget.css")
 
     _bokehjs = _told(traitlets.Bytes())
     _figures = _told(traitlets.Unicode())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import nn
@@ -17,8 +18,10 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from fswidget.probing.inference import Diverged
 from fswidget.probing.run_control import RunControl
 from fswidget.recording.frame import Frame
+from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
 from fswidget.training.loop import Training
+from fswidget.widget.checkpoints import Checkpoints
 
 log = logging.getLogger("fswidget")
 
@@ -30,12 +33,37 @@ class Job:
     Parameters
     ----------
     config : Config
+    training : Training, optional
+        Go on with this one.
     state : mapping, optional
-        What an earlier run kept (`Training.state_dict`), to go on from.
+        Go on from what an earlier run kept (`Training.state_dict`).
+    recording : Recording, optional
+        Where the frames go on; a new one begins, if not given.
+    frame : Frame, optional
+        The first of the new recording; a frame is made at once, if not given.
+    parent : str
+        The run that this one branches from, at `epoch`, with `changes`.
     """
 
     config: Config
+    training: Training | None = None
     state: Mapping[str, Any] | None = None
+    recording: Recording | None = None
+    frame: Frame | None = None
+    parent: str = ""
+    epoch: float = 0.0
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self, keep_going: Callable[[], bool], on_epoch: Callable[[], None]) -> Training:
+        """The training, at its beginning or where it goes on."""
+        if self.training is not None:
+            return self.training
+        if self.parent:
+            assert self.state is not None
+            return Training.branch(
+                self.state, keep_going=keep_going, on_epoch=on_epoch, **self.changes
+            )
+        return Training(self.config, keep_going=keep_going, state=self.state, on_epoch=on_epoch)
 
 
 @dataclass(frozen=True)
@@ -94,6 +122,9 @@ class Trainer:
         self.training: Training | None = None
         self.job: Job | None = None
         self.fault: Exception | None = None
+        self.checkpoints = Checkpoints()
+        #: Whether `training` is that of `job`.
+        self.entered = False
         self._find_view = view
         self._control = control
         self._foreground = foreground
@@ -102,6 +133,8 @@ class Trainer:
         self._thread: threading.Thread | None = None
         self._pending = False
         self._exit: SystemExit | None = None
+        self._errand: Callable[[], None] | None = None
+        self._errand_error: Exception | None = None
 
     @property
     def busy(self) -> bool:
@@ -165,46 +198,48 @@ class Trainer:
     def _work(self) -> None:
         last = False
         while not last:
-            ended = False
+            ending = None
             try:
-                self._run_next()
-                ended = True
+                ending = self._run_next()
             finally:
                 # The one door: whatever happened, nobody waits for a run that is no more.
-                last = self._leave(ended)
+                last = self._leave(ending)
 
-    def _leave(self, ended: bool) -> bool:
+    def _leave(self, ending: Ending | None) -> bool:
+        """Tell how a run ended, unless another one is to follow; whether none is."""
+        last = True
         with self._control.condition:
-            last = not ended or self._wanted is None
-            if last:
-                self._thread = self._wanted = None
-            self._control.condition.notify_all()
+            try:
+                if ending is None:
+                    self._wanted, ending = None, Ending("error", sys.exception())
+                view = self._find_view()
+                if self._wanted is None and view is not None:
+                    view.ended(ending)  # which may want another one
+                elif ending.error is not None:
+                    log.error("a run failed while another was waiting", exc_info=ending.error)
+                last = self._wanted is None
+            finally:
+                if last:
+                    self._thread = self._wanted = None
+                self._control.condition.notify_all()
         return last
 
-    def _run_next(self) -> None:
+    def _run_next(self) -> Ending:
         try:
             job = self._take()
             if job is not None:
                 self._train(job)
-            ending = Ending("finished")
-        except (_Left, KeyboardInterrupt):
+        except (_Left, _Forgotten):
+            pass
+        except KeyboardInterrupt:
             self.cancel()
-            ending = Ending("finished")
-        except _Forgotten:
-            return
         except Diverged as error:
-            ending = Ending("diverged", error)
+            return Ending("diverged", error)
         except BaseException as error:
-            ending = Ending("error", error)
             if isinstance(error, SystemExit) and self._foreground:
                 self._exit = error
-        view = self._find_view()
-        if view is not None:
-            with self._control.condition:
-                if self._wanted is None:
-                    view.ended(ending)
-                elif ending.error is not None:
-                    log.error("a run failed while another was waiting", exc_info=ending.error)
+            return Ending("error", error)
+        return Ending("finished")
 
     def _take(self) -> Job | None:
         condition = self._control.condition
@@ -213,19 +248,23 @@ class Trainer:
                 condition.wait(self._quiet_from - time.monotonic())
             if self._wanted is None:
                 return None
-            self.job, self._wanted = self._wanted, None
+            self.job, self._wanted, self.entered = self._wanted, None, False
             self._control.begin()
             return self.job
 
     def _train(self, job: Job) -> None:
         with _stoppable(self._control):
-            training = Training(job.config, keep_going=self._keep_going, state=job.state)
+            training = job.make(self._keep_going, self._epoch_ended)
         with self._control.condition:
             if self._wanted is not None:
                 return
-            self.training = training
+            if training is not self.training:
+                self.training = training
+                self.checkpoints = Checkpoints()
+            self.checkpoints.look(training)
+            self.entered = True
             self._view().entered(training, job)
-        for frame in training:
+        for frame in training.frames(first=job.recording is None and job.frame is None):
             with self._control.condition:
                 if self._wanted is not None:
                     return
@@ -236,7 +275,41 @@ class Trainer:
         self._view().progressed()
         if self.fault is not None:
             raise self.fault
+        self._run_errand()
         return self._control.may_go_on()
+
+    def _epoch_ended(self) -> None:
+        if self.training is not None:
+            self.checkpoints.look(self.training)
+
+    def between_steps(self, errand: Callable[[], None]) -> None:
+        """Do something while the network does not change; blocks until it is done."""
+        condition = self._control.condition
+        with condition:
+            if self._thread is threading.current_thread() or not self.busy or self._control.halted:
+                errand()
+                return
+            self._errand, self._errand_error = errand, None
+            condition.notify_all()
+            while self._errand is errand and self.busy and not self._control.halted:
+                condition.wait(1.0)
+            if self._errand is errand:  # nobody got to it
+                self._errand = None
+                errand()
+            elif self._errand_error is not None:
+                raise self._errand_error
+
+    def _run_errand(self) -> None:
+        with self._control.condition:
+            errand = self._errand
+            if errand is None:
+                return
+            try:
+                errand()
+            except Exception as error:
+                self._errand_error = error
+            self._errand = None
+            self._control.condition.notify_all()
 
     def _view(self) -> View:
         view = self._find_view()

@@ -27,9 +27,15 @@ class FakeTraining:
         self.info = INFO
         self.model = nn.Identity()
         self.progress = Progress(0, 1, 0, 1, 0, 0)
+        self.step = 0
         self._keep_going = keep_going
 
-    def __iter__(self) -> Iterator[Frame]:
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def frames(self, *, first: bool = True) -> Iterator[Frame]:
+        """The frames of a recording made beforehand."""
         for frame in FRAMES[: self.config.epochs]:
             type(self).plan()
             if not self._keep_going():

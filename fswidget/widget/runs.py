@@ -1,0 +1,173 @@
+"""A view of the runs that a trainer makes: what it tells, and the runs before."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import uuid
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from fswidget.probing.run_control import RunControl
+from fswidget.recording.frame import Frame
+from fswidget.recording.recording import Recording
+from fswidget.training.changes import describe_change
+from fswidget.training.config import Config
+from fswidget.training.loop import Training
+from fswidget.training.optimisation import Progress
+from fswidget.widget.settings import SettingsView
+from fswidget.widget.trainer import Ending, Job, Trainer
+from fswidget.widget.viewer import log, weak
+
+#: Earlier runs that can still be looked at and compared with.
+KEPT_RUNS = 8
+
+
+class RunsView(SettingsView):
+    """A view with a trainer, which says what happens to the runs it is given.
+
+    Parameters
+    ----------
+    settings : mapping
+        Those of `Config`.
+    foreground : bool
+        See `Trainer`.
+    **traits
+        Of the viewer.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], foreground: bool, **traits: Any) -> None:
+        self._error: BaseException | None = None
+        self._clearing = False
+        self._past: list[dict[str, Any]] = []
+        self._last_config: Config | None = None
+        control = RunControl()
+        self._trainer = Trainer(weakref.ref(self), control, foreground=foreground)
+        super().__init__(settings, control=control, state="idle", **traits)
+        control.tell = weak(self._halted)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the last run, if something did."""
+        return self._error
+
+    @property
+    def network(self) -> nn.Module | None:
+        """The network of the run on show; it stays when a run is stopped."""
+        training = self._trainer.training
+        return None if training is None else training.model
+
+    # What the trainer tells.
+
+    def entered(self, training: Training, job: Job) -> None:
+        """A run begins, or goes on."""
+        before, self._last_config = self._last_config, training.config
+        if job.recording is not None:
+            job.recording.info = training.info
+            return
+        changed = describe_change(before, training.config) if before else ""
+        self._enter(Recording(training.info), changed, job)
+        if job.frame is not None:
+            self.took(job.frame)
+
+    def _enter(self, recording: Recording, changed: str, job: Job) -> None:
+        """Show another run."""
+        run = uuid.uuid4().hex[:12]
+        config = job.config
+        label = f"{config.dataset}, {config.model}, p = {recording.info.num_features}"
+        entry = {"run": run, "label": label, "changed": changed, "frames": 0}
+        if job.parent:
+            entry |= {"parent": job.parent, "epoch": job.epoch}
+            entry["changed"] = f"branch at epoch {job.epoch:g}" + (changed and f", {changed}")
+        self._past.append(entry)
+        for old in self._past[: -KEPT_RUNS - 1]:
+            self._recordings.pop(old["run"], None)
+            self._past.remove(old)
+        self._open(run, recording)
+        self._tell(_runs=json.dumps(self._past))
+
+    def progressed(self) -> None:
+        """A batch follows."""
+        self._tell_sometimes(progress=self._progress())
+
+    def took(self, frame: Frame) -> None:
+        """A frame was taken."""
+        if self.recording is not None:
+            self.recording.append(frame)
+            self.push()
+
+    def ended(self, ending: Ending) -> None:
+        """No run is left."""
+        try:
+            self._leave()
+        except Exception as error:
+            if ending.error is None:
+                ending = Ending("error", error)
+        fault = self._trainer.fault
+        if ending.error is not None:
+            self._error = ending.error
+            if ending.state == "error" and ending.error is not fault:
+                log.error("a run failed", exc_info=ending.error)
+        if self._clearing:
+            self._clear()
+            return
+        self._tell(state=ending.state, message=self._summary(ending), error_text=ending.traceback)
+        if self._trainer.fault is not fault and ending.state != "error":
+            # An observer of yours failed at the very end.
+            ending = Ending("error", self._trainer.fault)
+            self._tell(state="error", message=self._summary(ending), error_text=ending.traceback)
+
+    def _summary(self, ending: Ending) -> str:
+        if ending.state == "diverged":
+            return f"Diverged: {ending.error}. The last good frame stays."
+        if ending.error is not None:
+            return f"{type(ending.error).__name__}: {ending.error}"
+        word = "Stopped" if self._control.stopping else "Finished"
+        recording = self.recording
+        return f"{word} at epoch {recording[-1].epoch:g}." if recording else f"{word}."
+
+    def _halted(self, state: str) -> None:
+        """The run pauses, or goes on."""
+        self._tell(state=state, progress=self._progress())
+        if state == "paused":
+            if self._trainer.fault is not None:
+                raise self._trainer.fault
+            self.pack()
+
+    def _tell(self, **traits: Any) -> None:
+        """Set traits. What an observer raises ends the run, and not the thread that told."""
+        try:
+            super()._tell(**traits)
+        except Exception as error:
+            log.error("an observer failed", exc_info=error)
+            self._error = self._trainer.fault = error
+
+    def _leave(self) -> None:
+        for entry in self._past:
+            kept = self._recordings.get(entry["run"])
+            entry["frames"] = len(kept) if kept is not None else 0
+        self._tell(_runs=json.dumps(self._past), progress=self._progress())
+        self.pack()
+
+    def _clear(self) -> None:
+        self._clearing = False
+        self._recording = None
+        self._tell(state="idle", message="", error_text="", run="", num_frames=0)
+        self._tell(_packed=b"", progress={}, shown=-1, epoch=None)
+
+    def _progress(self) -> dict[str, Any]:
+        training = self._trainer.training
+        return described(None if training is None else training.progress)
+
+
+def described(progress: Progress | None) -> dict[str, Any]:
+    """How far a run is, as JSON types."""
+    if progress is None:
+        return {}
+    values = {**dataclasses.asdict(progress), "fraction": progress.fraction}
+    # JSON has no NaN, which is how long the first step will take.
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
