@@ -167,6 +167,24 @@ def kernel_drift(averages: Averages, debias: bool) -> float:
     return drift if debias else min(max(drift, 0.0), 1.0)
 
 
+def shared_variance(wanted: Span, learned: Span, between: Tensor, n: float) -> float:
+    """Share of the targets' variance that is linear in the outputs, less what chance gives.
+
+    The mean squared canonical correlation of targets and outputs, `between` being their
+    covariance, adjusted as R² is; at most 1, near 0 where outputs know nothing. Our choice.
+    """
+    axes = []
+    for span in (wanted, learned):
+        values, vectors = torch.linalg.eigh(span.covariance)
+        keep = values > 1e-6  # of 1: what is left is the constant
+        axes.append(span.map @ (vectors[:, keep] / values[keep].sqrt()))
+    rank, freedom = axes[0].shape[1], n - 1 - axes[1].shape[1]
+    if rank == 0 or freedom < 1:
+        return math.nan
+    found = float((axes[0].T @ between @ axes[1]).square().sum()) / rank
+    return float(1 - (1 - found) * (n - 1) / freedom)
+
+
 @dataclass(frozen=True)
 class Measures:
     """The spans of targets and outputs, and all the measures that need no eigensolve."""
@@ -176,6 +194,7 @@ class Measures:
     low_rank: LowRank
     nc1: float
     kernel_drift: float
+    target_share: float
     by_class: bool  # whether the samples count as drawn class by class
 
     @classmethod
@@ -198,14 +217,17 @@ class Measures:
         learned = Span.of(averages, outputs, tolerance, beside=columns.outputs)
         if by_class is None:
             by_class = classes is not None and classes.is_balanced(averages.n)
+        wanted = Span.of(averages, columns.targets, tolerance)
+        between = averages.covariance(columns.targets, outputs)
         return cls(
-            Span.of(averages, columns.targets, tolerance),
+            wanted,
             learned,
             low_rank_measure(
                 averages, learned, classes if by_class else None, shift, moments._epsilons
             ),
             math.nan if classes is None else classes.nc1(averages, tolerance),
             kernel_drift(averages, debias),
+            shared_variance(wanted, learned, between, averages.n),
             by_class,
         )
 

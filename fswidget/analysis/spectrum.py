@@ -27,6 +27,7 @@ from fswidget.analysis.measures import (
     first_at,
 )
 from fswidget.analysis.moments import Moments
+from fswidget.analysis.nulls import UNKNOWN, Band, Features, lazy_twin, random_heads
 from fswidget.analysis.regime import Regime, classify
 from fswidget.analysis.targets import check_task, minimal_features
 
@@ -57,6 +58,14 @@ class Spectrum:
     nc1 : float
         tr(Σ_W Σ_B⁺), not divided by C; NaN unless the targets name one class each, two at least
         present.
+    target_share : float
+        Mean squared canonical correlation of targets and outputs, adjusted for chance: 0 where the
+        outputs know nothing of the targets, 1 where they hold them.
+    null : Band
+        k95 and D_LR of random heads on the same features, for as many output functions.
+    lazy_twin : Band
+        The same of the least-squares head for the targets on these features: of the first frame's,
+        what the network would have if only its last layer learned.
     kernel_drift : float
         1 − CKA(T, T_0), centred; NaN without reference features.
     output_rank, target_rank : int
@@ -111,6 +120,9 @@ class Spectrum:
     debiased: bool = False
     low_rank_measure_plain: float | None = None
     outputs_moved: bool = True
+    target_share: float = math.nan
+    null: Band = UNKNOWN
+    lazy_twin: Band = UNKNOWN
     errors: Mapping[str, float] = field(default_factory=dict)
     quality_error: Array | None = None
     utilization_error: Array | None = None
@@ -165,19 +177,24 @@ class Spectrum:
         """The regime, for `outputs_moved` as the spectrum was asked for; see `classify`."""
         return self.classify(outputs_moved=self.outputs_moved)
 
-    def classify(self, *, outputs_moved: bool = True) -> Regime:
+    def classify(self, *, outputs_moved: bool = True, previous: str | None = None) -> Regime:
         """The regime and the evidence for it.
 
         Parameters
         ----------
         outputs_moved : bool, default True
             False for the untrained network: its features cannot have moved.
+        previous : str, optional
+            The label of the frame before, which stays while the replicates are divided.
         """
         plain = self.low_rank_measure_plain
         return classify(
             task=self.task,
             num_samples=self.num_samples,
             debiased=self.low_rank_measure_debiased,
+            target_share=self.target_share,
+            null=self.null,
+            previous=previous,
             used_features=self.used_features,
             num_features=self.num_features,
             num_outputs=self.num_outputs,
@@ -271,9 +288,8 @@ def diagonalize(
     _check(moments, task, errors, tolerance)
     averages = Averages.of(moments)
     measures = Measures.of(averages, moments, task, tolerance, debias)
-    features = averages.columns.features
-    covariance = averages.covariance(features, features)
-    mean = averages.mean(features)
+    part = averages.columns.features
+    covariance, mean = averages.covariance(part, part), averages.mean(part)
     whole = covariance + torch.outer(mean, mean)
     solution = _solve(covariance, mean, measures, top, start)
     curves = measures.curves(solution)
@@ -308,6 +324,8 @@ def diagonalize(
         complete=solution.complete,
         debiased=debias,
         outputs_moved=outputs_moved,
+        target_share=measures.target_share,
+        **_bands(averages, measures, solution),
         errors=spread.errors,
         quality_error=spread.quality_error,
         utilization_error=spread.utilization_error,
@@ -315,6 +333,19 @@ def diagonalize(
         _coefficients=tuple(to_numpy(c) for c in measures.coefficients(solution)),
         _maps=(to_numpy(measures.wanted.map), to_numpy(measures.map_of_outputs(averages))),
     )
+
+
+def _bands(averages: Averages, measures: Measures, solution: EigenDecomposition) -> dict[str, Band]:
+    """Of random heads and of the lazy twin; unknown after a top-k solve."""
+    if not solution.complete:
+        return {}
+    part = averages.columns.features
+    norm = math.sqrt(averages.inner_product(part, part))
+    means = solution.vectors.T @ averages.mean(part) / solution.values.sqrt()
+    features = Features(to_numpy(solution.values), to_numpy(means), norm)
+    wanted = to_numpy(measures.coefficients(solution)[0])
+    null = random_heads(features, measures.learned.rank)
+    return {"null": null, "lazy_twin": lazy_twin(features, wanted)}
 
 
 def _solve(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fswidget.analysis.alignment import align
 from fswidget.analysis.api import FeatureMoments
+from fswidget.analysis.nulls import Band
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.recording.frame import SCALARS
 
@@ -40,6 +41,7 @@ def scalars_of(spectrum: Spectrum) -> dict[str, float]:
     found = {name: getattr(spectrum, name, None) for name in SCALARS}
     found |= {f"{name}_error": value for name, value in spectrum.errors.items()}
     found["quality_total"] = total_quality(spectrum.quality)
+    found |= bands_of(spectrum.null, "null")
     # NC1 is a matter of classes: a regression has none, which is not the same as NaN.
     absent = () if spectrum.classification else ("nc1", "nc1_error")
     return {
@@ -47,6 +49,15 @@ def scalars_of(spectrum: Spectrum) -> dict[str, float]:
         for name, value in found.items()
         if name in SCALARS and name not in absent and value is not None
     }
+
+
+def bands_of(band: Band, name: str) -> dict[str, float]:
+    """The scalars of a band; none where it is not known."""
+    found = {
+        f"{name}_used_features": band.used_features,
+        f"{name}_low_rank_measure": band.low_rank_measure,
+    }
+    return {} if math.isnan(band.used_features) else found
 
 
 def within_float32(

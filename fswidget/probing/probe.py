@@ -26,6 +26,7 @@ from fswidget.probing.arguments import (
 )
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.frames import (
+    bands_of,
     eigenfunctions,
     layer_arrays,
     rotation_towards,
@@ -152,8 +153,9 @@ class Probe:
         self.share(group)
         self._bare = unwrap(model)
         self._began = time.perf_counter()
-        # Eigenvectors and eigenfunctions of the last frame, which the next one goes on from.
+        # Eigenvectors, eigenfunctions and label of the last frame, from which the next goes on.
         self.previous: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self.regime: str | None = None
         self._last_epoch: float = -1
         self._taken = 0
 
@@ -169,8 +171,7 @@ class Probe:
         if held_out is not None:
             given = held_out, self._probe, self.num_outputs, task, num_shown
             self._held_out = held_out_samples(*given)
-        if self._probe.labels is not None:
-            warn_unbalanced(self._probe.labels, self._probe.num_targets, stacklevel=3)
+        warn_unbalanced(self._probe.named, self._probe.num_targets, stacklevel=3)
         names = names_of_classes(class_names, self._probe, self.num_outputs)
         info = self._describe(settings_of(config), title, look.layers, names, images)
         self.recording = Recording(info, byte_budget=byte_budget)
@@ -183,7 +184,7 @@ class Probe:
         class_names: tuple[str, ...],
         images: Array | None,
     ) -> RunInfo:
-        held_out = self._held_out
+        held_out, classes = self._held_out, self._probe.labels is not None
         return RunInfo(
             config=config,
             task=self.task,
@@ -195,9 +196,7 @@ class Probe:
             held_out_labels=None if held_out is None else held_out.display_labels(),
             layers=layers,
             title=title,
-            minimal_features=minimal_features(
-                self.task, self._probe.labels is not None, self.num_outputs
-            ),
+            minimal_features=minimal_features(self.task, classes, self.num_outputs),
         )
 
     @property
@@ -286,14 +285,14 @@ class Probe:
         start = None if self.previous is None else self.previous[0]
         spectrum = spectrum_of(moments, self.task, self.top, start)
         whole = dataclasses.replace(spectrum, num_features=self.num_features)
-        regime = whole.classify(outputs_moved=moved)
+        regime = whole.classify(outputs_moved=moved, previous=self.regime)
+        self.regime = regime.label
         count = min(self.num_eigenfunctions, self.num_features)
         points = eigenfunctions(spectrum, self._shown(features, self._probe), count)
         previous = None if self.previous is None else self.previous[1]
         rotation = rotation_towards(previous, spectrum, points)
         points = turned(points, rotation)
         self.previous = (spectrum.eigenvectors, points)
-        outputs = self._shown(rows.outputs, self._probe)
         eigenvalues, scale = within_float32(spectrum.eigenvalues)
         errors = self._errors(rows, self._probe)
         arrays: dict[str, NDArray[Any] | None] = {
@@ -303,14 +302,14 @@ class Probe:
             "quality_error": spectrum.quality_error,
             "utilization_error": spectrum.utilization_error,
             "projections": points,
-            "predictions": self._probe.predictions(outputs),
+            "predictions": self._probe.predictions(self._shown(rows.outputs, self._probe)),
             "label_accuracy": self._probe.label_accuracy(errors),
         }
         scalars = scalars_of(whole) | scale | self._probe.score(errors, "train")
         if moments.num_blocks > 1:
             scalars["regime_confidence"] = regime.confidence
         if reference is None:
-            scalars["kernel_drift"] = 0.0
+            scalars |= {"kernel_drift": 0.0, **bands_of(spectrum.lazy_twin, "twin")}
         if self._held_out is not None:
             held = self._run(self._held_out, f"{where}, held-out samples")
             features = project(held.features, basis)

@@ -333,6 +333,7 @@ class Training(Learner):
             "seconds": self._clock.seconds,
             "cadence": self.cadence.state_dict(),
             "probe": [torch.tensor(array) for array in self.probe.previous or ()],
+            "regime": self.probe.regime,
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -360,7 +361,7 @@ class Training(Learner):
         self.cadence.load_state_dict(state["cadence"])
         if state["probe"] and shows_the_same(earlier, self.config):
             vectors, points = (tensor.numpy() for tensor in state["probe"])
-            self.probe.previous = (vectors, points)
+            self.probe.previous, self.probe.regime = (vectors, points), state.get("regime")
 
 
 def train(config: Config, *, state: Mapping[str, Any] | None = None) -> Iterator[Frame]:

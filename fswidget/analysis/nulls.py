@@ -1,0 +1,127 @@
+"""What the measures would be if nothing about the features served the outputs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from fswidget.analysis.arrays import Array
+from fswidget.analysis.measures import USED, first_at
+
+_DRAWS = 59  # of which the third smallest has 5% below it, whatever the distribution
+_FEW = 128  # up to so many output functions are drawn; of more, the normal limit holds
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the bands need of the features: eigenvalues ρ, means E e_k, and ‖Cov Φ‖_F."""
+
+    values: Array
+    means: Array
+    norm: float
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where random heads on the same features stand.
+
+    Parameters
+    ----------
+    used_features : float
+        k95, the mean over heads.
+    low_rank_measure, low_rank_measure_low : float
+        Plain D_LR, its median, and what one head in twenty stays below.
+    """
+
+    used_features: float = math.nan
+    low_rank_measure: float = math.nan
+    low_rank_measure_low: float = math.nan
+
+
+UNKNOWN = Band()
+
+
+def random_heads(features: Features, rank: int) -> Band:
+    """The band of outputs W Φ of random normal W, which have rank `rank`, on these very features.
+
+    Up to 128 functions by 59 draws, seeded by the eigenvalues; beyond, by the deterministic
+    equivalent ‖P_Ĥ e_k‖² ≈ ρ_k / (ρ_k + κ) with Σ_k ρ_k / (ρ_k + κ) = rank, and the derivative of
+    the log-determinant's variance, −2 log(1 − Σ_k p_k² / rank). Given the features, a random head's
+    D_LR is below the low end with probability 5%. Our choice.
+    """
+    count = len(features.values)
+    if not 0 < rank <= count or not features.norm > 0:
+        return Band()
+    if rank == count:
+        shares = np.ones(count)
+        measure = float(_low_rank(features, np.eye(count)[None])[0])
+        return Band(float(first_at(np.cumsum(shares) / rank, count)), measure, measure)
+    return _drawn(features, rank) if rank <= _FEW else _limit(features, rank)
+
+
+def _low_rank(features: Features, basis: Array) -> Array:
+    """Plain D_LR of spans whose orthonormal bases in the eigenfunctions are (draws, rank, K)."""
+    means = basis @ features.means
+    scale = np.sqrt(features.values)
+    cross = (basis - means[..., None] * features.means) * scale
+    constant = np.minimum((means**2).sum(-1), 1)
+    span = basis.shape[-2] - 1 + (1 - constant) ** 2
+    return np.asarray(1 - (cross**2).sum((-1, -2)) / (np.sqrt(span) * features.norm))
+
+
+def _drawn(features: Features, rank: int) -> Band:
+    values = features.values
+    rng = np.random.default_rng(np.float64(values.sum() + 1e3 * values[0]).view(np.uint64))
+    heads = rng.normal(size=(_DRAWS, rank, len(values))) * np.sqrt(values / values[0])
+    try:
+        lower = np.linalg.cholesky(heads @ heads.transpose(0, 2, 1))
+        basis = np.linalg.solve(lower, heads)
+    except np.linalg.LinAlgError:  # eigenvalues too unequal for the Gram matrix
+        basis = np.linalg.qr(heads.transpose(0, 2, 1))[0].transpose(0, 2, 1)
+    shares = np.cumsum((basis**2).sum(1), 1) / rank
+    used = (shares < USED - 1e-12).sum(1) + 1
+    measures = np.sort(_low_rank(features, basis))
+    return Band(float(used.mean()), float(np.median(measures)), float(measures[2]))
+
+
+def _limit(features: Features, rank: int) -> Band:
+    values, means = features.values, features.means
+    low, high = float(values[-1]) * 1e-12, float(values.sum()) * 1e3
+    for _ in range(100):
+        middle = math.sqrt(low * high)
+        above = (values / (values + middle)).sum() > rank
+        low, high = (middle, high) if above else (low, middle)
+    shares = values / (values + low)
+    # Of ‖Cov(q, Φ)‖² for the eigenfunction e_k, once the means are taken off.
+    weight = values - 2 * means**2 * values + means**2 * (means**2 * values).sum()
+    constant = min(float((shares * means**2).sum()), 1.0)
+    scale = math.sqrt(rank - 1 + (1 - constant) ** 2) * features.norm
+    measure = 1 - float((shares * weight).sum()) / scale
+    free = shares * (1 - shares)
+    slope = free * (weight - (free * weight).sum() / max(free.sum(), 1e-300))
+    inner = float((shares**2).sum()) / rank
+    variance = (slope**2).sum() / rank / (1 - inner)
+    variance += ((shares * slope).sum() / rank / (1 - inner)) ** 2
+    spread = math.sqrt(2 * float(variance)) / scale
+    used = float(first_at(np.cumsum(shares) / rank, len(values)))
+    return Band(used, float(measure), float(measure) - 1.645 * spread)
+
+
+def lazy_twin(features: Features, coefficients: Array) -> Band:
+    """k95 and D_LR of the least-squares head for the targets, on features that do not move.
+
+    Parameters
+    ----------
+    coefficients : ndarray, shape (rank, K)
+        Of the target functions in the eigenfunctions.
+    """
+    values, vectors = np.linalg.eigh(coefficients @ coefficients.T)
+    keep = values > 1e-10 * values.max(initial=0)
+    if not keep.any() or not features.norm > 0:
+        return Band()
+    basis = (vectors[:, keep] / np.sqrt(values[keep])).T @ coefficients
+    measure = float(_low_rank(features, basis[None])[0])
+    shares = np.cumsum((basis**2).sum(0)) / keep.sum()
+    return Band(float(first_at(shares, len(features.values))), measure, measure)
