@@ -15,16 +15,13 @@ from torch import Tensor, nn
 def fork_rng(devices: Sequence[int] = (), kind: str = "cuda") -> Iterator[None]:
     """The global random state may be used inside; afterwards it is as it was.
 
-    Not in a background thread: what the main thread draws meanwhile would come again.
-
     Parameters
     ----------
     devices : sequence of int
         Devices of type `kind` whose states are kept too; the CPU's always is.
     kind : str
     """
-    aside = threading.current_thread() is not threading.main_thread()
-    with torch.random.fork_rng(devices=list(devices), enabled=not aside, device_type=kind):
+    with torch.random.fork_rng(devices=list(devices), device_type=kind):
         yield
 
 
