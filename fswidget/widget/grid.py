@@ -121,7 +121,7 @@ class Grid:
             name = shared.setdefault(common, f"shared-{len(shared)}")
             blocks[name] = common
             run = f"run-{number + 1}"
-            blocks[run] = codec.pack(_rounded(recording), run, _CLOUD)
+            blocks[run] = pack_for_screen(_bare(recording), run)
             key = ",".join(map(str, place))
             cells[key] = {"run": run, "shared": name, "label": self.label(place)}
         axes = [
@@ -195,15 +195,23 @@ def _described(name: str) -> tuple[str, str]:
     return field.metadata["label"], field.metadata["help"]
 
 
-def _rounded(recording: Recording) -> Recording:
-    """What a page of many runs holds of each."""
+def pack_for_screen(recording: Recording, run: str) -> bytes:
+    """What a page of several runs holds of each, see `Grid.page`."""
+    rounded = Recording(recording.info, byte_budget=None)
+    for frame in recording:
+        rounded.append(replace(frame, arrays=dict(_rounded_arrays(frame))))
+    return codec.pack(rounded, run, _CLOUD)
+
+
+def _bare(recording: Recording) -> Recording:
+    """Without what runs share."""
     info = replace(
         recording.info, labels=np.zeros(0, np.float32), thumbnails=None, held_out_labels=None
     )
-    rounded = Recording(info, byte_budget=None)
+    bare = Recording(info, byte_budget=None)
     for frame in recording:
-        rounded.append(replace(frame, arrays=dict(_rounded_arrays(frame))))
-    return rounded
+        bare.append(frame)
+    return bare
 
 
 def _rounded_arrays(frame: Frame) -> Iterator[tuple[str, NDArray[Any]]]:

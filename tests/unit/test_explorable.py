@@ -140,10 +140,10 @@ def test_the_mean_of_seeds() -> None:
 
 
 def test_rounding_is_less_than_a_screen_shows() -> None:
-    from fswidget.widget.grid import _rounded
+    from fswidget.widget.grid import _rounded_arrays
 
-    recording = make_recording(3, num_features=200)
-    for rounded, frame in zip(_rounded(recording), recording, strict=True):
-        np.testing.assert_allclose(rounded.eigenvalues, frame.eigenvalues, rtol=2**-8)
-        np.testing.assert_allclose(rounded.quality, frame.quality, atol=1 / 2048)
+    for frame in make_recording(3, num_features=200):
+        rounded = dict(_rounded_arrays(frame))
+        np.testing.assert_allclose(rounded["eigenvalues"], frame.eigenvalues, rtol=2**-8)
+        np.testing.assert_allclose(rounded["quality"], frame.quality, atol=1 / 2048)
     assert Grid.of(make_sweep()).start == (0, 0, 0)
