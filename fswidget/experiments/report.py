@@ -71,7 +71,7 @@ def report(stores: Sequence[str | os.PathLike[str]], figures: Path | None = None
         for size in SHOWN
     }
     verdicts = {
-        (name, size): recipes[name].verdict(results, size)
+        (name, size): recipes[name].verdict(results, size) if recipes[name].runs(size) else []
         for (name, size), results in found.items()
     }
     lines = [_INTRODUCTION + f"| experiment | {' | '.join(SHOWN)} |", "|---" * 3 + "|"]
@@ -82,7 +82,7 @@ def report(stores: Sequence[str | os.PathLike[str]], figures: Path | None = None
         lines += ["", f'<a id="{name}"></a>', f"## {recipe.title}", "", recipe.claim]
         for size in SHOWN:
             results = found[name, size]
-            if not any(arm.config(size) for arm in recipe.arms.values()):
+            if not recipe.runs(size):
                 continue
             earlier = _earlier(stores, size).get(name, {})
             lines += ["", f"### At {size} size", "", *_section(recipe, results, size, earlier)]
