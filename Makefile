@@ -21,8 +21,8 @@ BUNDLE := fswidget/static/widget.js
 MEASURED := $(filter-out benchmarks/history.py,$(wildcard benchmarks/[a-z]*.py))
 BENCHMARKS := $(patsubst benchmarks/%.py,benchmarks.%,$(MEASURED)) tests.benchmarks.front
 JS := js/package.json $(wildcard js/src/* js/src/*/*)
-# Two workers on two cores; what one of them has opened serves all tests that need it.
-PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# Two workers on two cores; what a file's tests have opened serves all of them.
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 export PYTHON
 
 .PHONY: demo test soak coverage test-lowest bench reproduce tables gpu check watch hooks setup clean
