@@ -10,15 +10,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fswidget import plot as plot
     from fswidget.analysis.api import FeatureMoments as FeatureMoments
     from fswidget.analysis.api import analyze as analyze
     from fswidget.analysis.regime import Regime as Regime
     from fswidget.analysis.spectrum import Spectrum as Spectrum
     from fswidget.experiments.catalogue import recipes as recipes
     from fswidget.experiments.sweeping import sweep as sweep
+    from fswidget.figures.paper import plot_compare as plot_compare
     from fswidget.probing.watching import watch as watch
     from fswidget.recording.frame import Frame as Frame
     from fswidget.recording.loading import load as load
+    from fswidget.recording.provenance import cite as cite
     from fswidget.recording.recording import Recording as Recording
     from fswidget.training.config import Config as Config
     from fswidget.training.loop import train as train
@@ -42,8 +45,10 @@ _HOME = {
     "Spectrum": "analysis.spectrum",
     "Viewer": "widget.viewer",
     "analyze": "analysis.api",
+    "cite": "recording.provenance",
     "compare": "widget.viewer",
     "load": "recording.loading",
+    "plot_compare": "figures.paper",
     "recipes": "experiments.catalogue",
     "record": "training.run_folder",
     "sweep": "experiments.sweeping",
@@ -62,8 +67,10 @@ __all__ = [
     "Spectrum",
     "Viewer",
     "analyze",
+    "cite",
     "compare",
     "load",
+    "plot_compare",
     "recipes",
     "record",
     "sweep",
@@ -74,6 +81,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return importlib.import_module("fswidget.plot")
     if name not in _HOME:
         raise AttributeError(f"module 'fswidget' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"fswidget.{_HOME[name]}"), name)

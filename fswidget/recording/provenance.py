@@ -34,3 +34,27 @@ def words(given: object) -> dict[str, str]:
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"provenance[{name!r}]={value!r}: must be a str")
     return dict(given)
+
+
+def cite() -> str:
+    """What to cite, as BibTeX: the paper whose measures these are, and this software.
+
+    Examples
+    --------
+    >>> print(fs.cite().splitlines()[0])
+    @article{nam2024decoupling,
+    """
+    import fswidget
+
+    return f"""@article{{nam2024decoupling,
+  title = {{Decoupling Dynamical Richness from Representation Learning}},
+  author = {{Nam and Fonseca and Lee and Mingard and G{{\\"o}}ring and {{El Harzli}} and Erturk and
+            Hayou and Louis}},
+  journal = {{arXiv:2410.04264}},
+  year = {{2024}},
+}}
+@software{{fswidget,
+  title = {{fswidget: see a network learn features}},
+  author = {{{{The fswidget authors}}}},
+  version = {{{fswidget.__version__}}},
+}}"""

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from fswidget.recording import file
 from fswidget.recording.atomic import atomic_write, with_suffix
-from fswidget.recording.frame import Frame, RunInfo
+from fswidget.recording.frame import SCALARS, Frame, RunInfo
 from fswidget.recording.provenance import made_now, words
 from fswidget.recording.thinning import Thinning
 
 if TYPE_CHECKING:
     from bokeh.models import Plot
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 
 class Recording:
@@ -215,6 +217,42 @@ class Recording:
         from fswidget.figures.drawing import figure
 
         return figure(self, name, epoch)
+
+    def plot(self, name: str, epoch: float = -1, ax: Axes | None = None, **style: Any) -> Axes:
+        """A matplotlib figure of the recording; see `fswidget.figures.paper.plot`."""
+        from fswidget.figures.paper import plot
+
+        return plot(self, name, epoch, ax, **style)
+
+    def to_pandas(self) -> DataFrame:
+        """`table` as a pandas DataFrame; ``attrs`` holds the units and what the run was.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed: ``pip install "fswidget[paper]"``.
+
+        Examples
+        --------
+        >>> recording = fs.record(fs.Config(width=16, epochs=1, train_size=100, probe_size=100))
+        >>> frame = recording.to_pandas()
+        >>> frame["epoch"].tolist(), frame.attrs["units"]["low_rank_measure"]
+        ([0.0, 1.0], 'D_LR')
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise ImportError('to_pandas needs pandas: pip install "fswidget[paper]"') from error
+        frame = DataFrame(self.table())
+        units = {"epoch": "passes over the training set", "step": "updates"}
+        units |= {name: SCALARS[name][0] for name in frame if name in SCALARS}
+        frame.attrs = {
+            "units": units,
+            "title": self.info.title,
+            "config": dict(self.config),
+            "provenance": dict(self.provenance),
+        }
+        return frame
 
     def to_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write one self-contained interactive page; see `fswidget.widget.html.to_html`."""

@@ -14,11 +14,11 @@ import threading
 import time
 from typing import Any
 
-from fswidget.experiments.catalogue import recipes
 from fswidget.training.config import Config
 from fswidget.training.signatures import takes_settings
 from fswidget.widget import lifetime
 from fswidget.widget.continuing import Continuing
+from fswidget.widget.experiments import Experiment, experiments, menu
 from fswidget.widget.trainer import Ending, Job
 
 #: Seconds without another change before a run starts anew: a dragged slider starts one, not many.
@@ -36,8 +36,9 @@ class Explorer(Continuing):
         Train within `start`, which then returns when the run has ended. None (the default) does so
         only where messages of a background thread do not reach the browser (Google Colab).
     **settings
-        Those of `fswidget.Config`. Each is a trait of the explorer; changing one while a run is on
-        show begins another run, and the former stays for comparison.
+        Those of `fswidget.Config`, except that ``loss`` is ``"mse"`` unless given: what a control
+        does shows most clearly with the squared error. Each is a trait of the explorer; changing
+        one while a run is on show begins another run, and the former stays for comparison.
 
     Attributes
     ----------
@@ -81,18 +82,20 @@ class Explorer(Continuing):
     ) -> None:
         # What the cell of a notebook has to do with it; see `lifetime`.
         self._cell: tuple[str, int] | None = None
-        self._named = False
+        self._named = self._loading = False
+        #: What an experiment has still to run.
+        self._arms: list[Config] = []
         foreground = "google.colab" in sys.modules if foreground is None else foreground
+        # What happens when a control moves shows most clearly with the squared error.
+        settings = {"loss": "mse", **settings}
         super().__init__(
             settings,
             foreground,
             theme=theme,
             captions=captions,
             _can_train=True,
-            _presets=json.dumps(
-                [{"name": n, "title": r.title, "help": r.claim} for n, r in recipes.items()]
-            ),
         )
+        self._presets = json.dumps(menu(self.root))
         lifetime.enrol(self)
 
     # What a user, or a button, asks for.
@@ -128,11 +131,13 @@ class Explorer(Continuing):
 
     def stop(self) -> None:
         """End the run; its recording and its network stay."""
+        self._arms.clear()
         if self._trainer.busy:
             self._trainer.cancel()
 
     def reset(self) -> None:
         """End the run and clear the view; settings and earlier runs stay."""
+        self._arms.clear()
         with self._exclusive():
             if self._trainer.busy:
                 self._clearing = True
@@ -201,6 +206,9 @@ class Explorer(Continuing):
         self._trainer.run_pending()
 
     def _settings_changed(self, former: Config) -> None:
+        if self._loading:
+            return
+        self._arms.clear()
         if self._steered or self._take_up(former):
             return
         if self.state == "paused":
@@ -217,12 +225,35 @@ class Explorer(Continuing):
                 getattr(self, name)(value)
             except (ValueError, TypeError) as error:
                 self._tell(message=str(error))
-        elif name == "preset" and isinstance(value, str) and value in recipes:
-            config = next(iter(recipes[value].configs))
-            self._adopt(config.replace(root=self.root, device=self.device, download=self.download))
-            self.start()
+        elif name in ("load", "experiment") and isinstance(value, str) and value in experiments():
+            self._load(experiments()[value], run=name == "experiment")
         else:
             super()._command(name, value)
+
+    def _load(self, experiment: Experiment, *, run: bool) -> None:
+        """Set the controls as for the first arm; `run` it, and then the others."""
+        local = {name: getattr(self, name) for name in ("root", "device", "download")}
+        first, *others = (arm.replace(**local) for arm in experiment.arms.values())
+        self._take_over(first)
+        if run:
+            self._begin()
+            self._arms = others
+
+    def _take_over(self, config: Config) -> None:
+        """Set the controls; whoever calls decides whether that begins a run."""
+        self._loading = True
+        try:
+            self._adopt(config)
+        finally:
+            self._loading = False
+
+    def ended(self, ending: Ending) -> None:
+        """No run is left; an experiment goes on with its next arm."""
+        super().ended(ending)
+        if self._arms and self.state == "finished" and not self._control.stopping:
+            self._take_over(self._arms[0])
+            self._begin()
+            del self._arms[0]
 
     # Beginning and end of its own life.
 

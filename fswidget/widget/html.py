@@ -187,6 +187,35 @@ def framed(text: str, title: str) -> str:
     return _IFRAME.format(title=title, page=html.escape(text))
 
 
+def saved_page(state: Mapping[str, Any], buffers: Mapping[str, str], title: str) -> str:
+    """The page of a widget that a notebook has saved, with the front end that it saved.
+
+    Parameters
+    ----------
+    state : mapping
+        The widget's traits, as the notebook's metadata has them.
+    buffers : mapping of str to str
+        Base64 of those that are bytes.
+    title : str
+    """
+    declared = ViewState.class_own_traits(sync=True)
+    # Some hosts save no values that are a class's own.
+    module, style = state.get("_esm", ""), state.get("_css", "")
+    data = {
+        "module": _base64((module or bundle("widget.js")).encode()),
+        "style": style or bundle("widget.css"),
+        "traits": {name: state[name] for name in declared if name in state},
+        "bytes": {name: buffers[name] for name in declared if name in buffers},
+    }
+    return _PAGE.format(
+        policy=_POLICY,
+        scheme="light dark",
+        generator="fswidget",
+        title=html.escape(title),
+        body=_element(data),
+    )
+
+
 def _data(
     shown: Shown, theme: str, captions: bool, pictures: bool, epoch: float | None
 ) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Nothing here imports torch, so a recorded run opens on a machine that has none.
 
 from __future__ import annotations
 
+import base64
 import difflib
 import logging
 import time
@@ -18,6 +19,7 @@ import traitlets
 from ipywidgets import HBox, Layout, jslink
 
 from fswidget.figures.drawing import layout_json
+from fswidget.figures.still import picture, sentence
 from fswidget.probing.run_control import RunControl
 from fswidget.recording.recording import Recording
 from fswidget.widget import codec
@@ -161,6 +163,19 @@ class Viewer(ViewState):
     def recording(self) -> Recording | None:
         """The recording on show; None before there is one."""
         return self._recording
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """The widget, and for where none can be shown a picture of the run and a sentence."""
+        bundle = super()._repr_mimebundle_(**options)
+        recording = self.recording
+        if bundle is None or recording is None:
+            return bundle
+        data, metadata = bundle
+        data = {**data, "text/plain": sentence(recording)}
+        if len(recording):
+            shown = -1 if self.epoch is None else self.epoch
+            data["image/png"] = base64.b64encode(picture(recording, shown)).decode()
+        return data, metadata
 
     def push(self) -> None:
         """Send the frames that were appended since. May be called from any thread."""

@@ -19,11 +19,12 @@ MAY_USE = {
 }
 
 #: Lazy façades, each within one method, that look upward for the reader's convenience:
-#: `Recording.figure` and `to_html`, `Sweep.figure`, `view` and `to_html`, and `Watch.view`.
+#: `Recording.figure`, `plot` and `to_html`, `Sweep.figure`, `view` and `to_html`, and `Watch.view`.
 #: There are no others.
 FACADES = {
     ("recording.recording", "figures.drawing"),
     ("recording.recording", "widget.html"),
+    ("recording.recording", "figures.paper"),
     ("recording.grid", "figures.regime_map"),
     ("recording.grid", "widget.html"),
     ("recording.grid", "widget.sweep_view"),

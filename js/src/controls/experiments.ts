@@ -20,7 +20,7 @@ export function experiments(model: Model, command: Command, cleanup: Cleanup) {
   const arms = h("p", { class: "fsw-c-dim" });
   const missing = h("p", { class: "fsw-c-bad" });
   const load = button("Load", "Set the controls as in this experiment", { class: "fsw-plain" });
-  const run = button("Run", "Run it, one arm after the other", { class: "fsw-plain" });
+  const run = button("Run it", "One arm after the other", { class: "fsw-plain" });
   const close = iconButton("x", "Close", "Close");
   const card = h(
     "div",
