@@ -602,3 +602,27 @@ test("a lazy network's needle stands in the block of its own", async () => {
   expect(query(".fsw-needle:not(.fsw-needle-ghost)").dataset.where).toBe("lazy");
   expect(query(".fsw-regime-label").textContent).toBe("LAZY");
 });
+
+test("without a kernel the last frames stay, and what needs one is off", async () => {
+  const { begin, push, model, query } = show({ state: "running" });
+  begin("a");
+  push("a", 0, 1, 2);
+  await pass();
+  const banner = query(".fsw-banner");
+  expect(banner.hidden).toBe(true);
+  model.emit("comm_live_update");
+  await pass();
+  expect(banner.textContent).toBe("Kernel gone: showing the last 3 frames");
+  expect(banner.hidden).toBe(false);
+  expect(query<HTMLButtonElement>(".fsw-go").disabled).toBe(true);
+  const scrubber = query<HTMLInputElement>("[data-testid=scrubber]");
+  scrubber.value = "1";
+  scrubber.dispatchEvent(new Event("input"));
+  await pass();
+  expect(model.get("shown")).toBe(1);
+  // It answers after all.
+  push("a", 3);
+  await pass();
+  expect(banner.hidden).toBe(true);
+  expect(query<HTMLButtonElement>(".fsw-go").disabled).toBe(false);
+});

@@ -89,7 +89,7 @@ def test_every_control_sets_its_trait(stage: Stage, widget: Widget) -> None:
         stage.kernel.evaluate(f"setattr(explorer, {name!r}, {before!r})")
         stage.kernel.wait(
             "explorer.config == fs.Config(epochs=5000, width=64, train_size=400, "
-            "frame_every='epoch')",
+            "frame_every='epoch', loss='mse')",
             10,
         )
     assert stage.kernel.evaluate("explorer.state") == "idle"

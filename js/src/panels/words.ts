@@ -1,5 +1,7 @@
 // How numbers and names are written.
 
+import { lowRankOf } from "../data/scene";
+import type { Frame } from "../data/wire";
 import { format } from "../host/dom";
 
 /** e₂ for the second eigenfunction, which is number 1. */
@@ -22,4 +24,12 @@ export function scalar(name: string, unit: string, value: number | undefined): s
   if (unit === "features" && !name.includes("rank") && !name.includes("ratio")) return count(value);
   if (["fraction", "R²", "D_LR", "1 − CKA"].includes(unit)) return share(value);
   return format(value, 3);
+}
+
+/** A frame for a screen reader. */
+export function spokenFrame(frame: Frame): string {
+  const { epoch, labels, scalars } = frame;
+  const measure = scalars[lowRankOf(frame)];
+  const value = measure === undefined ? "" : `, D_LR ${measure.toFixed(2)}`;
+  return `Epoch ${Number(epoch.toFixed(1))}: regime ${labels.regime ?? "unknown"}${value}`;
 }

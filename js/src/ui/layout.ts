@@ -6,7 +6,7 @@ import type { Scrubber } from "../controls/scrubber";
 import { Settings } from "../controls/settings";
 import { Suggestion } from "../controls/suggestions";
 import { type Command, Trainer } from "../controls/trainer";
-import { attribute, button, type Cleanup, h, hide, iconButton } from "../host/dom";
+import { attribute, button, type Cleanup, h, hide, iconButton, setText } from "../host/dom";
 import { icon } from "../host/icons";
 import { flag, type Model, specs } from "../host/model";
 import type { Panel } from "../panels/panel";
@@ -79,6 +79,16 @@ export class Layout {
     hide(this.welcome, words === null);
     attribute(this.grid, "data-empty", words !== null);
     if (words !== null) this.#waiting.textContent = words;
+  }
+
+  /** Say that there is no kernel any more, and leave alive only what needs none. */
+  orphan(gone: boolean, frames: number): void {
+    hide(this.banner, !gone);
+    if (gone) setText(this.banner, `Kernel gone: showing the last ${frames} frames`);
+    this.trainer.orphaned = gone;
+    const { main, rows, further } = this.settings ?? {};
+    for (const group of [main, rows, further]) if (group) group.inert = gone;
+    if (gone && this.suggestion) hide(this.suggestion.root, true);
   }
 
   #open(shown: boolean): boolean {

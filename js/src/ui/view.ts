@@ -8,14 +8,13 @@ import {
   DEBIASED,
   frameAt,
   indexOf,
-  lowRankOf,
   type Scene,
   type Style,
   type Words,
 } from "../data/scene";
 import type { Change, FileMessage, Store } from "../data/store";
-import type { Frame } from "../data/wire";
 import { attribute, Cleanup, h, hide, setText } from "../host/dom";
+import { watchKernel } from "../host/kernel";
 import {
   type Buffer,
   flag,
@@ -35,6 +34,7 @@ import type { Host, Panel } from "../panels/panel";
 import { ProjectionsPanel } from "../panels/projections";
 import { RegimeView } from "../panels/regime";
 import { SpectrumPanel } from "../panels/spectrum";
+import { spokenFrame } from "../panels/words";
 import { Layout } from "./layout";
 import { download, saveMenu } from "./save";
 import { Tour } from "./tour";
@@ -70,6 +70,8 @@ export class View {
     // Of these a run shows what it has: accuracies of classes, R² of a regression.
     scalars: [DEBIASED, "test_accuracy", "test_r2", "used_features", "loss"],
   };
+  /** The connection to the kernel was lost, and nothing has come from it since. */
+  #gone = false;
   #theme: Theme = "light";
   #large: Panel | null = null;
   #fitted = "";
@@ -162,7 +164,7 @@ export class View {
         scene: () => this.#scene,
         panels,
         command: this.#command,
-        hasKernel: () => typeof model.send === "function",
+        hasKernel: () => typeof model.send === "function" && !this.#gone,
         fail: (error) => this.#fail(error),
       },
       cleanup,
@@ -204,6 +206,14 @@ export class View {
         "change:theme": () => this.#restyle(),
         "change:height": size,
         "change:captions": captions,
+      }),
+    );
+    cleanup.add(
+      watchKernel(model, () => {
+        // Lost, or found again: what is asked for now is answered only in the second case.
+        this.#gone = true;
+        store.sync(text(model, "run"));
+        this.#redraw();
       }),
     );
     cleanup.add(watchTheme(() => this.#restyle()));
@@ -250,6 +260,7 @@ export class View {
   }
 
   #received(change: Change, file?: FileMessage): void {
+    this.#gone = false;
     if (change === "file" && file) download(file.name, new Blob([file.body], { type: file.mime }));
     else this.#redraw();
   }
@@ -279,9 +290,10 @@ export class View {
     this.#scene = scene;
     const state = text(model, "state", "finished");
     attribute(root, "data-state", state);
+    layout.orphan(this.#gone, scene?.run.frames.length ?? 0);
     this.#runs.draw(scene?.ghost ?? null, scene?.before ?? "");
     layout.settings?.compare(scene?.run ?? null, scene?.ghost ?? null);
-    layout.suggestion?.draw(scene?.run);
+    if (!this.#gone) layout.suggestion?.draw(scene?.run);
     layout.wait(scene ? null : state === "running" ? "Waiting for the first frame …" : "");
     if (!scene) this.#regime.clear();
     if (!scene) return;
@@ -300,7 +312,7 @@ export class View {
     this.#regime.draw(scene);
     this.#scrubber.draw(scene);
     attribute(root, "data-live", String(this.#scrubber.following));
-    this.#announce(describe(frame));
+    this.#announce(spokenFrame(frame));
   }
 
   /** The panels that somebody may be looking at. */
@@ -381,11 +393,4 @@ export class View {
       `The figures cannot be drawn: ${error instanceof Error ? error.message : error}`,
     );
   }
-}
-
-function describe(frame: Frame): string {
-  const { epoch, labels, scalars } = frame;
-  const measure = scalars[lowRankOf(frame)];
-  const value = measure === undefined ? "" : `, D_LR ${measure.toFixed(2)}`;
-  return `Epoch ${Number(epoch.toFixed(1))}: regime ${labels.regime ?? "unknown"}${value}`;
 }
