@@ -234,12 +234,12 @@ class Explorer(Continuing):
         """Set the controls as for the first arm; `run` it, and then the others."""
         local = {name: getattr(self, name) for name in ("root", "device", "download")}
         first, *others = (arm.replace(**local) for arm in experiment.arms.values())
-        self._take_over(first)
+        self._show_settings(first)
         if run:
             self._begin()
             self._arms = others
 
-    def _take_over(self, config: Config) -> None:
+    def _show_settings(self, config: Config) -> None:
         """Set the controls; whoever calls decides whether that begins a run."""
         self._loading = True
         try:
@@ -251,7 +251,7 @@ class Explorer(Continuing):
         """No run is left; an experiment goes on with its next arm."""
         super().ended(ending)
         if self._arms and self.state == "finished" and not self._control.stopping:
-            self._take_over(self._arms[0])
+            self._show_settings(self._arms[0])
             self._begin()
             del self._arms[0]
 
