@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from fswidget.analysis.targets import TASKS
-from fswidget.probing.samples import Array, Inputs, Samples
+from fswidget.probing.samples import Samples
 
 
 def check_arguments(model: Any, task: Any, **counts: Any) -> None:
@@ -22,27 +25,24 @@ def check_arguments(model: Any, task: Any, **counts: Any) -> None:
             raise ValueError(f"{name}={value!r}: must be an integer ≥ 1")
 
 
-def check_source(model: nn.Module, head: str | None, features: Any) -> None:
-    """Raise for what cannot say where the features are."""
-    if head is not None and features is not None:
-        raise ValueError(f"head={head!r}, features={features!r}: one of the two says it")
-    known = {name for name, _ in model.named_modules() if name}
-    for name, value in (("head", head), ("features", features)):
-        if value is None or (name == "features" and callable(value)):
-            continue
-        if not isinstance(value, str):
-            raise TypeError(f"{name}={value!r}: must be the name of a module")
-        if value not in known:
-            raise ValueError(
-                f"{name}={value!r}: no such module; must be one of {', '.join(sorted(known))}"
-            )
+def device_of(device: Any) -> torch.device | None:
+    """A device as torch names it."""
+    try:
+        return None if device is None else torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={device!r}: must be a device as torch names it") from error
 
 
 def held_out_samples(
-    held_out: tuple[Inputs, Array], probe: Samples, num_outputs: int, task: str, num_shown: int
-) -> Samples:
+    held_out: Any, probe: Samples, num_outputs: int, task: str, num_shown: int
+) -> Samples | None:
     """Samples that the training does not see, read as those of the probe are."""
-    other = Samples.of(*held_out, prefix="held_out ")
+    if held_out is None:
+        return None
+    if not isinstance(held_out, (tuple, list)) or len(held_out) != 2:
+        raise TypeError(f"held_out={type(held_out).__name__}: must be a pair (inputs, targets)")
+    inputs, targets = held_out
+    other = Samples.of(inputs, targets, "held_out ")
     samples = other.fit(num_outputs, task, num_shown, "held_out targets")
     if samples.num_targets != probe.num_targets:
         raise ValueError(
@@ -53,23 +53,69 @@ def held_out_samples(
 
 
 def names_of_classes(
-    names: Sequence[str] | None, samples: Samples, num_outputs: int
+    names: Sequence[str] | Mapping[Any, str] | None, samples: Samples, num_outputs: int
 ) -> tuple[str, ...]:
-    """As given, or numbers; none for bits and values."""
+    """As given, in a list or by number as Hugging Face's ``id2label``, or numbers; none for bits
+    and values."""
     classes = 0 if samples.labels is None else max(num_outputs, samples.num_targets)
+    if isinstance(names, str):
+        raise TypeError(f"class_names={names!r}: must be a list of names, or a dict by number")
+    if isinstance(names, Mapping):
+        by_number = {int(number): name for number, name in names.items()}
+        if sorted(by_number) != list(range(classes)):
+            raise ValueError(f"class_names: for {list(names)}; must be for 0..{classes - 1}")
+        names = [by_number[number] for number in range(classes)]
     if names is not None and len(names) != classes:
         raise ValueError(f"class_names: {len(names)} names; must be {classes}")
     return tuple(map(str, range(classes) if names is None else names))
 
 
+def when(epoch: Any, step: Any, last_epoch: float, taken: int) -> tuple[float, int]:
+    """Epoch and step of the next frame.
+
+    Raises
+    ------
+    TypeError
+        If they are no numbers.
+    ValueError
+        If the epoch is not after that of the last frame.
+    """
+    epoch = last_epoch + 1 if epoch is None else number("epoch", epoch)
+    step = taken if step is None else step
+    if not isinstance(step, Integral) or step < 0:
+        raise ValueError(f"step={step!r}: must be an integer ≥ 0")
+    if not 0 <= epoch < math.inf:
+        raise ValueError(f"epoch={epoch!r}: must be a finite number ≥ 0")
+    if epoch <= last_epoch:
+        raise ValueError(
+            f"epoch={epoch:g}: must be after {last_epoch:g}, that of the last frame: they never "
+            "decrease or repeat"
+        )
+    return epoch, int(step)
+
+
+def check_scalars(scalars: Mapping[str, Any]) -> dict[str, float]:
+    """What a user adds to a frame, as numbers."""
+    for name in ("regime", "evidence", "solver"):
+        if name in scalars:
+            raise ValueError(
+                f"{name}={scalars[name]!r}: is measured in every frame; must be given another name"
+            )
+    return {name: number(name, value) for name, value in scalars.items()}
+
+
 def number(name: str, value: Any) -> float:
+    """A number, also of a tensor; a text is none."""
     try:
+        if isinstance(value, str):
+            raise TypeError
         return float(value.detach() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name}={value!r}: must be a number") from error
 
 
 def settings_of(config: Any) -> dict[str, Any]:
+    """Settings as a dict."""
     if config is None:
         return {}
     return dict(config.to_dict() if hasattr(config, "to_dict") else config)

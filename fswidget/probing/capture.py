@@ -1,88 +1,112 @@
-"""Captures what enters the head, and what leaves other layers, in a forward pass."""
+"""Captures what enters and leaves the head, and what leaves other layers, in a forward pass."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fswidget.probing.agreement import WAY_OUT, match_rows
-from fswidget.probing.head import Head, OutputSelector, main_output, unwrap
+from fswidget.probing.head import Head, unwrap
+from fswidget.probing.layouts import Layouts
+from fswidget.probing.outputs import first_tensor
 
 
 @dataclass
 class Capture:
-    """What the last forward pass left, detached, on the model's device.
+    """What the last forward pass left, detached, on the model's device: copies, which no later
+    operation changes in place.
 
     Attributes
     ----------
-    outputs : Tensor, shape (n, C)
-        What the model returned.
-    features : Tensor, shape (n, p)
-        Φ: what entered the head.
-    leaving : Tensor, shape (n, C), or None
-        What left the head; None where features were asked for by name.
+    calls : list of (Tensor, Tensor)
+        What entered and what left the head at each of its calls, one row per position.
     layers : dict of str to Tensor of shape (n, q)
-        The watched layers' outputs, pooled as `pool` says, in the order of the forward pass.
+        The watched layers' outputs, pooled, in the order of the forward pass.
+    leaves : list of Tensor
+        What `traced` put in the place of what left the head.
     """
 
-    _outputs: Tensor | None = None
-    _features: Tensor | None = None
-    leaving: Tensor | None = None
+    calls: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     layers: dict[str, Tensor] = field(default_factory=dict)
+    leaves: list[Tensor] = field(default_factory=list)
+    _tracing: bool = False
 
-    @property
-    def outputs(self) -> Tensor:
-        return self._filled(self._outputs)
+    def clear(self) -> None:
+        """Forget the last pass."""
+        self.calls.clear()
+        self.layers.clear()
+        self.leaves.clear()
 
-    @property
-    def features(self) -> Tensor:
-        return self._filled(self._features)
-
-    @staticmethod
-    def _filled(value: Tensor | None) -> Tensor:
-        if value is None:
-            raise RuntimeError(
-                "capture: no forward pass went through the model's modules; call "
-                "unwrap(model)(inputs), since a compiled model may skip hooks"
-            )
-        return value
+    @contextmanager
+    def traced(self) -> Iterator[None]:
+        """In here the outputs are functions of `leaves`, with gradients from the head on."""
+        self._tracing = True
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self._tracing = False
 
 
-def pool(values: Tensor, module: nn.Module | None = None) -> Tensor:
-    """One row per sample: the mean over all positions of a layer's output (our choice).
+@contextmanager
+def capture(
+    model: nn.Module, head: Head | None, layers: Sequence[str] = (), *, lenient: bool = False
+) -> Iterator[Capture]:
+    """Record what enters and leaves the head, and leaves layers, in forward passes of a model.
 
-    (n, q) stays as it is; (n, length, q) is averaged over the sequence; maps (n, q, h, w) or
-    (n, h, w, q), and their like in three dimensions, over space. Which axis holds the channels the
-    last convolution, normalisation or linear layer in `module` tells whose number of channels one
-    of the two axes has; without one they come first.
+    With `lenient`, layers that give no tensor are passed over.
+
+    Yields
+    ------
+    Capture
+        Filled by each pass of the (unwrapped) model, after `Capture.clear`.
     """
-    if values.ndim <= 2:
-        # A copy: what follows may work in place.
-        return values.reshape(values.shape[0], -1).clone()
-    if values.ndim == 3:
-        return values.mean(1)
-    last = module is not None and _channels_last(module, values)
-    return values.flatten(1, -2).mean(1) if last else values.flatten(2).mean(2)
+    model = unwrap(model)
+    caught = Capture()
+    modules = dict(model.named_modules())
 
+    def at_head(module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensor | None:
+        assert head is not None
+        if not args or not isinstance(output, Tensor):
+            raise ValueError(
+                f"head={head.name!r}: takes or gives no single tensor; must be a layer from "
+                "features to outputs"
+            )
+        left = output.detach().clone()
+        caught.calls.append((head.rows(args[0].detach().clone()), head.rows(left)))
+        if not caught._tracing:
+            return None
+        torch.set_grad_enabled(True)  # from here on; `traced` puts it back
+        leaf = left.clone().requires_grad_()
+        caught.leaves.append(leaf)
+        # A module that changes its input in place must not meet a leaf.
+        return leaf * 1
 
-def _channels_last(module: nn.Module, values: Tensor) -> bool:
-    for inner in reversed(list(module.modules())):
-        width = None
-        for name in ("out_channels", "num_features", "out_features"):
-            width = width or getattr(inner, name, None)
-        if isinstance(inner, nn.LayerNorm):
-            width = inner.normalized_shape[-1]
-        first, last = values.shape[1] == width, values.shape[-1] == width
-        if first != last:
-            return last
-        if first and last:
-            return isinstance(inner, (nn.Linear, nn.LayerNorm))
-    return False
+    with ExitStack() as hooks:
+        layouts = Layouts(model, hooks) if layers else None
+
+        def at_layer(name: str) -> Callable[..., None]:
+            def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+                assert layouts is not None
+                try:
+                    values = first_tensor(output).detach()
+                except ValueError as error:
+                    if lenient:
+                        return
+                    raise ValueError(f"layers={name!r}: {error}") from error
+                caught.layers[name] = layouts.pooled(module, values)
+
+            return keep
+
+        for name in layers:
+            hooks.callback(modules[name].register_forward_hook(at_layer(name)).remove)
+        if head is not None:
+            hooks.callback(head.module.register_forward_hook(at_head).remove)
+        yield caught
 
 
 def resolve_layers(model: nn.Module, layers: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -120,117 +144,3 @@ def resolve_layers(model: nn.Module, layers: str | Sequence[str] | None) -> tupl
 
 def _has_weights(module: nn.Module) -> bool:
     return any(True for _ in module.parameters())
-
-
-@contextlib.contextmanager
-def capture(
-    model: nn.Module,
-    head: Head | None,
-    layers: Sequence[str] = (),
-    *,
-    features: str | None = None,
-    select: OutputSelector = None,
-) -> Iterator[Capture]:
-    """Record what enters and leaves the head in each forward pass inside the ``with`` block.
-
-    Where the head runs over a sequence, (n, length, p), and the model returns one row per sample,
-    the positions read for the output are found by comparing the two; where the model returns every
-    position, samples and positions together make the rows.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-    head : Head, optional
-        Not needed where `features` or a callable of one's own gives the features.
-    layers : sequence of str
-        Modules whose outputs are kept too.
-    features : str, optional
-        The module whose output, pooled, is the feature map; what enters the head by default.
-    select
-        Which of several outputs counts, as for `main_output`.
-
-    Yields
-    ------
-    Capture
-        Filled in anew by each forward pass of the (unwrapped) model.
-
-    Raises
-    ------
-    ValueError
-        If the model's output picks none of the head's positions.
-    """
-    model = unwrap(model)
-    caught = Capture()
-    hooks = _Hooks(caught, head, features, select)
-    modules = dict(model.named_modules())
-    handles = [model.register_forward_pre_hook(hooks.at_start)]
-    handles += [modules[name].register_forward_hook(hooks.at_layer(name)) for name in layers]
-    if features is not None:
-        handles.append(modules[features].register_forward_hook(hooks.at_features))
-    elif head is not None:
-        handles.append(head.module.register_forward_hook(hooks.at_head))
-    handles.append(model.register_forward_hook(hooks.at_end))
-    try:
-        yield caught
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-class _Hooks:
-    """What the hooks of one capture do."""
-
-    def __init__(
-        self, caught: Capture, head: Head | None, features: str | None, select: OutputSelector
-    ) -> None:
-        self.caught, self.head, self.features, self.select = caught, head, features, select
-        self.calls: list[tuple[Tensor, Tensor]] = []
-
-    def at_start(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        self.calls.clear()
-        self.caught.layers.clear()
-        self.caught._features = self.caught._outputs = self.caught.leaving = None
-
-    def at_head(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        # Copies: what follows may work in place.
-        self.calls.append((args[0].detach().clone(), output.detach().clone()))
-
-    def at_features(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        self.caught._features = pool(main_output(output).detach(), module)
-
-    def at_layer(self, name: str) -> Any:
-        def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            self.caught.layers[name] = pool(main_output(output).detach(), module)
-
-        return keep
-
-    def at_end(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        final = main_output(output, self.select).detach()
-        self.caught._outputs = final.reshape(-1, final.shape[-1] if final.ndim > 1 else 1).clone()
-        if self.features is not None or self.head is None:
-            return
-        if self.head.call >= len(self.calls):
-            raise ValueError(
-                f"head: the forward pass did not run {self.head.name!r}; find_head it again for "
-                "this model"
-            )
-        entering, leaving = _read_positions(*self.calls[self.head.call], final)
-        self.caught._features, self.caught.leaving = entering, leaving
-
-
-def _read_positions(features: Tensor, outputs: Tensor, final: Tensor) -> tuple[Tensor, Tensor]:
-    """The head's rows that became the model's outputs, where it ran over more positions."""
-    rows = final.numel() // final.shape[-1] if final.ndim > 1 else len(final)
-    entering = features.reshape(-1, features.shape[-1])
-    leaving = outputs.reshape(-1, outputs.shape[-1])
-    if outputs.ndim <= 2 or len(leaving) == rows:
-        return entering, leaving
-    positions = leaving.reshape(final.shape[0], -1, leaving.shape[-1])
-    where = match_rows(final.reshape(final.shape[0], -1), positions)
-    if where is None:
-        raise ValueError(
-            f"head: output of shape {tuple(outputs.shape)}, of which the model's output of shape "
-            f"{tuple(final.shape)} is no selection of positions; {WAY_OUT}"
-        )
-    index = torch.arange(len(where), device=where.device)
-    return entering.reshape(*positions.shape[:2], -1)[index, where], positions[index, where]

@@ -108,6 +108,11 @@ class Samples:
         """What the samples are dealt by: class labels where there are any, else the targets."""
         return self.targets if self.labels is None else self.labels
 
+    def arrays(self, prefix: str) -> dict[str, list[Tensor]]:
+        """Inputs and targets, under the names that errors call them by."""
+        inputs = [*self.args, *filter(_is_array, self.kwargs.values())]
+        return {f"{prefix}inputs": inputs, f"{prefix}targets": [self.targets]}
+
     def part(self, rank: int, world: int) -> tuple[Samples, int]:
         """The rank-th of `world` contiguous parts, and the number of its first sample."""
         start, stop = (len(self) * i // world for i in (rank, rank + 1))

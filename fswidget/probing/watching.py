@@ -83,7 +83,10 @@ def watch(
     group = options.pop("group", None)
     if group is None and isinstance(model, DistributedDataParallel):
         group = model.process_group
-    return Watch(model, inputs, targets, task=task, layers=layers, group=group, **options)
+    probe = Watch(model, inputs, targets, task=task, layers=layers, group=group, **options)
+    # What drift is measured from, also where the first snapshot comes after an epoch.
+    probe._refer()
+    return probe
 
 
 class Watch(Probe):

@@ -151,14 +151,14 @@ def test_a_pass_over_the_probe_reads_once(mode: FakeTensorMode) -> None:
     training = moved_training(mode, model="cnn", batchnorm=True)
     probe = training.probe
     samples = replace(
-        probe._probe,
-        args=tuple(move(x, mode) for x in probe._probe.args),
-        targets=move(probe._probe.targets, mode),
+        probe._maker.samples,
+        args=tuple(move(x, mode) for x in probe._maker.samples.args),
+        targets=move(probe._maker.samples.targets, mode),
     )
     how = {"batch_size": 16, "device": CARD, "team": Communicator()}
     training.model.eval()
     with HostReads() as reads, torch.no_grad():
-        rows = run(training.model, probe.head, samples, **how)  # type: ignore[arg-type]
+        rows = run(probe._reader, samples, **how)  # type: ignore[arg-type]
         assert reads.seen == {"_local_scalar_dense": 1}
         reads.seen.clear()
         moments = FeatureMoments(16, 10, 10, num_reference=16, device=CARD)

@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from fswidget.probing.capture import capture, pool, resolve_layers
+from fswidget.probing.capture import capture, resolve_layers
+from fswidget.probing.distributed import Communicator
 from fswidget.probing.head import find_head, unwrap
+from fswidget.probing.inference import Activations, run
+from fswidget.probing.layouts import pool
+from fswidget.probing.reading import Reader
+from fswidget.probing.samples import Samples
 
 
 class Twist(nn.Module):
@@ -69,32 +74,35 @@ def test_says_when_there_is_no_head(model, why):
         find_head(model, torch.randn(2, 4))
 
 
+def read(model, inputs, layers=()) -> Activations:
+    reader = Reader(model, find_head(model, inputs), shift=True)
+    samples = Samples.of(inputs, torch.arange(len(inputs)) % 3)
+    how = {"batch_size": 2, "device": torch.device("cpu"), "team": Communicator()}
+    with torch.no_grad():
+        return run(reader, samples, layers=layers, **how)
+
+
 def test_capture_gives_what_enters_and_leaves_the_head():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     inputs = torch.randn(5, 4)
-    head = find_head(model, inputs)
-    with capture(model, head, ("0",)) as caught:
-        with pytest.raises(RuntimeError, match="no forward pass"):
-            _ = caught.features
+    with capture(model, find_head(model, inputs), ("0",)) as caught:
         model(inputs)
-        torch.testing.assert_close(caught.features, torch.relu(model[0](inputs)))
-        outputs = model(inputs)
-    torch.testing.assert_close(caught.outputs, outputs)
+    ((features, outputs),) = caught.calls
+    torch.testing.assert_close(features, torch.relu(model[0](inputs)).detach())
+    torch.testing.assert_close(outputs, model(inputs).detach())
     torch.testing.assert_close(caught.layers["0"], model[0](inputs).detach())
     assert not model[2]._forward_hooks
 
 
 @pytest.mark.parametrize("position", [0, 3, -1])
-def test_capture_reads_the_positions_that_the_output_reads(position):
+def test_features_come_from_the_positions_that_the_output_reads(position):
     torch.manual_seed(0)
     model, inputs = Sequence(position), torch.randn(5, 7, 4)
-    head = find_head(model, inputs)
-    with capture(model, head) as caught:
-        outputs = model(inputs)
-    torch.testing.assert_close(caught.outputs, outputs.detach())
+    rows = read(model, inputs)
+    torch.testing.assert_close(rows.outputs, model(inputs).detach())
     expected = torch.tanh(model.body(inputs))[:, position].detach()
-    torch.testing.assert_close(caught.features, expected)
+    torch.testing.assert_close(rows.features, expected)
 
 
 def test_wrappers_are_looked_through():

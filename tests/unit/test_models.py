@@ -46,7 +46,7 @@ def test_width_is_the_dimension_of_the_features(model: str, dataset: str, batchn
     head = find_head(network, inputs)
     with capture(network, head) as captured, torch.no_grad():
         outputs = network(inputs)
-    assert captured.features.shape == (4, 32)
+    assert captured.calls[0][0].shape == (4, 32)
     assert isinstance(head.module, nn.Linear)
     assert outputs.shape == (4, head.module.out_features)
     norms = [m for m in network.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]

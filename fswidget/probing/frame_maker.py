@@ -1,0 +1,272 @@
+"""From features, outputs and targets of fixed samples to frames: what `watch`, `Recorder` and
+training share."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fswidget.analysis.api import FeatureMoments
+from fswidget.analysis.basis import orthonormal_basis, project
+from fswidget.analysis.measures import first_at
+from fswidget.analysis.spectrum import Spectrum
+from fswidget.analysis.targets import assign_blocks, minimal_features
+from fswidget.probing.distributed import Communicator
+from fswidget.probing.frames import (
+    bands_of,
+    eigenfunctions,
+    layer_arrays,
+    rotation_towards,
+    scalars_of,
+    spectrum_of,
+    total_quality,
+    turned,
+    within_float32,
+)
+from fswidget.probing.inference import Activations
+from fswidget.probing.outputs import precision
+from fswidget.probing.samples import Samples, widened
+from fswidget.recording.frame import Frame, RunInfo
+
+_NUM_BLOCKS = 8
+# Sums of all jackknife blocks may take so much; beyond it there are no error bars (our choice).
+_MAX_BYTES = 1_000_000_000
+# Outputs that left those of the reference by this share of their size have moved (our choice).
+_MOVED = 1e-3
+
+
+class FrameMaker:
+    """Turns rows of the same samples into frames, each aligned to the one before.
+
+    Parameters
+    ----------
+    samples, held_out : Samples
+        As `Samples.fit` settled them; `held_out` may be None.
+    num_features, num_outputs, num_eigenfunctions : int
+    errors : bool
+    top : int, optional
+        See `Probe`.
+
+    Attributes
+    ----------
+    reference : tuple (features, outputs) or None
+        Of the untrained network: what drift is measured from.
+    previous : tuple (eigenvectors or None, points) or None
+        Of the last frame.
+    regime : str, optional
+        The label of the last frame.
+    unknown : bool
+        Whether no untrained network is known: drift is left out and LAZY not said.
+    team : Communicator
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        held_out: Samples | None,
+        *,
+        num_features: int,
+        num_outputs: int,
+        num_eigenfunctions: int,
+        errors: bool,
+        top: int | None,
+    ) -> None:
+        self.samples, self.held_out = samples, held_out
+        self.num_features, self.num_outputs = num_features, num_outputs
+        self.num_eigenfunctions = num_eigenfunctions
+        self.errors, self.top = errors, top
+        self.team = Communicator()
+        self.reference: tuple[Tensor, Tensor] | None = None
+        self.previous: tuple[NDArray[np.float64] | None, NDArray[np.float64]] | None = None
+        self.unknown = False
+        self.regime: str | None = None
+        self._blocks = assign_blocks(samples.named, _NUM_BLOCKS)
+
+    def describe(
+        self,
+        *,
+        config: dict[str, Any],
+        title: str,
+        layers: tuple[str, ...],
+        class_names: tuple[str, ...],
+        pictures: NDArray[np.uint8] | None,
+    ) -> RunInfo:
+        """What does not change from frame to frame."""
+        samples, held_out = self.samples, self.held_out
+        return RunInfo(
+            config=config,
+            task=samples.task,
+            num_features=self.num_features,
+            num_outputs=self.num_outputs,
+            labels=samples.display_labels(),
+            class_names=class_names,
+            thumbnails=pictures,
+            held_out_labels=None if held_out is None else held_out.display_labels(),
+            layers=layers,
+            title=title,
+            minimal_features=minimal_features(
+                samples.task, samples.labels is not None, self.num_outputs
+            ),
+        )
+
+    def retarget(self, targets: Tensor) -> None:
+        """Measure against other targets of the same kind from now on."""
+        goal = dataclasses.replace(self.samples, targets=targets)
+        shown = int(goal.shown.sum())
+        self.samples = goal.fit(self.num_outputs, goal.task, shown)
+        self._blocks = assign_blocks(self.samples.targets, _NUM_BLOCKS)
+
+    def refer_to(self, rows: Activations) -> None:
+        """Measure drift from these rows on."""
+        features = project(rows.features, self._basis(rows.features))
+        self.reference, self.unknown = (features, rows.outputs), False
+
+    def make(
+        self, epoch: float, step: int, rows: Activations, held_out: Activations | None = None
+    ) -> Frame:
+        """The frame of these rows."""
+        basis = self._basis(rows.features)
+        features = project(rows.features, basis)
+        reference, moved = self._since(features, rows, begins=epoch == 0 and step == 0)
+        moments = self._moments(features, rows, self.samples, reference, self.errors)
+        start = None if self.previous is None else self.previous[0]
+        spectrum = self._spectrum(moments, start)
+        whole = dataclasses.replace(spectrum, num_features=self.num_features)
+        regime = whole.classify(outputs_moved=moved, previous=self.regime)
+        self.regime = regime.label
+        count = min(self.num_eigenfunctions, self.num_features)
+        points = eigenfunctions(spectrum, self._shown(features, self.samples), count)
+        previous = None if self.previous is None else self.previous[1]
+        rotation = rotation_towards(previous, spectrum, points)
+        points = turned(points, rotation)
+        self.previous = (spectrum.eigenvectors, points)
+        outputs = self._shown(rows.outputs, self.samples)
+        eigenvalues, scale = within_float32(spectrum.eigenvalues)
+        errors = self._errors(rows, self.samples)
+        arrays: dict[str, NDArray[Any] | None] = {
+            "eigenvalues": eigenvalues,
+            "quality": spectrum.quality,
+            "utilization": spectrum.utilization,
+            "quality_error": spectrum.quality_error,
+            "utilization_error": spectrum.utilization_error,
+            "projections": points,
+            "predictions": self.samples.predictions(outputs),
+            "label_accuracy": self.samples.label_accuracy(errors),
+        }
+        scalars = scalars_of(whole) | scale | self.samples.score(errors, "train")
+        if moments.num_blocks > 1:
+            scalars["regime_confidence"] = regime.confidence
+        if self.unknown:
+            scalars.pop("kernel_drift", None)
+        elif reference is None or not moved:
+            scalars |= bands_of(spectrum.lazy_twin, "twin")
+            scalars["kernel_drift"] = 0.0 if reference is None else scalars["kernel_drift"]
+        if held_out is not None and self.held_out is not None:
+            numbers, points = self._held_out(spectrum, held_out, basis, count)
+            scalars |= numbers
+            arrays["held_out_projections"] = turned(points, rotation)
+        arrays |= self._measure_layers(rows)
+        labels = {"regime": regime.label, "evidence": regime.evidence, "solver": spectrum.solver}
+        known = {name: value for name, value in arrays.items() if value is not None}
+        return Frame(epoch=epoch, step=step, scalars=scalars, labels=labels, arrays=known)
+
+    def _since(
+        self, features: Tensor, rows: Activations, *, begins: bool
+    ) -> tuple[Tensor | None, bool]:
+        """The features that drift is measured from, and whether the outputs have moved since.
+
+        A network that is first seen after its training began is no reference: what it was before is
+        not known.
+        """
+        if self.unknown:
+            return None, True
+        if self.reference is None:
+            self.reference = (features, rows.outputs)
+            self.unknown = not begins
+            return None, not begins
+        first, outputs = self.reference
+        change, least = self._moved(rows.outputs, outputs)
+        if self.previous is None and not begins and change == 0:
+            self.unknown = True
+            return None, True
+        return first, change > least
+
+    def _held_out(
+        self, spectrum: Spectrum, rows: Activations, basis: Tensor | None, count: int
+    ) -> tuple[dict[str, float], NDArray[np.float64]]:
+        """Scalars of the samples held out, and their eigenfunctions."""
+        assert self.held_out is not None
+        features = project(rows.features, basis)
+        quality, utilization = spectrum.held_out(self._moments(features, rows, self.held_out))
+        scalars = self.held_out.score(self._errors(rows, self.held_out), "test")
+        scalars["quality_total_held_out"] = total_quality(quality)
+        scalars["used_features_held_out"] = first_at(utilization, self.num_features)
+        return scalars, eigenfunctions(spectrum, self._shown(features, self.held_out), count)
+
+    def _basis(self, features: Tensor) -> Tensor | None:
+        # The processes of a team would each find a basis of their own samples.
+        return orthonormal_basis(features) if self.team.size == 1 else None
+
+    def _moments(
+        self,
+        features: Tensor,
+        rows: Activations,
+        samples: Samples,
+        reference: Tensor | None = None,
+        errors: bool = False,
+    ) -> FeatureMoments:
+        """Moments over all processes."""
+        width, widest = features.shape[1], 0 if reference is None else reference.shape[1]
+        outputs, targets = self.num_outputs, samples.num_targets
+        nbytes = 8 * _NUM_BLOCKS * (width + widest + outputs + targets) ** 2
+        moments = FeatureMoments(
+            width,
+            outputs,
+            targets,
+            num_reference=widest,
+            num_blocks=_NUM_BLOCKS if errors and nbytes <= _MAX_BYTES else 1,
+            device=features.device,
+        )
+        # The same blocks however many processes share the probe.
+        mine = slice(rows.start, rows.start + len(features))
+        blocks = self._blocks[mine] if moments.num_blocks > 1 else None
+        moments.update(features, rows.outputs, rows.targets, reference, blocks=blocks)
+        return moments if self.team.group is None else moments.all_reduce(self.team.group)
+
+    def _spectrum(self, moments: FeatureMoments, start: Any = None) -> Spectrum:
+        return spectrum_of(moments, self.samples.task, self.top, start)
+
+    def _shown(self, values: Tensor, samples: Samples) -> Tensor:
+        """The rows of the shown samples, of all processes."""
+        parts = [samples.part(rank, self.team.size)[0].shown for rank in range(self.team.size)]
+        # Numbered on the CPU: finding them on a GPU would make it wait.
+        mine = values[parts[self.team.rank].nonzero()[:, 0].to(values.device)]
+        return self.team.gather(mine, [int(part.sum()) for part in parts])
+
+    def _errors(self, rows: Activations, samples: Samples) -> list[float]:
+        """The errors of `Samples.error` over all processes."""
+        return self.team.sum(samples.error(rows.outputs, rows.targets), rows.outputs.device)
+
+    def _moved(self, outputs: Tensor, first: Tensor) -> tuple[float, float]:
+        """By what share of their size the outputs left the reference's, and what share counts: more
+        than their number type rounds."""
+        least = max(_MOVED, precision(outputs.dtype, first.dtype))
+        first, outputs = widened(first), widened(outputs)
+        sums = torch.stack([(outputs - first).square().sum(), first.square().sum()])
+        change, size = self.team.sum(sums.tolist(), outputs.device)
+        if size == 0:
+            return (math.inf if change else 0.0), least
+        return math.sqrt(change / size), least
+
+    def _measure_layers(self, rows: Activations) -> dict[str, NDArray[Any]]:
+        spectra = []
+        for values in rows.layers.values():
+            features = project(values, self._basis(values))
+            spectra.append(self._spectrum(self._moments(features, rows, self.samples)))
+        return layer_arrays(spectra)

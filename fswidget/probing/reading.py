@@ -1,0 +1,285 @@
+"""Reads features and outputs from calls of a model, and checks that the one made the other.
+
+The outputs are always what the model returns. Features are the rows that entered the head's call
+which made them: found by values where the outputs are the head's own, else by gradients, sample by
+sample; over the whole probe the outputs must then be one affine function of what left the head.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fswidget.probing.capture import Capture, capture
+from fswidget.probing.head import Head
+from fswidget.probing.modes import param_dtype
+from fswidget.probing.outputs import (
+    WAY_OUT,
+    Select,
+    affine_misfit,
+    as_rows,
+    equal_rows,
+    main_output,
+    precision,
+)
+from fswidget.probing.samples import Batch
+
+
+@dataclass
+class Reading:
+    """What a pass gave, one row per sample.
+
+    Attributes
+    ----------
+    outputs : Tensor, shape (n, C)
+    calls : list of (Tensor, Tensor)
+        Features, shape (n, p), and what the head made of them, shape (n, q), at each of its calls
+        with as many rows as samples. Where features are given, they stand for both.
+    layers : dict of str to Tensor, shape (n, q)
+    targets : Tensor
+    """
+
+    outputs: Tensor
+    calls: list[tuple[Tensor, Tensor]]
+    layers: dict[str, Tensor]
+    targets: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[Reading]) -> Reading:
+        """The batches of a pass as one."""
+        calls = zip(*(part.calls for part in parts), strict=False)
+        return cls(
+            torch.cat([part.outputs for part in parts]),
+            [(torch.cat([f for f, _ in call]), torch.cat([m for _, m in call])) for call in calls],
+            {name: torch.cat([part.layers[name] for part in parts]) for name in parts[0].layers},
+            torch.cat([part.targets for part in parts]),
+        )
+
+
+@dataclass
+class Reader:
+    """How features and outputs of a model are read.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    head : Head or None
+        The last linear layer; None where `features` is given.
+    shift : bool
+        Whether a common shift of a sample's outputs counts for nothing, as before a softmax.
+    select : str, int or callable, optional
+        Which of what the model returns are the outputs.
+    features : str or callable, optional
+        The module whose output the features are, or a function of the inputs that returns them,
+        alone or before the outputs.
+    """
+
+    model: nn.Module
+    head: Head | None
+    shift: bool
+    select: Select | None = None
+    features: str | Callable[..., Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """What errors call the features."""
+        return self.head.name if self.head is not None else str(self.features)
+
+    def read(
+        self, batches: Iterable[Batch], layers: Sequence[str] = (), *, tracing: bool = False
+    ) -> Reading:
+        """Run the model on all batches; `tracing` which of the head's rows made the outputs."""
+        named = [self.features] if isinstance(self.features, str) else []
+        parts = []
+        with capture(self.model, self.head, [*layers, *named]) as caught:
+            for batch in batches:
+                caught.clear()
+                if self.head is None:
+                    reading = self._given(batch, caught)
+                elif tracing:
+                    reading = self._traced(batch, caught, self.head)
+                else:
+                    reading = self._of_head(batch, caught, self.head)
+                _check_layers(reading, layers)
+                parts.append(reading)
+        return Reading.joined(parts)
+
+    def watchable(self, batches: Sequence[Batch], layers: Sequence[str]) -> list[str]:
+        """Of some layers, those that run in evaluation mode and give one row per sample."""
+        counts = [len(batch.targets) for batch in batches]
+        found: list[dict[str, Tensor]] = []
+        for batch in batches:
+            with capture(self.model, None, layers, lenient=True) as caught:
+                self.model(*batch.args, **batch.kwargs)
+                found.append(dict(caught.layers))
+        return [
+            name
+            for name in layers
+            if all(name in rows for rows in found) and [len(rows[name]) for rows in found] == counts
+        ]
+
+    def _outputs(self, batch: Batch, tracing: bool = False) -> Tensor:
+        returned = self.model(*batch.args, **batch.kwargs)
+        with torch.set_grad_enabled(tracing):
+            return as_rows(main_output(returned, self.select), len(batch.targets))
+
+    def _of_head(self, batch: Batch, caught: Capture, head: Head) -> Reading:
+        outputs = self._outputs(batch).detach().clone()
+        if not caught.calls:
+            raise ValueError(
+                f"head={head.name!r}: did not run for these samples: something else made their "
+                f"outputs; {WAY_OUT}"
+            )
+        calls = [call for call in caught.calls if len(call[1]) == len(outputs)]
+        return Reading(outputs, calls, dict(caught.layers), batch.targets)
+
+    def _traced(self, batch: Batch, caught: Capture, head: Head) -> Reading:
+        with caught.traced():
+            outputs = self._outputs(batch, tracing=True)
+            with torch.enable_grad():
+                rows = sources(outputs, caught.leaves, head)
+        features, made = (torch.cat(parts)[rows] for parts in zip(*caught.calls, strict=True))
+        outputs = outputs.detach().clone()
+        return Reading(outputs, [(features, made)], dict(caught.layers), batch.targets)
+
+    def _given(self, batch: Batch, caught: Capture) -> Reading:
+        count = len(batch.targets)
+        if isinstance(self.features, str):
+            outputs = self._outputs(batch)
+            if self.features not in caught.layers:
+                raise ValueError(f"features={self.features!r}: did not run in evaluation mode")
+            features: Any = caught.layers[self.features]
+        else:
+            assert self.features is not None
+            features = self.features(*batch.args, **batch.kwargs)
+            if isinstance(features, (tuple, list)) and len(features) == 2:
+                features, outputs = features[0], as_rows(features[1], count)
+            else:
+                caught.clear()
+                outputs = self._outputs(batch)
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != count:
+            shape = tuple(features.shape) if isinstance(features, Tensor) else type(features)
+            raise ValueError(
+                f"features={self.features!r}: {shape} for {count} samples; must be one row per "
+                "sample, (n, p)"
+            )
+        features, outputs = features.detach().clone(), outputs.detach().clone()
+        return Reading(outputs, [(features, features)], dict(caught.layers), batch.targets)
+
+    def same(self, reading: Reading) -> Tensor:
+        """At each call, whether the outputs are what the head made, shape (calls,); not read."""
+        answers = [
+            equal_rows(
+                reading.outputs,
+                made,
+                shift=self.shift,
+                tolerance=self._tolerance(reading.outputs, made),
+            )
+            for _, made in (reading.calls if self.head is not None else [])
+        ]
+        return torch.stack(answers) if answers else torch.zeros(1, dtype=torch.bool)
+
+    def _tolerance(self, outputs: Tensor, made: Tensor) -> float:
+        return precision(outputs.dtype, made.dtype, param_dtype(self.model))
+
+    def check(self, outputs: Tensor, made: Tensor, start: int = 0) -> None:
+        """Raise ValueError where outputs are no affine function of what made them.
+
+        Parameters
+        ----------
+        outputs, made : Tensor, shapes (n, C) and (n, q)
+            Of the whole probe.
+        start : int
+            Number of the first sample.
+        """
+        if self.head is None and len(made) <= made.shape[1] + 2:
+            return  # whoever named the features knows; so few samples tell nothing
+        tolerance = self._tolerance(outputs, made)
+        misfit = affine_misfit(outputs, made, shift=self.shift, tolerance=tolerance)
+        if misfit is None:
+            return
+        row, error = misfit
+        what = "the features" if self.head is None else f"what its layer {self.name!r} gives"
+        if math.isnan(error):
+            raise ValueError(
+                f"inputs: {len(made)} samples; must be more than {made.shape[1] + 2} to check that "
+                f"the outputs are an affine function of {what}"
+            )
+        raise ValueError(
+            f"model={type(self.model).__name__}: its outputs are no affine function of {what}, "
+            f"sample by sample: sample {start + row} is off by {error:.2g} of their size. "
+            "Something is added, chosen or bent after that layer, or before the features enter it; "
+            f"{WAY_OUT}"
+        )
+
+
+def _check_layers(reading: Reading, layers: Sequence[str]) -> None:
+    """Raise ValueError for a layer that did not run, or whose rows are not the samples."""
+    count = len(reading.targets)
+    for name in layers:
+        if name not in reading.layers:
+            raise ValueError(
+                f"layers={name!r}: did not run in evaluation mode; must be a layer that every "
+                "sample passes"
+            )
+        rows = len(reading.layers[name])
+        if rows != count:
+            raise ValueError(
+                f"layers={name!r}: gives {rows} rows for {count} samples; must have samples first, "
+                "as batch_first=True gives them"
+            )
+
+
+def sources(outputs: Tensor, leaves: Sequence[Tensor], head: Head) -> Tensor:
+    """Which row of the head's output made each sample's outputs, shape (n,), by gradients.
+
+    Raises
+    ------
+    ValueError
+        If they are not as many rows as samples, one for each.
+    """
+    count = len(outputs)
+    total = sum(len(head.rows(leaf)) for leaf in leaves)
+    if not outputs.requires_grad:
+        if total == count:  # made without gradients: sample by sample, as the check will tell
+            return torch.arange(count, device=outputs.device)
+        raise ValueError(
+            f"model: its outputs are made without gradients from {total} rows of {head.name!r} for "
+            f"{count} samples; {WAY_OUT}"
+        )
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(outputs.shape[1], generator=generator, dtype=torch.float64) + 1
+    if outputs.shape[1] > 1:
+        # They add up to nothing, so that a log-softmax changes nothing.
+        weights -= weights.mean()
+    sums = outputs @ weights.to(outputs)
+
+    def gradient(signs: Tensor) -> Tensor:
+        found = torch.autograd.grad(
+            sums, leaves, signs.to(sums), retain_graph=True, allow_unused=True
+        )
+        parts = [
+            torch.zeros_like(leaf) if part is None else part
+            for part, leaf in zip(found, leaves, strict=True)
+        ]
+        return torch.cat([head.rows(part) for part in parts])
+
+    whole = gradient(torch.ones(count))
+    used = whole.any(1).nonzero()[:, 0]
+    numbers = torch.zeros(len(used), dtype=torch.long, device=used.device)
+    samples = torch.arange(count)
+    for bit in range((count - 1).bit_length() if len(used) == count else 0):
+        # A row's gradient changes its sign where its sample's number has this bit.
+        turned = gradient(1 - 2 * (samples >> bit & 1))[used]
+        numbers += ((turned * whole[used]).sum(1) < 0).long() << bit
+    if len(used) != count or not torch.equal(numbers.sort().values.cpu(), samples):
+        raise ValueError(
+            f"model: {len(used)} of the {total} rows that its layer {head.name!r} gives enter the "
+            f"outputs of {count} samples; must be one row for each sample; {WAY_OUT}"
+        )
+    return used[numbers.argsort()]
