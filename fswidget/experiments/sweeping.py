@@ -46,7 +46,9 @@ def sweep(
     config : Config
         The settings that all runs share.
     executor : concurrent.futures.Executor, optional
-        Where the runs go; it stays open. If not given, a pool of one process per core, with one
+        Where the runs go; it stays open. Tried: threads, processes, loky's, and Dask's
+        ``client.get_executor()``, see ``docs/executors.md``; Ray's ``Pool`` and submitit's executor
+        are none. If not given, a pool of one process per core, with one
         thread each; it spawns them, so scripts need ``if __name__ == "__main__":``.
     resume : path, optional
         A JSON file: what it holds is not run again (failed runs are), and every run is added to it

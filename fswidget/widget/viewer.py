@@ -8,11 +8,13 @@ from __future__ import annotations
 import base64
 import difflib
 import logging
+import os
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import traitlets
@@ -24,7 +26,7 @@ from fswidget.probing.run_control import RunControl
 from fswidget.recording.recording import Recording
 from fswidget.widget import codec
 from fswidget.widget.assets import bokehjs
-from fswidget.widget.html import page
+from fswidget.widget.html import page, to_html
 from fswidget.widget.state import ViewState
 from fswidget.widget.stream import Stream
 
@@ -297,7 +299,15 @@ class Viewer(ViewState):
         self._post({"type": "file", "name": name, "mime": mime}, [content])
 
 
-def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> HBox:
+class Comparison(HBox):  # type: ignore[misc]
+    """Viewers side by side, as `compare` makes them."""
+
+    def to_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write them to one page, their epochs linked; see `fswidget.to_html`."""
+        return to_html([viewer.recording for viewer in self.children], path, **options)
+
+
+def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> Comparison:
     """Viewers side by side.
 
     Parameters
@@ -311,7 +321,8 @@ def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> H
 
     Returns
     -------
-    ipywidgets.HBox
+    Comparison
+        An `ipywidgets.HBox`; `to_html` writes its viewers to one page.
         Its ``children`` are the `Viewer` objects, in the order given.
 
     Raises
@@ -335,4 +346,4 @@ def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> H
     for viewer in viewers:
         viewer.layout = Layout(flex="1 1 520px", min_width="0")
     # No GridBox: in a reopened notebook ipywidgets' mark for "no kernel" would take its first cell.
-    return HBox(viewers, layout=Layout(flex_flow="row wrap", grid_gap="12px"))
+    return Comparison(viewers, layout=Layout(flex_flow="row wrap", grid_gap="12px"))

@@ -92,6 +92,8 @@ def test_several_recordings_stand_on_one_page(tmp_path: Path) -> None:
     alone = make_recording(3).to_html(tmp_path / "one", epoch=0)
     assert data_of(alone)["traits"]["epoch"] == 0
     assert page.stat().st_size < 1.2 * alone.stat().st_size  # BokehJS and the front end once
+    both = fs.compare(*named.values()).to_html(tmp_path / "compared")
+    assert len(data_of(both)["views"]) == 2
     with pytest.raises(IndexError, match="epoch=-9"):
         make_recording(3).to_html(tmp_path / "none", epoch=-9)
     for wrong in ([], "run.npz", 3, [3]):

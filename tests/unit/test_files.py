@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -321,3 +322,35 @@ def test_no_mutated_file_raises_more_than_a_sentence(tmp_path: Path, kind: str) 
             kept.write_bytes(path.read_bytes())
             raise AssertionError(f"seed {SEED}, mutation {index}, kept as {kept}") from error
     assert refused > MUTATIONS // 10
+
+
+def test_the_reader_of_the_format_page_reads_the_first_format() -> None:
+    root = Path(__file__).parents[2]
+    (code,) = re.findall(r"```python\n(.*?)```", (root / "docs" / "format.md").read_text(), re.S)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert code.split("def read")[1].count("\n") <= 10
+    for path in (root / "tests" / "fixtures" / "before_rooms" / "recording.npz",):
+        meta, table, eigenvalues = names["read"](path)
+        recording = fs.load(path)
+        assert (meta["version"], meta["run"]["title"]) == (1, recording.info.title)
+        np.testing.assert_array_equal(table["loss"], recording.table()["loss"])
+        for found, frame in zip(eigenvalues, recording, strict=True):
+            np.testing.assert_array_equal(found, frame.eigenvalues)
+
+
+def test_small_files_hold_what_they_must(tmp_path: Path) -> None:
+    recording = make_recording(20, num_features=64, num_shown=500)
+    whole = recording.save(tmp_path / "whole").stat().st_size
+    small = recording.save(tmp_path / "small", projections=False, dtype="float16", pictures=False)
+    assert small.stat().st_size < whole / 4
+    again = fs.load(small)
+    assert again.info.thumbnails is None
+    assert "projections" not in again[-1].arrays
+    assert again[-1].scalars == recording[-1].scalars
+    np.testing.assert_allclose(again[-1].utilization, recording[-1].utilization, rtol=1e-3)
+    np.testing.assert_allclose(again[-1].eigenvalues, recording[-1].eigenvalues, rtol=1e-3)
+    again.provenance["licence"] = "CC BY 4.0"
+    assert fs.load(again.save(tmp_path / "mine")).provenance["licence"] == "CC BY 4.0"
+    with pytest.raises(ValueError, match="dtype='int8': must be one of float32, float16"):
+        recording.save(tmp_path / "no", dtype="int8")

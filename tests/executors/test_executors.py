@@ -1,0 +1,39 @@
+"""Sweeps on executors of other packages; each is skipped where its package is not installed."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fswidget as fs
+
+CONFIG = fs.Config(train_size=40, test_size=40, epochs=1, width=8, device="cpu", num_shown=5)
+
+
+def test_loky() -> None:
+    loky = pytest.importorskip("loky")
+    with loky.ProcessPoolExecutor(1) as pool:
+        result = fs.sweep(CONFIG, width=[4, 8], executor=pool, keep="recordings")
+    assert result.failed == []
+    assert result.sel(width=8)[-1].epoch == 1
+
+
+def test_dask_over_tcp_and_a_worker_that_is_lost(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "protocol": "tcp"}
+    with (
+        distributed.LocalCluster(dashboard_address=None, **options) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        lost = next(iter(client.run(os.getpid).values()))
+        executor = client.get_executor()
+        # Under way on both workers before one of them is gone.
+        begun = [executor.submit(os.getpid) for _ in range(2)]
+        assert all(future.result() for future in begun)
+        os.kill(lost, signal.SIGKILL)
+        path = tmp_path / "sweep"
+        result = fs.sweep(CONFIG, width=[4, 8], seed=[0, 1], executor=executor, resume=path)
+    assert (len(result), result.failed) == (4, [])
+    assert len(fs.load(path)) == 4
