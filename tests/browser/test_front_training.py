@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from .front import Stage, axe, staged
-from .jupyter import JupyterServer
+from .jupyter import JupyterServer, wait_until
 from .widget import Widget
 
 CELL = """
@@ -185,7 +185,9 @@ def test_a_ghost_stays_until_it_is_dismissed(stage: Stage, widget: Widget) -> No
     ghost.get_by_role("button", name="Dismiss").click()
     expect(ghost).to_be_hidden()
     for name, picture in with_ghost.items():
-        assert widget.picture(name) != picture, f"the ghost was not in {name}"
+        wait_until(
+            lambda n=name, p=picture: widget.picture(n) != p, f"the ghost to go from {name}", 10
+        )
     # Any run of the session can be pinned instead, even one of which the page holds nothing.
     runs = json.loads(stage.kernel.evaluate("explorer._runs"))
     widget.menu("Runs").click()
