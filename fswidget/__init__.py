@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from fswidget.training.config import Config as Config
     from fswidget.training.loop import train as train
     from fswidget.training.run_folder import record as record
+    from fswidget.widget.comparison import compare as compare
     from fswidget.widget.explorer import Explorer as Explorer
     from fswidget.widget.html import to_html as to_html
     from fswidget.widget.viewer import Viewer as Viewer
-    from fswidget.widget.viewer import compare as compare
 
 __version__ = "0.1.0"
 
@@ -46,7 +46,7 @@ _HOME = {
     "Viewer": "widget.viewer",
     "analyze": "analysis.api",
     "cite": "recording.provenance",
-    "compare": "widget.viewer",
+    "compare": "widget.comparison",
     "load": "recording.loading",
     "plot_compare": "figures.paper",
     "recipes": "experiments.catalogue",

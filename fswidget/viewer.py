@@ -1,4 +1,4 @@
 """The former name of `fswidget.widget.viewer`, which goes on working."""
 
+from fswidget.widget.comparison import compare as compare
 from fswidget.widget.viewer import Viewer as Viewer
-from fswidget.widget.viewer import compare as compare

@@ -8,17 +8,14 @@ from __future__ import annotations
 import base64
 import difflib
 import logging
-import os
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import traitlets
-from ipywidgets import HBox, Layout, jslink
 
 from fswidget.figures.drawing import layout_json
 from fswidget.figures.still import picture, sentence
@@ -26,7 +23,7 @@ from fswidget.probing.run_control import RunControl
 from fswidget.recording.recording import Recording
 from fswidget.widget import codec
 from fswidget.widget.assets import bokehjs
-from fswidget.widget.html import page, to_html
+from fswidget.widget.html import page
 from fswidget.widget.state import ViewState
 from fswidget.widget.stream import Stream
 
@@ -297,53 +294,3 @@ class Viewer(ViewState):
 
     def _offer(self, name: str, mime: str, content: bytes) -> None:
         self._post({"type": "file", "name": name, "mime": mime}, [content])
-
-
-class Comparison(HBox):  # type: ignore[misc]
-    """Viewers side by side, as `compare` makes them."""
-
-    def to_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
-        """Write them to one page, their epochs linked; see `fswidget.to_html`."""
-        return to_html([viewer.recording for viewer in self.children], path, **options)
-
-
-def compare(*recordings: Recording, link: bool = True, theme: str = "auto") -> Comparison:
-    """Viewers side by side.
-
-    Parameters
-    ----------
-    *recordings : Recording
-        Two or more.
-    link : bool
-        Whether the viewers go through the epochs together: where one has no frame of an epoch, it
-        shows the last one before.
-    theme : {"auto", "light", "dark"}
-
-    Returns
-    -------
-    Comparison
-        An `ipywidgets.HBox`; `to_html` writes its viewers to one page.
-        Its ``children`` are the `Viewer` objects, in the order given.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two recordings are given.
-
-    Examples
-    --------
-    >>> config = fs.Config(width=16, epochs=1, train_size=100, probe_size=100)
-    >>> both = fs.compare(fs.record(config), fs.record(config.replace(batchnorm=True)))
-    >>> len(both.children)
-    2
-    """
-    if len(recordings) < 2:
-        raise ValueError(f"recordings: got {len(recordings)}, compare takes two or more")
-    viewers = [Viewer(recording, theme=theme, captions=False) for recording in recordings]
-    if link:
-        for viewer in viewers[1:]:
-            jslink((viewers[0], "epoch"), (viewer, "epoch"))
-    for viewer in viewers:
-        viewer.layout = Layout(flex="1 1 520px", min_width="0")
-    # No GridBox: in a reopened notebook ipywidgets' mark for "no kernel" would take its first cell.
-    return Comparison(viewers, layout=Layout(flex_flow="row wrap", grid_gap="12px"))

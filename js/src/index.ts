@@ -2,6 +2,7 @@ import { GridModel } from "./data/grid";
 import { openStore } from "./data/store";
 import type { Model } from "./host/model";
 import { mount as mountPage, type PageData, PageModel, type Widget } from "./host/page";
+import { compared, renderCompared } from "./ui/compared";
 import { View } from "./ui/view";
 
 /** Show an exported page, whose models are a sweep's where it holds one. */
@@ -18,6 +19,7 @@ export default {
   },
 
   render({ model, el }: { model: Model; el: HTMLElement }): () => void {
+    if (compared(model).length > 0) return renderCompared(model, el);
     const { store, close } = openStore(model);
     const view = new View(model, store, el);
     return () => {

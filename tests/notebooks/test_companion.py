@@ -23,7 +23,8 @@ assert first["used_features"] <= 15 < 2 * 15 <= normalised["used_features"]
 assert lazy["kernel_drift"] < 1e-3 < 0.1 < first["kernel_drift"]
 assert min(run[-1].scalars["test_accuracy"] for run in runs.values()) > 0.9
 assert len({tuple(run.info.labels) for run in runs.values()}) == 1
-assert [viewer.num_frames for viewer in comparison.children] == [31, 31, 31]
+assert [len(run) for run in comparison.recordings.values()] == [31, 31, 31]
+assert comparison.epoch == 3
 import sys
 assert "torch" not in sys.modules
 """

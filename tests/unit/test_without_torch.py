@@ -50,7 +50,7 @@ recording = fs.load("run.npz")
 assert recording[-1].epoch == 3
 viewer = fs.Viewer(recording)
 assert viewer.recording is recording and viewer.num_frames == 4
-assert len(fs.compare(recording, recording[:2]).children) == 2
+assert len(fs.compare(recording, recording[:2]).recordings) == 2
 assert recording.figure("spectrum") is not None
 assert list(recording.table()["epoch"]) == [0, 1, 2, 3]
 print(recording.to_html("page"), recording.save("again"))

@@ -92,10 +92,10 @@ export async function mount(
     const style = document.createElement("style");
     style.textContent = data.style;
     root.append(style);
-    const common = { ...data.traits, ...decoded(data.bytes) };
     const views = data.views ?? [{ traits: {}, bytes: {} }];
     const models = views.map(({ traits, bytes }) =>
-      make({ ...common, ...traits, ...decoded(bytes) }, data),
+      // A store is kept on a model's copy of BokehJS: each view is given one of its own.
+      make({ ...data.traits, ...decoded(data.bytes), ...traits, ...decoded(bytes) }, data),
     );
     for (const [index, model] of models.entries()) follow(model, models[index - 1]);
     const [first] = models;

@@ -203,6 +203,7 @@ export class View {
         "change:progress": redraw,
         "change:_runs": redraw,
         "change:_controls": redraw,
+        "change:_controls_now": redraw,
         "change:theme": () => this.#restyle(),
         "change:height": size,
         "change:captions": captions,

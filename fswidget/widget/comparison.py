@@ -1,0 +1,117 @@
+"""Several recordings side by side, in one widget."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import traitlets
+
+from fswidget.figures.drawing import layout_json
+from fswidget.recording.recording import Recording
+from fswidget.widget import codec
+from fswidget.widget.assets import bokehjs
+from fswidget.widget.html import to_html
+from fswidget.widget.state import ViewState
+from fswidget.widget.viewer import SAVED_BYTES
+
+
+class Comparison(ViewState):
+    """Recordings side by side, which hold BokehJS once and go through the epochs together.
+
+    Parameters
+    ----------
+    recordings : mapping of str to Recording
+        Two or more, by the names that stand above them.
+    link : bool
+    theme : {"auto", "light", "dark"}
+    """
+
+    _compared = traitlets.Unicode("[]", help="name, run and frames of each").tag(sync=True)
+    _packs = traitlets.List(traitlets.Bytes()).tag(sync=True)
+    _linked = traitlets.Bool(True).tag(sync=True)
+
+    def __init__(
+        self, recordings: Mapping[str, Recording], *, link: bool = True, theme: str = "auto"
+    ) -> None:
+        self._recordings = dict(recordings)
+        views, packs = [], []
+        for number, (name, recording) in enumerate(self._recordings.items(), 1):
+            run = f"run-{number}"
+            views.append({"title": name, "run": run, "num_frames": recording.appended})
+            packs.append(codec.pack(recording.thinned(SAVED_BYTES), run))
+        super().__init__(
+            _bokehjs=bokehjs(),
+            _figures=layout_json(),
+            _compared=json.dumps(views),
+            _packs=packs,
+            _linked=link,
+            theme=theme,
+            captions=False,
+        )
+
+    @property
+    def recordings(self) -> Mapping[str, Recording]:
+        """The recordings by name."""
+        return MappingProxyType(self._recordings)
+
+    def to_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write all of them as one page; see `fswidget.to_html`."""
+        return to_html(self._recordings, path, **options)
+
+
+def compare(
+    *recordings: Recording, link: bool = True, theme: str = "auto", **named: Recording
+) -> Comparison:
+    """Recordings side by side.
+
+    Parameters
+    ----------
+    *recordings, **named : Recording
+        Two or more in all. Those without a name are called by their titles, with a number where two
+        are the same.
+    link : bool
+        Whether they go through the epochs together: where one has no frame of an epoch, it shows
+        the last one before.
+    theme : {"auto", "light", "dark"}
+
+    Returns
+    -------
+    Comparison
+        One widget; ``recordings`` has them by name, ``to_html`` writes them as a page.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two recordings are given, or one without a frame.
+    TypeError
+        If one is no recording.
+
+    Examples
+    --------
+    >>> config = fs.Config(width=16, epochs=1, train_size=100, probe_size=100)
+    >>> both = fs.compare(plain=fs.record(config), wide=fs.record(config.replace(width=32)))
+    >>> list(both.recordings)
+    ['plain', 'wide']
+    """
+    chosen: dict[str, Any] = {}
+    for number, recording in enumerate(recordings, 1):
+        title = recording.info.title if isinstance(recording, Recording) else ""
+        again = not title or title in chosen or title in named
+        chosen[f"{title} ({number})".strip() if again else title] = recording
+    chosen |= named
+    for name, recording in chosen.items():
+        if not isinstance(recording, Recording):
+            raise TypeError(
+                f"{name if name in named else 'recording'}={recording!r}: must be a Recording, as "
+                "fs.load and fs.record return"
+            )
+        if not len(recording):
+            raise ValueError(f"recording={recording!r}: has no frame to show")
+    if len(chosen) < 2:
+        raise ValueError(f"recordings: got {len(chosen)}, compare takes two or more")
+    return Comparison(chosen, link=link, theme=theme)

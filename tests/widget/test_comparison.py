@@ -1,0 +1,37 @@
+"""Several recordings in one widget."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import fswidget as fs
+from tests.synthetic import make_recording
+from tests.widget.conftest import FrontEnd
+
+
+def test_several_recordings_are_one_widget(front_end: FrontEnd) -> None:
+    one, two, three = make_recording(3), make_recording(2), make_recording(1, title="")
+    both = fs.compare(one, two, three, named=one)
+    assert list(both.recordings) == ["synthetic", "synthetic (2)", "(3)", "named"]
+    views = json.loads(both._compared)
+    assert [view["title"] for view in views] == list(both.recordings)
+    assert [view["num_frames"] for view in views] == [4, 3, 2, 4]
+    # BokehJS travels once, in one message that opens one widget besides its layout.
+    states = [message["state"] for message, _ in front_end.sent if "state" in message]
+    assert sum("_bokehjs" in str(message) for message, _ in front_end.sent) <= 1
+    assert len(states) <= 2
+
+
+def test_a_comparison_is_a_page(tmp_path) -> None:
+    both = fs.compare(plain=make_recording(2), wide=make_recording(2))
+    assert both.to_html(tmp_path / "both").read_text().count("plain") >= 1
+
+
+def test_what_cannot_be_compared_is_named() -> None:
+    empty = fs.Recording(make_recording(0).info)
+    with pytest.raises(ValueError, match="has no frame to show"):
+        fs.compare(make_recording(1), empty)
+    with pytest.raises(TypeError, match="wide='run'"):
+        fs.compare(make_recording(1), wide="run")
