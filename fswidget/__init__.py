@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fswidget.experiments.catalogue import recipes as recipes
     from fswidget.experiments.sweeping import sweep as sweep
     from fswidget.figures.paper import plot_compare as plot_compare
+    from fswidget.probing.continuing import replay as replay
+    from fswidget.probing.measures import measure as measure
+    from fswidget.probing.recorder import Recorder as Recorder
     from fswidget.probing.watching import watch as watch
     from fswidget.recording.frame import Frame as Frame
     from fswidget.recording.loading import load as load
@@ -41,6 +44,7 @@ _HOME = {
     "FeatureMoments": "analysis.api",
     "Frame": "recording.frame",
     "Recording": "recording.recording",
+    "Recorder": "probing.recorder",
     "Regime": "analysis.regime",
     "Spectrum": "analysis.spectrum",
     "Viewer": "widget.viewer",
@@ -48,9 +52,11 @@ _HOME = {
     "cite": "recording.provenance",
     "compare": "widget.comparison",
     "load": "recording.loading",
+    "measure": "probing.measures",
     "plot_compare": "figures.paper",
     "recipes": "experiments.catalogue",
     "record": "training.run_folder",
+    "replay": "probing.continuing",
     "sweep": "experiments.sweeping",
     "to_html": "widget.html",
     "train": "training.loop",
@@ -62,6 +68,7 @@ __all__ = [
     "Explorer",
     "FeatureMoments",
     "Frame",
+    "Recorder",
     "Recording",
     "Regime",
     "Spectrum",
@@ -70,9 +77,11 @@ __all__ = [
     "cite",
     "compare",
     "load",
+    "measure",
     "plot_compare",
     "recipes",
     "record",
+    "replay",
     "sweep",
     "to_html",
     "train",

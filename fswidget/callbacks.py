@@ -6,8 +6,9 @@ is needed: ``with fs.watch(...) as probe`` is a plain context manager.
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fswidget.probing.inference import Diverged
 from fswidget.probing.watching import StopTraining, Watch
+from fswidget.recording.frame import Frame
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -200,3 +202,54 @@ def transformers_callback(probe: Watch, *, every_n_steps: int | None = None) -> 
                 control.should_training_stop = True
 
     return FeatureSpectrum()
+
+
+def _finite(frame: Frame) -> dict[str, float]:
+    return {name: value for name, value in frame.scalars.items() if math.isfinite(value)}
+
+
+def to_tensorboard(writer: Any, prefix: str = "fswidget/") -> Callable[[Frame], None]:
+    """Log each frame's scalars to a ``SummaryWriter``: ``fs.watch(…, on_frame=to_tensorboard(w))``.
+
+    Numbers that are not finite are left out, here and in the other loggers.
+    """
+
+    def log(frame: Frame) -> None:
+        for name, value in _finite(frame).items():
+            writer.add_scalar(f"{prefix}{name}", value, frame.step)
+
+    return log
+
+
+def to_wandb(run: Any, prefix: str = "fswidget/") -> Callable[[Frame], None]:
+    """Log each frame's scalars to a run of Weights & Biases, beside ``epoch`` and ``step``.
+
+    They are logged under their own ``fswidget/step``, since a run's step must not go back.
+    """
+
+    def log(frame: Frame) -> None:
+        numbers = {f"{prefix}{name}": value for name, value in _finite(frame).items()}
+        run.log({**numbers, f"{prefix}epoch": frame.epoch, f"{prefix}step": frame.step})
+
+    return log
+
+
+def to_mlflow(prefix: str = "fswidget/") -> Callable[[Frame], None]:
+    """Log each frame's scalars to the active run of MLflow."""
+    import mlflow
+
+    def log(frame: Frame) -> None:
+        numbers = {f"{prefix}{name}": value for name, value in _finite(frame).items()}
+        mlflow.log_metrics(numbers, step=frame.step)
+
+    return log
+
+
+def to_trackio(prefix: str = "fswidget/") -> Callable[[Frame], None]:
+    """Log each frame's scalars to the run that ``trackio.init`` began."""
+    import trackio
+
+    def log(frame: Frame) -> None:
+        trackio.log({f"{prefix}{name}": value for name, value in _finite(frame).items()})
+
+    return log

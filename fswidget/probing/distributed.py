@@ -66,13 +66,13 @@ class Communicator:
         dist.all_gather(gathered, padded, group=self.group)
         return torch.cat([part[:count] for part, count in zip(gathered, counts, strict=True)])
 
-    def follow(self, flag: bool, device: torch.device) -> bool:
+    def follow(self, flag: int, device: torch.device | str) -> int:
         """What the first process says."""
         if self.group is None:
             return flag
         said = torch.tensor([flag], dtype=torch.uint8, device=device)
         dist.broadcast(said, dist.get_global_rank(self.group, 0), group=self.group)
-        return bool(said)
+        return int(said)
 
     def check_alike(self, samples: Mapping[str, Sequence[Tensor]], device: torch.device) -> None:
         """Raise ValueError in every process where they were given different samples."""

@@ -17,6 +17,7 @@ from fswidget.analysis.basis import orthonormal_basis, project
 from fswidget.analysis.measures import first_at
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.analysis.targets import assign_blocks, minimal_features
+from fswidget.probing import measures
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.frames import (
     bands_of,
@@ -172,6 +173,7 @@ class FrameMaker:
             scalars |= numbers
             arrays["held_out_projections"] = turned(points, rotation)
         arrays |= self._measure_layers(rows)
+        scalars |= self._own_measures(rows)
         labels = {"regime": regime.label, "evidence": regime.evidence, "solver": spectrum.solver}
         known = {name: value for name, value in arrays.items() if value is not None}
         return Frame(epoch=epoch, step=step, scalars=scalars, labels=labels, arrays=known)
@@ -260,9 +262,21 @@ class FrameMaker:
         first, outputs = widened(first), widened(outputs)
         sums = torch.stack([(outputs - first).square().sum(), first.square().sum()])
         change, size = self.team.sum(sums.tolist(), outputs.device)
+        if math.isnan(change):  # of the reference only the features are known
+            return math.inf, least
         if size == 0:
             return (math.inf if change else 0.0), least
         return math.sqrt(change / size), least
+
+    def _own_measures(self, rows: Activations) -> dict[str, float]:
+        """Measures that the user registered, on the rows of all processes."""
+        if not measures.registered():
+            return {}
+        parts = [self.samples.part(rank, self.team.size)[0] for rank in range(self.team.size)]
+        counts = [len(part) for part in parts]
+        whole = [self.team.gather(widened(v), counts) for v in (rows.features, rows.outputs)]
+        arrays = [values.cpu().numpy() for values in (*whole, self.samples.targets)]
+        return measures.measured(arrays[0], arrays[1], arrays[2], self._blocks)
 
     def _measure_layers(self, rows: Activations) -> dict[str, NDArray[Any]]:
         spectra = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,6 +28,7 @@ from fswidget.probing.frame_maker import FrameMaker
 from fswidget.probing.frames import squared_norm
 from fswidget.probing.head import find, unwrap
 from fswidget.probing.inference import Activations, run
+from fswidget.probing.measures import with_given
 from fswidget.probing.modes import inference_mode, param_dtype
 from fswidget.probing.outputs import Select
 from fswidget.probing.reading import Reader
@@ -283,18 +283,11 @@ class Probe:
                 held = self._run(self._maker.held_out, f"{where}, held-out samples")
             frame = self._maker.make(epoch, step, rows, held)
         measured = {
-            **frame.scalars,
             "parameter_norm_squared": squared_norm(bare, self.device),
             "seconds": time.perf_counter() - self._began,
             "analysis_seconds": time.perf_counter() - start,
         }
-        overwritten = sorted(given.keys() & measured.keys() - {"seconds"})
-        if overwritten:
-            raise ValueError(
-                f"{overwritten[0]}={given[overwritten[0]]!r}: is measured in every frame; must be "
-                "given another name"
-            )
-        return dataclasses.replace(frame, scalars={**measured, **given})
+        return with_given(frame, measured, given)
 
     def _look(
         self, samples: Samples, layers: str | Sequence[str] | None, head: str | None

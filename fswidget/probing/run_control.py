@@ -96,6 +96,22 @@ class RunControl:
                 self._halt()
             return not self.leaving
 
+    def asked(self, patience: float | None = None) -> bool | None:
+        """The same, but None where the pause lasts for more than `patience` seconds."""
+        if patience is None:
+            return self.may_go_on()
+        with self.condition:
+            if self._pausing and not self.leaving:
+                if not self._halted:
+                    self._halted = True
+                    self.tell("paused")
+                    self.condition.notify_all()
+                self.condition.wait(patience)
+                if self._pausing and not self.leaving:
+                    return None
+                self._halted = False
+            return not self.leaving
+
     def frame_taken(self) -> None:
         """A frame was taken: where a single step was asked for, the loop pauses."""
         with self.condition:

@@ -58,7 +58,9 @@ class Samples:
     def of(cls, inputs: Inputs, targets: Array, prefix: str = "") -> Samples:
         """Read what a user gave; `prefix` goes before the argument's name in errors."""
         name = f"{prefix}inputs"
-        args, kwargs = _call_arguments(inputs, name)
+        args, kwargs = _call_arguments(
+            inputs, name, len(targets) if hasattr(targets, "__len__") else 0
+        )
         arrays = [*args, *(value for value in kwargs.values() if _is_array(value))]
         lengths = sorted({len(array) for array in arrays})
         if not arrays or len(lengths) != 1:
@@ -142,8 +144,10 @@ class Samples:
             # A copy: a model that works in place must not change the samples.
             return value[take].to(device=device, dtype=kind, copy=True)
 
-        for start in range(0, len(self), size):
-            take = slice(start, start + size)
+        # Of nearly equal size: a last batch of one has no statistics of its own.
+        count = -(-len(self) // size)
+        for number in range(count):
+            take = slice(len(self) * number // count, len(self) * (number + 1) // count)
             yield Batch(
                 args=tuple(ready(value, take) for value in self.args),
                 kwargs={name: ready(value, take) for name, value in self.kwargs.items()},
@@ -195,15 +199,22 @@ class Samples:
     def pictures(self) -> Tensor | None:
         """The inputs that look like pictures, shape (n, 1 or 3, h, w)."""
         for array in (*self.args, *self.kwargs.values()):
-            if not isinstance(array, Tensor) or array.ndim != 4 or array.is_complex():
+            if not isinstance(array, Tensor) or array.ndim not in (3, 4) or array.is_complex():
                 continue
             # Anything thinner than 4 pixels is a series, not a picture.
-            if array.shape[1] in (1, 3) and min(array.shape[2:]) >= 4:
+            if array.ndim == 4 and array.shape[1] in (1, 3) and min(array.shape[2:]) >= 4:
                 return array
+            if array.ndim == 4 and array.shape[3] in (1, 3) and min(array.shape[1:3]) >= 4:
+                return array.permute(0, 3, 1, 2)
+            # Nearly square, or it may as well be a sequence of vectors.
+            if array.ndim == 3 and 8 <= min(array.shape[1:]) >= max(array.shape[1:]) / 2:
+                return array[:, None]
         return None
 
 
-def _call_arguments(inputs: Inputs, name: str) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+def _call_arguments(
+    inputs: Inputs, name: str, count: int
+) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
     if isinstance(inputs, Mapping):
         constant = (bool, int, float, str, type(None))
         return (), {
@@ -212,11 +223,26 @@ def _call_arguments(inputs: Inputs, name: str) -> tuple[tuple[Tensor, ...], dict
             else own_tensor(value, f"{name}[{key!r}]")
             for key, value in inputs.items()
         }
+    if isinstance(inputs, list) and len(inputs) > 1 and _are_samples(inputs, count):
+        return (own_tensor(inputs, name),), {}
     if isinstance(inputs, (tuple, list)) and any(
         isinstance(item, (Tensor, np.ndarray)) and item.ndim for item in inputs
     ):
         return tuple(own_tensor(item, f"{name}[{i}]") for i, item in enumerate(inputs)), {}
     return (own_tensor(inputs, name),), {}
+
+
+def _are_samples(inputs: list[Any], count: int) -> bool:
+    """Whether a list holds one array per sample: as many, which do not have that many rows."""
+    arrays = all(isinstance(item, (Tensor, np.ndarray)) for item in inputs)
+    if not arrays or len(inputs) != count:
+        return False
+    if any(item.shape != inputs[0].shape for item in inputs):
+        raise ValueError(
+            f"inputs: a list of {count} arrays of different shapes; must be padded to one, and "
+            "stacked"
+        )
+    return inputs[0].ndim == 0 or len(inputs[0]) != count
 
 
 def own_tensor(value: Any, name: str) -> Tensor:

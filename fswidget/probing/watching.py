@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fswidget.probing.continuing import go_on, refer_to
 from fswidget.probing.inference import Diverged
+from fswidget.probing.live import LiveView, check_on_frame
+from fswidget.probing.live import StopTraining as StopTraining
 from fswidget.probing.probe import Probe
-from fswidget.probing.run_control import RunControl
 from fswidget.probing.samples import Array, Inputs
 from fswidget.recording.frame import Frame
-
-if TYPE_CHECKING:
-    from fswidget.widget.viewer import Viewer
-
-
-class StopTraining(Exception):
-    """Stop was pressed in the view; raised by `Watch.snapshot` after its frame was recorded."""
-
-    def _render_traceback_(self) -> list[str]:
-        # IPython shows this in place of a traceback: a stop on request is no error.
-        return [str(self)]
+from fswidget.recording.recording import Recording
 
 
 def watch(
@@ -35,6 +25,9 @@ def watch(
     *,
     task: str = "cross_entropy",
     layers: str | Sequence[str] | None = None,
+    recording: Recording | None = None,
+    reference: Any = None,
+    on_frame: Callable[[Frame], object] | None = None,
     **options: Any,
 ) -> Watch:
     """Watch a network in a training loop of one's own.
@@ -53,6 +46,15 @@ def watch(
         What the outputs and targets mean, as in `fswidget.analyze`.
     layers : None, "all" or sequence of str
         Layers to measure besides the features, by their names in ``model.named_modules()``.
+    recording : Recording, optional
+        Go on with an earlier recording of the same network and samples: its frames stay, the new
+        ones are aligned to its last one and must have later epochs.
+    reference : state dict, path, torch.nn.Module or array of shape (n, p), optional
+        The untrained network, or its features on `inputs`: what kernel drift is measured from. By
+        default the network as it is now; beside `recording` none is known then, so that drift is
+        left out and LAZY not said.
+    on_frame : callable, optional
+        Called with each frame after it was recorded; `fswidget.callbacks` has loggers.
     **options
         Further arguments of `fswidget.probe.Probe`.
 
@@ -84,26 +86,23 @@ def watch(
     if group is None and isinstance(model, DistributedDataParallel):
         group = model.process_group
     probe = Watch(model, inputs, targets, task=task, layers=layers, group=group, **options)
-    # What drift is measured from, also where the first snapshot comes after an epoch.
-    probe._refer()
+    probe.on_frame = check_on_frame(on_frame)
+    if recording is not None:
+        go_on(probe, recording)
+    # Also where the first snapshot comes after an epoch, drift is measured from here.
+    if reference is not None or recording is None:
+        refer_to(probe, reference)
     return probe
 
 
-class Watch(Probe):
+class Watch(LiveView, Probe):
     """A `Probe` with a live view, made by `watch`.
 
     As a context manager it ends cleanly when Stop is pressed in the view: `StopTraining` goes no
     further than the ``with`` block, and the view is marked finished.
     """
 
-    _viewer: Viewer | None = None
-
-    @cached_property
-    def _control(self) -> RunControl:
-        """What the view's buttons ask of the loop."""
-        control = RunControl()
-        control.tell = self._tell
-        return control
+    recording: Recording
 
     def snapshot(
         self, epoch: float | None = None, step: int | None = None, **scalars: float
@@ -120,94 +119,12 @@ class Watch(Probe):
         Diverged
             If the network's features or outputs are not finite; nothing is recorded.
         """
-        viewer = self._viewer
-        if viewer is not None:
-            viewer.state = "running"
+        if self._viewer is not None:
+            self._viewer.state = "running"
         try:
             frame = super().snapshot(epoch, step, **scalars)
         except Diverged as error:
             self._finish("diverged", str(error))
             raise
-        if viewer is not None:
-            viewer.push()
-        if self._team.follow(self._stop_asked(), self.device):
-            self._finish("finished", "Stopped.")
-            raise StopTraining(f"Training stopped from the view after epoch {frame.epoch:g}.")
+        self._show(frame, self._team, self.device)
         return frame
-
-    def view(self) -> Viewer:
-        """A live widget that shows the recording while it grows; the same one at every call.
-
-        Notes
-        -----
-        Frames reach it while the cell with the loop runs. Its buttons reach the loop where the
-        kernel reads messages beside a running cell, as ipykernel ≥ 7 with JupyterLab ≥ 4.4 or
-        Notebook ≥ 7.4 does; elsewhere, interrupt the kernel.
-        """
-        if self._viewer is None:
-            # Only here: numbers need no widget.
-            from fswidget.widget.viewer import Viewer
-
-            self._viewer = Viewer(self.recording, control=self._control)
-            self._viewer.state = "running"
-            self._pack_after_cells(self._viewer)
-        return self._viewer
-
-    def finish(self) -> None:
-        """Mark the view as finished, and keep the recording in the saved notebook."""
-        self._finish("finished", "")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        if error is None or isinstance(error, KeyboardInterrupt):
-            self.finish()
-        elif not isinstance(error, (StopTraining, Diverged)):
-            self._finish("error", f"{type(error).__name__}: {error}")
-        return isinstance(error, StopTraining)
-
-    def _stop_asked(self) -> bool:
-        """Obey the buttons; blocks during a pause."""
-        self._control.frame_taken()
-        if self._control.may_go_on():
-            return False
-        self._control.begin()
-        return True
-
-    def _tell(self, state: str) -> None:
-        if self._viewer is None:
-            return
-        if state == "paused":
-            self._viewer.pack()
-        self._viewer.state = state
-
-    def _finish(self, state: str, message: str) -> None:
-        if self._viewer is not None:
-            self._viewer.push()
-            self._viewer.state, self._viewer.message = state, message
-            self._viewer.pack()
-
-    def _pack_after_cells(self, viewer: Viewer) -> None:
-        """Keep what a cell recorded in the notebook, also where no ``with`` block ends it."""
-        import sys
-
-        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-        if shell is None:
-            return
-        packed = 0
-
-        def pack(_: Any) -> None:
-            nonlocal packed
-            if self.recording.appended > packed:
-                packed = self.recording.appended
-                if viewer.state == "running":
-                    viewer.state = "finished"
-                viewer.pack()
-
-        shell.events.register("post_run_cell", pack)

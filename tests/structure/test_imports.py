@@ -28,7 +28,7 @@ FACADES = {
     ("recording.grid", "figures.regime_map"),
     ("recording.grid", "widget.html"),
     ("recording.grid", "widget.sweep_view"),
-    ("probing.watching", "widget.viewer"),
+    ("probing.live", "widget.viewer"),
 }
 
 KNOWN = modules()
