@@ -1,7 +1,7 @@
 """Settings, named networks and data sets, and the loop that trains and hands out frames.
 
 May use: probing, recording.
-Never here: widgets, or threads of its own.
+Never here: widgets, or threads of its own but the one of `overlap`.
 """
 
 from fswidget.training.loop import Training as Training

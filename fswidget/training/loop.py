@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from fswidget.probing.probe import Probe
 from fswidget.recording.frame import Frame, RunInfo
@@ -111,16 +112,16 @@ class Training(Learner):
         self.cadence = FrameSchedule(
             config.frame_every, config.analysis_budget, self.steps_per_epoch, self.total_steps
         )
-        self.probe = self._make_probe()
+        self.probe = self._make_probe(self.model)
         self._clock = Clock()
         if state is not None:
             self._restore(state)
         self.progress = self._progress()
 
-    def _make_probe(self) -> Probe:
+    def _make_probe(self, model: nn.Module) -> Probe:
         config, data = self.config, self.data
         return Probe(
-            self.model,
+            model,
             data.inputs[: data.probe_size],
             data.targets[: data.probe_size],
             task=config.task,
@@ -162,9 +163,9 @@ class Training(Learner):
         Examples
         --------
         >>> config = fs.Config(width=16, epochs=2, train_size=100, probe_size=100)
-        >>> training = fswidget.training.Training(config)
+        >>> training = Training(config)
         >>> frames = iter(training)
-        >>> _ = next(frames), training.change(lr=1e-4)
+        >>> first, changed = next(frames), training.change(lr=1e-4)
         >>> [frame.labels["changes"] for frame in frames][-1]
         'step 0 (epoch 0): lr 0.001 → 0.0001'
         """
@@ -252,22 +253,27 @@ class Training(Learner):
                 return self._frame_of_interval() if self._may_go_on() else None
             self._end_epoch()
             self._take_up()
-            if not (self.step < self.total_steps and self._may_go_on()):
+            if not self._learn():
                 return None
-            self._lr = learning_rate(self.config, self.step, self.total_steps)
-            loss, count = self._train_step(self._lr)
-            self.step += 1
-            self._loss_sum += loss * count
-            self._loss_samples += count
-            if self._reads_each_loss:
-                self._check_finite(float(loss))
-            self.progress = self._progress()
-            self._due = self.cadence.due(
-                self.step, self._clock.seconds, self._batches.ends_epoch(self.step)
-            )
-            if self._batches.ends_epoch(self.step) and not (self._due or self._reads_each_loss):
-                # The sum is finite only if every loss was.
-                self._check_finite(float(self._loss_sum))
+
+    def _learn(self) -> bool:
+        """One step, unless the run is at its end or is to end."""
+        if not (self.step < self.total_steps and self._may_go_on()):
+            return False
+        self._lr = learning_rate(self.config, self.step, self.total_steps)
+        loss, count = self._train_step(self._lr)
+        self.step += 1
+        self._loss_sum += loss * count
+        self._loss_samples += count
+        if self._reads_each_loss:
+            self._check_finite(float(loss))
+        self.progress = self._progress()
+        ended = self._batches.ends_epoch(self.step)
+        self._due = self.cadence.due(self.step, self._clock.seconds, ended)
+        if ended and not (self._due or self._reads_each_loss):
+            # The sum is finite only if every loss was.
+            self._check_finite(float(self._loss_sum))
+        return True
 
     def _end_epoch(self) -> None:
         if self._batches.ends_epoch(self.step) and self.step > self._told:
@@ -277,12 +283,15 @@ class Training(Learner):
 
     def _frame_of_interval(self) -> Frame:
         """A frame with the mean loss of a sample since the last one."""
-        mean = float(self._loss_sum) / self._loss_samples
-        self._check_finite(mean)
-        frame = self._frame(loss=mean, lr=self._lr)
-        self._loss_sum, self._loss_samples = torch.zeros_like(self._loss_sum), 0
+        frame = self._frame(loss=self._take_loss(), lr=self._lr)
         self._due = False
         return frame
+
+    def _take_loss(self) -> float:
+        mean = float(self._loss_sum) / self._loss_samples
+        self._check_finite(mean)
+        self._loss_sum, self._loss_samples = torch.zeros_like(self._loss_sum), 0
+        return mean
 
     def _frame(self, **scalars: float) -> Frame:
         before = self._clock.seconds
@@ -293,10 +302,11 @@ class Training(Learner):
         after = self._clock.seconds
         self.cadence.took(before, after)
         self.progress = self._progress()
-        labels = {**frame.labels, "cadence": str(self.cadence)}
-        if self._steering.events:
-            labels["changes"] = "\n".join(self._steering.events)
+        labels = {**frame.labels, "cadence": str(self.cadence), **self._labels()}
         return replace(frame, labels=labels)
+
+    def _labels(self) -> dict[str, str]:
+        return {"changes": "\n".join(self._steering.events)} if self._steering.events else {}
 
     def _may_go_on(self) -> bool:
         with self._clock.stopped():

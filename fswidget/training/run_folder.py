@@ -23,6 +23,7 @@ from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
 from fswidget.training.loop import Training
 from fswidget.training.optimisation import Progress
+from fswidget.training.overlap import OverlappedTraining
 
 #: Writing may take so much of the time (our choice); where epochs are shorter some are not kept.
 _SHARE = 0.05
@@ -116,6 +117,7 @@ def record(
     *,
     store: str | os.PathLike[str] | None = None,
     keep_going: Callable[[], bool] | None = None,
+    overlap: bool = False,
 ) -> Recording:
     """Train a network and return the recording of the run.
 
@@ -130,6 +132,9 @@ def record(
         finished one is read only. SIGTERM and Ctrl-C end the run between two steps, which are kept.
     keep_going : callable, optional
         Called before every batch; when it returns False the run ends early.
+    overlap : bool
+        Whether to go on training while a frame is made, on a core that would be idle or a GPU;
+        frames stay the same, on a CPU bit for bit. See `fswidget.training.overlap`.
 
     Raises
     ------
@@ -147,17 +152,21 @@ def record(
     2.0
     """
     if store is None:
-        training = Training(config, keep_going=keep_going)
+        training = _kind(overlap)(config, keep_going=keep_going)
         recording = Recording(training.info)
         _train(training, training.frames(), recording, progress)
         return recording
     with _stop_signals() as received:
-        recording = _train_in(RunFolder(store), config, keep_going, progress, received)
+        recording = _train_in(RunFolder(store), config, keep_going, progress, received, overlap)
     if signal.SIGINT in received:
         raise KeyboardInterrupt
     if signal.SIGTERM in received:
         raise SystemExit(128 + signal.SIGTERM)
     return recording
+
+
+def _kind(overlap: bool) -> type[Training]:
+    return OverlappedTraining if overlap else Training
 
 
 def _train_in(
@@ -166,10 +175,11 @@ def _train_in(
     keep_going: Callable[[], bool] | None,
     progress: bool,
     received: list[int],
+    overlap: bool,
 ) -> Recording:
     state = folder.state()
     allowed = keep_going or (lambda: True)
-    training = Training(
+    training = _kind(overlap)(
         config,
         keep_going=lambda: not received and allowed(),
         state=state,

@@ -46,7 +46,7 @@ def assert_same(first: fs.Recording, second: fs.Recording) -> None:
     assert [frame.step for frame in first] == [frame.step for frame in second]
     for left, right in zip(first, second, strict=True):
         for name in set(left.scalars) - TIMES:
-            assert left.scalars[name] == right.scalars[name], name
+            np.testing.assert_equal(left.scalars[name], right.scalars[name], name)
         assert set(left.arrays) == set(right.arrays)
         for name, array in left.arrays.items():
             np.testing.assert_array_equal(array, right.arrays[name])

@@ -1,0 +1,118 @@
+"""Training that does not wait for the analysis."""
+
+from __future__ import annotations
+
+import copy
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from fswidget.probing.probe import Probe
+from fswidget.recording.frame import Frame
+from fswidget.training.isolation import isolated, threads
+from fswidget.training.loop import Training
+
+
+class OverlappedTraining(Training):
+    """A run that goes on while its frames are made, of a copy of the network.
+
+    A frame needs a snapshot of the parameters and buffers, taken in milliseconds; a second thread
+    (on a GPU, with a stream of its own) measures it, one frame at a time, and the frame is handed
+    out when it is ready. On a CPU frames are bit for bit those of `Training`, in the same order.
+    Memory: one more copy of the network, and what the analysis holds beside a step's activations.
+
+    Arguments and methods are those of `Training`; where a frame is handed out, `step` may be ahead
+    of ``frame.step``. `state_dict` waits for the frame that is being made. A run with
+    ``output_scale`` other than 1 waits for its frames, since its copy could not be told apart.
+    """
+
+    def _make_probe(self, model: nn.Module) -> Probe:
+        self._job: Future[Frame] | None = None
+        self._worker = ThreadPoolExecutor(1, "fswidget-analysis")
+        self._owed = False  # an epoch ended that `on_epoch` was not told of
+        self._apart = self.config.output_scale == 1
+        self._twin = copy.deepcopy(model) if self._apart else model
+        on_card = self.device.type == "cuda"
+        self._stream: Any = torch.cuda.Stream(self.device) if on_card else None  # type: ignore[no-untyped-call]
+        return super()._make_probe(self._twin)
+
+    def _advance(self) -> Frame | None:
+        if not self._apart:
+            return super()._advance()
+        while True:
+            if self._job is not None and (self._due or self._job.done() or self._changes):
+                return self._collect()
+            if self._due:
+                if not self._may_go_on():
+                    return None
+                self._submit()
+            self._end_epoch()
+            self._take_up()
+            if not self._learn():
+                return None if self._job is None else self._collect()
+
+    @property
+    def _changes(self) -> bool:
+        return self._steering.wanted != self.config
+
+    def _end_epoch(self) -> None:
+        """Tell of it once its frame has been handed out, and none is under way."""
+        if self._batches.ends_epoch(self.step) and self.step > self._told:
+            self._told, self._owed = self.step, True
+        if self._owed and self._job is None:
+            self._owed = False
+            with self._clock.stopped():
+                self._on_epoch()
+
+    def _frame(self, **scalars: float) -> Frame:
+        self._take_snapshot()
+        return super()._frame(**scalars)
+
+    def _take_snapshot(self) -> None:
+        if not self._apart:
+            return
+        theirs, ours = self._twin.state_dict().values(), self.model.state_dict().values()
+        with torch.no_grad():
+            for copied, value in zip(theirs, ours, strict=True):
+                copied.copy_(value)
+
+    def _submit(self) -> None:
+        """Have the network as it is measured."""
+        numbers: dict[str, Any] = {
+            "loss": self._take_loss(),
+            "lr": self._lr,
+            "seconds": self._clock.seconds,
+        }
+        self._due = False
+        self._take_snapshot()
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        labels = self._labels()
+        place = self._batches.epochs(self.step), self.step
+
+        def measure() -> Frame:
+            side = nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+            with isolated(), threads.use(self.threads), side:
+                frame = self.probe.frame(*place, **numbers)
+            return replace(frame, labels={**frame.labels, **labels})
+
+        self._job = self._worker.submit(measure)
+
+    def _collect(self) -> Frame:
+        """The frame that is being made; what the training waited for it is its cost."""
+        assert self._job is not None
+        before = self._clock.seconds
+        job, self._job = self._job, None
+        frame = job.result()
+        self.cadence.took(before, self._clock.seconds)
+        self.progress = self._progress()
+        return replace(frame, labels={**frame.labels, "cadence": str(self.cadence)})
+
+    def state_dict(self) -> dict[str, Any]:
+        if self._job is not None:
+            wait([self._job])
+        return super().state_dict()

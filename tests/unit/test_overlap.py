@@ -1,0 +1,82 @@
+"""Training that does not wait for the analysis gives the same frames."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fswidget.probing.inference import Diverged
+from fswidget.training.config import Config
+from fswidget.training.overlap import OverlappedTraining
+from fswidget.training.run_folder import record
+from tests.unit.test_run_folder import after, assert_same
+
+SMALL = {"width": 16, "train_size": 200, "test_size": 50, "epochs": 3}
+CASES: dict[str, dict[str, Any]] = {
+    "each step": {"frame_every": 1},
+    "each epoch": {"frame_every": "epoch", "batchnorm": True, "optimizer": "sgd"},
+    "pictures": {"model": "cnn", "augment": True, "frame_every": "epoch", "epochs": 2},
+    "centred": {"output_scale": 10.0, "frame_every": "epoch"},
+}
+
+
+def config_of(**settings: Any) -> Config:
+    return Config(**{**SMALL, **settings})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_frames_are_the_same_bit_for_bit_and_in_order(case: str) -> None:
+    config = config_of(**CASES[case])
+    assert_same(record(config, overlap=True), record(config))
+
+
+def test_training_goes_on_while_a_frame_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = OverlappedTraining(config_of(frame_every=4))
+    go, steps = threading.Event(), []
+    measure = training.probe.frame
+
+    def slow(*args: Any, **scalars: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            assert go.wait(60)
+        return measure(*args, **scalars)
+
+    def before_step() -> bool:
+        steps.append(training.step)
+        if training.step == 7:  # three steps beyond the frame that is being made
+            go.set()
+        return True
+
+    monkeypatch.setattr(training.probe, "frame", slow)
+    training._keep_going = before_step
+    assert [frame.step for frame in training] == [0, 4, 8, 12]
+
+
+@pytest.mark.parametrize("every", [3, 5])
+def test_a_stopped_run_goes_on(every: int, tmp_path: Path) -> None:
+    config = config_of(frame_every="epoch")
+    whole = record(config)
+    for _ in range(50):
+        allowed = after(every)
+        kept = record(config, store=tmp_path / "run", keep_going=allowed, overlap=True)
+        if kept[-1].step == whole[-1].step:
+            break
+    assert_same(kept, whole)
+
+
+def test_an_error_of_the_analysis_ends_the_run() -> None:
+    config = config_of(optimizer="sgd", lr=10.0, loss="mse", epochs=20, width=256)
+    with pytest.raises(Diverged):
+        record(config, overlap=True)
+
+
+def test_settings_change_between_frames() -> None:
+    training = OverlappedTraining(config_of(frame_every=2))
+    frames = []
+    for frame in training:
+        frames.append(frame)
+        if len(frames) == 2:
+            training.change(lr=1e-4)
+    assert [frame.step for frame in frames] == [0, 2, 4, 6, 8, 10, 12]
+    assert frames[-1].scalars["lr"] == 1e-4
+    assert "lr 0.001 → 0.0001" in frames[-1].labels["changes"]
