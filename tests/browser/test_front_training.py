@@ -65,11 +65,8 @@ def test_every_control_sets_its_trait(stage: Stage, widget: Widget) -> None:
     assert len(specs) > 25
     for name in [spec["name"] for spec in specs]:
         # What applies depends on the other settings, so it is asked for each time.
-        spec = next(
-            spec
-            for spec in json.loads(stage.kernel.evaluate("explorer._controls"))
-            if spec["name"] == name
-        )
+        described = {spec["name"]: spec for spec in specs}[name]
+        spec = described | stage.kernel.evaluate(f"explorer._controls_now.get({name!r}, {{}})")
         root = widget.root.locator(f"[data-control='{name}']")
         assert spec["help"] in (root.get_attribute("title") or "")
         if spec["disabled"]:
