@@ -93,7 +93,7 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.python | $(BUNDLE)
 
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	scripts/need.sh chromium
-	$(PIP) --editable ".[lightning,transformers]" --group dev
+	$(PIP) --editable ".[lightning,transformers,paper]" --group dev
 	touch $@
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.test

@@ -60,7 +60,7 @@ _GROUPS = {
     "network": "model width depth batchnorm activation final_norm output_scale init_scale "
     "last_layer_only",
     "training": "loss optimizer lr momentum nesterov beta2 weight_decay schedule warmup_steps "
-    "batch_size epochs max_steps precision compile device seed",
+    "batch_size epochs max_steps frozen precision compile device seed",
     "measuring": "probe_size frame_every analysis_budget layers num_eigenfunctions num_shown",
 }
 

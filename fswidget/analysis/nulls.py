@@ -46,7 +46,7 @@ UNKNOWN = Band()
 def random_heads(features: Features, rank: int) -> Band:
     """The band of outputs W Φ of random normal W, which have rank `rank`, on these very features.
 
-    Up to 128 functions by 59 draws, seeded by the eigenvalues; beyond, by the deterministic
+    Up to 128 functions by 59 draws, seeded by the largest eigenvalues; beyond, by the deterministic
     equivalent ‖P_Ĥ e_k‖² ≈ ρ_k / (ρ_k + κ) with Σ_k ρ_k / (ρ_k + κ) = rank, and the derivative of
     the log-determinant's variance, −2 log(1 − Σ_k p_k² / rank). Given the features, a random head's
     D_LR is below the low end with probability 5%. Our choice.
@@ -73,7 +73,8 @@ def _low_rank(features: Features, basis: Array) -> Array:
 
 def _drawn(features: Features, rank: int) -> Band:
     values = features.values
-    rng = np.random.default_rng(np.float64(values.sum() + 1e3 * values[0]).view(np.uint64))
+    # To six digits: rounding, as of sums over several processes, must not draw other heads.
+    rng = np.random.default_rng(np.rint(1e6 * values[:2] / values.sum()).astype(int).tolist())
     heads = rng.normal(size=(_DRAWS, rank, len(values))) * np.sqrt(values / values[0])
     try:
         lower = np.linalg.cholesky(heads @ heads.transpose(0, 2, 1))

@@ -12,7 +12,7 @@ from fswidget.analysis.targets import minimal_features
 
 LAZY_DRIFT = 0.1
 """Kernel drift below which features count as unmoved (our choice)."""
-SLOW_DRIFT = 0.15
+SLOW_DRIFT = 0.12
 """Below it they do so too where more are in use than is minimal (our choice)."""
 LEARNED = 0.1
 """Share of the targets' variance that the outputs must hold before features can be minimal (our
@@ -33,7 +33,7 @@ class Regime:
         with k95 ≤ m has learned nothing and is UNTRAINED. With fewer than 2 m features, D_LR must
         also lie below that of 95% of random heads on the same features (`nulls`); with fewer than
         m nothing can be told, and it is TRANSITION. LAZY where the kernel drift is below 0.1, or
-        0.15 with k95 > m, while the outputs have moved; CONSTANT where D_LR does not exist, as in
+        0.12 with k95 > m, while the outputs have moved; CONSTANT where D_LR does not exist, as in
         a network whose units have died. In a recording a label replaces the one before where three
         quarters of the jackknife replicates agree, or none keeps the former.
     evidence : str

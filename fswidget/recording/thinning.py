@@ -22,7 +22,7 @@ class Thinning:
     >>> from fswidget.recording.thinning import Thinning
     >>> thinning = Thinning([(0, 0), (1, 1), (2, 2), (3, 3), (4, 9)])
     >>> thinning.pop(), thinning.pop()
-    (2, 3)
+    (2, 1)
     """
 
     def __init__(self, frames: Iterable[tuple[int, int]]) -> None:

@@ -121,7 +121,7 @@ def test_a_label_stays_while_the_replicates_are_divided():
 
 @pytest.mark.parametrize(
     ("drift", "used", "expected"),
-    [(0.09, 5, "LAZY"), (0.12, 5, "MF"), (0.12, 11, "LAZY"), (0.16, 11, "TRANSITION")],
+    [(0.09, 5, "LAZY"), (0.11, 5, "MF"), (0.11, 11, "LAZY"), (0.13, 11, "TRANSITION")],
 )
 def test_slow_features_are_lazy_where_more_are_in_use_than_is_minimal(drift, used, expected):
     assert label(used, 10, kernel_drift=drift) == expected
