@@ -286,8 +286,8 @@ class Config:
     compile: bool = knob(
         False,
         "Compile",
-        "torch.compile for the training steps: 20 to 60 s to start with, and epochs of "
-        "convolutional networks in 0.7 to 0.9 of the time. For long runs; needs a C++ compiler.",
+        "torch.compile for the training steps: slow to start with, faster epochs of convolutional "
+        "networks. For long runs; needs a C++ compiler.",
     )
     device: str = knob(
         "auto", "Device", "auto, cpu, mps, cuda or cuda:N; auto takes the fastest.", group=None

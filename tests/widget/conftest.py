@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import comm
 import pytest
 from comm.base_comm import BaseComm
+
+from fswidget.widget.explorer import Explorer
 
 
 class FrontEnd:
@@ -49,3 +52,18 @@ def front_end(monkeypatch: pytest.MonkeyPatch) -> FrontEnd:
 
     monkeypatch.setattr(comm, "create_comm", Comm)
     return seen
+
+
+@pytest.fixture
+def make(front_end: FrontEnd) -> Iterator[Callable[..., Explorer]]:
+    """Makes explorers that end with the test."""
+    made: list[Explorer] = []
+
+    def make(**settings: Any) -> Explorer:
+        made.append(Explorer(**settings))
+        return made[-1]
+
+    yield make
+    for explorer in made:
+        explorer.close()
+        explorer.wait(30)

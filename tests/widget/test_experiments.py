@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,23 +13,8 @@ from fswidget.experiments.catalogue import recipes
 from fswidget.training.config import Config
 from fswidget.widget.experiments import AT_HAND, Experiment, experiments
 from fswidget.widget.explorer import Explorer
-from tests.widget.conftest import FrontEnd
 
 SMALL: dict[str, Any] = {"width": 16, "train_size": 200, "epochs": 4, "frame_every": "epoch"}
-
-
-@pytest.fixture
-def make(front_end: FrontEnd) -> Iterator[Callable[..., Explorer]]:
-    made: list[Explorer] = []
-
-    def make(**settings: Any) -> Explorer:
-        made.append(Explorer(**settings))
-        return made[-1]
-
-    yield make
-    for explorer in made:
-        explorer.close()
-        explorer.wait(30)
 
 
 def test_the_menu_holds_what_is_at_hand_and_the_papers_experiments(

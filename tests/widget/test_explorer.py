@@ -31,20 +31,6 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.005)
 
 
-@pytest.fixture
-def make(front_end: FrontEnd) -> Iterator[Callable[..., Explorer]]:
-    made: list[Explorer] = []
-
-    def make(**settings: Any) -> Explorer:
-        made.append(Explorer(**settings))
-        return made[-1]
-
-    yield make
-    for explorer in made:
-        explorer.close()
-        explorer.wait(30)
-
-
 def frames(explorer: Explorer) -> int:
     return 0 if explorer.recording is None else len(explorer.recording)
 

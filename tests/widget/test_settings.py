@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -21,19 +21,6 @@ from tests.synthetic import make_recording
 from tests.widget.conftest import FrontEnd
 
 NAMES = [field.name for field in dataclasses.fields(fs.Config)]
-
-
-@pytest.fixture
-def make(front_end: FrontEnd) -> Iterator[Callable[..., Explorer]]:
-    made: list[Explorer] = []
-
-    def make(**options: Any) -> Explorer:
-        made.append(Explorer(**options))
-        return made[-1]
-
-    yield make
-    for explorer in made:
-        explorer.close()
 
 
 def agrees(explorer: Explorer) -> bool:
