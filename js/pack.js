@@ -3,12 +3,15 @@
 // What is written is a module that unpacks the other one and passes on what that exports. It is
 // loaded from the kind of address that this one came from: a page's policy may refuse the other.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { gzipSync } from "node:zlib";
 
 const [from, to] = process.argv.slice(2);
 const packed = gzipSync(readFileSync(from), { level: 9 }).toString("base64");
 
+// Fresh clones have no such folder, as what is built is not committed.
+mkdirSync(dirname(to), { recursive: true });
 writeFileSync(
   to,
   `const bytes=Uint8Array.from(atob("${packed}"),(sign)=>sign.charCodeAt(0));
