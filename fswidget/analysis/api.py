@@ -8,8 +8,9 @@ from torch import Tensor
 
 from fswidget.analysis.arrays import as_matrix, as_tensor
 from fswidget.analysis.basis import orthonormal_basis, project
+from fswidget.analysis.diagonalization import diagonalize
 from fswidget.analysis.moments import Moments
-from fswidget.analysis.spectrum import Spectrum, diagonalize
+from fswidget.analysis.spectrum import Spectrum
 from fswidget.analysis.targets import (
     Targets,
     assign_blocks,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from fswidget.analysis.arrays import Array, to_numpy
 from fswidget.analysis.averages import Averages
 from fswidget.analysis.eigensolvers import EigenDecomposition
-from fswidget.analysis.measures import Measures, effective_rank, first_at
+from fswidget.analysis.measures import Measures, crossing, effective_rank, first_at
 from fswidget.analysis.moments import Moments
 from fswidget.analysis.replicates import Entropy, solve_near
 
@@ -28,12 +28,21 @@ class Jackknife:
     utilization_error: Array | None = None
     replicates: Sequence[Mapping[str, float]] = ()
 
+    def with_crossing(self, place: float) -> Jackknife:
+        """With the error of k95, of which `place` is the crossing: see `used_features_debiased`."""
+        if not self.replicates:
+            return self
+        found = [replicate["crossing"] for replicate in self.replicates]
+        removed = (len(found) - 1) * (float(np.mean(found)) - place)
+        error = math.sqrt(float(_error(found)) ** 2 + removed**2 / 16 + 1 / 12)
+        return replace(self, errors={**self.errors, "used_features": error})
+
 
 def jackknife(
     moments: Moments,
     whole: Tensor,
     solution: EigenDecomposition,
-    used_features: int,
+    utilization: Array,
     num_features: int,
     task: str,
     tolerance: float,
@@ -48,8 +57,8 @@ def jackknife(
         E[Φ Φᵀ] over all samples.
     solution : EigenDecomposition
         Its eigenpairs.
-    used_features : int
-        Their k95.
+    utilization : ndarray, shape (K,)
+        Their Π̂.
     num_features : int
         k95 of a replicate whose utilization never gets there.
     by_class : bool
@@ -57,7 +66,8 @@ def jackknife(
     """
     assert moments._shift is not None
     columns = moments._columns
-    size, used = len(solution.values), min(used_features, len(solution.values))
+    size = len(solution.values)
+    used = min(first_at(utilization, num_features), size)
     entropy: Entropy | None = None
     replicates: list[dict[str, float]] = []
     curves: list[tuple[Array, Array]] = []
@@ -72,28 +82,30 @@ def jackknife(
         if few:
             entropy = entropy or Entropy.of(whole, solution, matrix)
             rank = entropy.effective_rank(matrix)
-        quality, utilization = measures.curves(found)
+        quality, learned = measures.curves(found)
         replicates.append(
             {
                 "low_rank_measure": measures.low_rank.of(debias),
                 "low_rank_measure_debiased": measures.low_rank.debiased,
-                "used_features": float(first_at(utilization, num_features)),
+                "used_features": float(first_at(learned, num_features)),
+                "crossing": crossing(learned, num_features),
                 "effective_rank": rank,
                 "nc1": measures.nc1,
                 "kernel_drift": measures.kernel_drift,
             }
         )
-        curves.append((_fit(quality, size), _fit(utilization, size)))
+        curves.append((_fit(quality, size), _fit(learned, size)))
     if len(replicates) < 2:
         return Jackknife()
     names = replicates[0]
     errors = {name: float(_error([found[name] for found in replicates])) for name in names}
+    del errors["crossing"]
     return Jackknife(
         errors,
         _error([curve[0] for curve in curves]),
         _error([curve[1] for curve in curves]),
         tuple(replicates),
-    )
+    ).with_crossing(crossing(utilization, num_features))
 
 
 def leave_one_out(grams: Tensor) -> Iterator[Tensor]:

@@ -264,6 +264,32 @@ def first_at(curve: Array, otherwise: int) -> int:
     return int(reached[0]) + 1 if len(reached) else otherwise
 
 
+def crossing(curve: Array, otherwise: int) -> float:
+    """Where a cumulative curve reaches 0.95: k95 without the steps, from 0 to its length.
+
+    On the line through its points from 0.92 to 0.98 where two of them lie on either side of the
+    level: one eigenfunction does not bend it. Else between the two beside the level, as where few
+    features are in use and the curve jumps over it. `otherwise` where it never gets there.
+    """
+    place = first_at(curve, 0)
+    if place == 0:
+        return float(otherwise)
+    near = np.flatnonzero(abs(curve - USED) <= 0.03)
+    below = int((near < place - 1).sum())
+    if 2 <= below <= len(near) - 2:
+        slope, start = np.polyfit(near - near[0], curve[near], 1)
+        found = near[0] + 1 + (USED - start) / slope
+        return float(min(max(found, near[0] + 1.0), near[-1] + 1.0))
+    before = float(curve[place - 2]) if place > 1 else 0.0
+    step = float(curve[place - 1]) - before
+    return float(place - 1 + (USED - before) / step if step > 0 else place)
+
+
+def rank_me(values: Array) -> float:
+    """exp of the entropy of the singular values' shares, √ρ / Σ√ρ."""
+    return effective_rank(np.sqrt(values))
+
+
 def effective_rank(values: Array) -> float:
     """exp of the entropy of the eigenvalues' shares."""
     if not len(values):

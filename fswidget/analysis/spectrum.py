@@ -8,30 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fswidget.analysis.arrays import Array, as_matrix, to_numpy
 from fswidget.analysis.averages import Averages
-from fswidget.analysis.eigensolvers import EigenDecomposition, eigh_full, eigh_topk
 from fswidget.analysis.gram import householder
-from fswidget.analysis.jackknife import Jackknife, jackknife
-from fswidget.analysis.measures import (
-    USED,
-    Measures,
-    effective_rank,
-    first_at,
-)
+from fswidget.analysis.measures import crossing, effective_rank, first_at, rank_me
 from fswidget.analysis.moments import Moments
-from fswidget.analysis.nulls import UNKNOWN, Band, Features, lazy_twin, random_heads
+from fswidget.analysis.nulls import UNKNOWN, Band
 from fswidget.analysis.regime import Regime, classify
-from fswidget.analysis.targets import check_task, minimal_features
-
-_LEAST_TOLERANCE = 1e-8  # about √ε: smaller singular values are all rounding
+from fswidget.analysis.targets import minimal_features
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,7 +63,8 @@ class Spectrum:
     top_share : float
         Share of the trace in the C largest eigenvalues (d + 1 for a regression).
     errors : mapping of str to float
-        Jackknife standard errors by name; empty unless asked for.
+        Jackknife standard errors by name; empty unless asked for. That of k95 is of
+        `used_features_debiased`.
     quality_error, utilization_error : ndarray of float64, shape (K,), or None
         Jackknife standard errors of the curves. Of more than 128 features of which few are in use,
         those beyond are too small: they leave out how weak features turn among themselves.
@@ -153,13 +144,49 @@ class Spectrum:
         return effective_rank(self.eigenvalues) if self.complete else math.nan
 
     @property
+    def rank_me(self) -> float:
+        """RankMe: exp of the entropy of √ρ / Σ√ρ, in features, 1 to p; NaN after a top-k solve.
+
+        Garrido et al. 2023, of the singular values of Φ, which are √(n ρ), not centred. Too small
+        where samples are few.
+        """
+        return rank_me(self.eigenvalues) if self.complete else math.nan
+
+    @property
     def effective_rank_debiased(self) -> float:
         """The effective rank without the bias of a finite probe, by the jackknife; NaN without
         errors. Our choice."""
-        found = [replicate["effective_rank"] for replicate in self._replicates]
-        if not found:
-            return math.nan
-        return float(len(found) * self.effective_rank - (len(found) - 1) * np.mean(found))
+        return self._without_bias("effective_rank", self.effective_rank)
+
+    @property
+    def used_features_debiased(self) -> float:
+        """k95 without the bias of a finite probe, from 1 to p; NaN without errors, p where Π̂ never
+        reaches 0.95.
+
+        Removed is what the jackknife finds at the place where Π̂ crosses the level, which has no
+        steps. ``errors["used_features"]`` is that of this estimate: in quadrature the jackknife's
+        of the place, a quarter of what was removed, since the probe does not tell how well the bias
+        is known, and 1/√12, since a feature is used or not. So it is above 0 where no replicate
+        differs. Our choice.
+        """
+        known, place = self.used_features, crossing(self.utilization, self.num_features)
+        removed = self._without_bias("crossing", place) - place
+        if math.isnan(removed) or first_at(self.utilization, 0) == 0:
+            return float(known) if self._replicates else math.nan
+        # On the mean k95 lies half a feature behind its place; more, and single steps misled it.
+        start = known if abs(place + 0.5 - known) < 1 else place + 0.5
+        return min(max(start + removed, 1.0), float(self.num_features))
+
+    @property
+    def nc1_debiased(self) -> float:
+        """NC1 without the bias of a finite probe, by the jackknife, which may take it below 0; NaN
+        without errors. Our choice."""
+        return self._without_bias("nc1", self.nc1)
+
+    def _without_bias(self, name: str, value: float) -> float:
+        """The jackknife's estimate of a measure of which `value` is that of all samples."""
+        found = [replicate.get(name, math.nan) for replicate in self._replicates]
+        return float(len(found) * value - (len(found) - 1) * np.mean(found)) if found else math.nan
 
     @property
     def top_share(self) -> float:
@@ -270,117 +297,3 @@ class Spectrum:
             explained = 2 * np.cumsum((coefficients * cross).sum(0)) - energy
             curves.append(explained / total if total > 0 else np.full(len(energy), math.nan))
         return curves[0], curves[1]
-
-
-def diagonalize(
-    moments: Moments,
-    task: str = "cross_entropy",
-    *,
-    debias: bool = False,
-    errors: bool = False,
-    top: int | None = None,
-    start: Any | None = None,
-    tolerance: float = 1e-5,
-    outputs_moved: bool = True,
-    basis: Tensor | None = None,
-) -> Spectrum:
-    """See `FeatureMoments.spectrum`; features are coordinates on `basis`, shape (p, n)."""
-    _check(moments, task, errors, tolerance)
-    averages = Averages.of(moments)
-    measures = Measures.of(averages, moments, task, tolerance, debias)
-    part = averages.columns.features
-    covariance, mean = averages.covariance(part, part), averages.mean(part)
-    whole = covariance + torch.outer(mean, mean)
-    solution = _solve(covariance, mean, measures, top, start)
-    curves = measures.curves(solution)
-    num_features = moments.num_features if basis is None else len(basis)
-    used = first_at(curves[1], num_features)
-    spread = Jackknife()
-    if errors:
-        how = task, tolerance, debias, measures.by_class
-        spread = jackknife(moments, whole, solution, used, num_features, *how)
-    return Spectrum(
-        eigenvalues=to_numpy(solution.values),
-        eigenvectors=to_numpy(solution.vectors if basis is None else basis @ solution.vectors),
-        quality=curves[0],
-        utilization=curves[1],
-        low_rank_measure=measures.low_rank.of(debias),
-        low_rank_measure_plain=measures.low_rank.plain,
-        low_rank_measure_debiased=measures.low_rank.debiased,
-        nc1=measures.nc1,
-        kernel_drift=measures.kernel_drift,
-        output_rank=measures.learned.rank,
-        target_rank=measures.wanted.rank,
-        task=task,
-        classification=moments.classification and task != "multilabel",
-        num_features=num_features,
-        num_outputs=moments.num_outputs,
-        num_samples=round(averages.n),
-        tolerance=tolerance,
-        trace=float(covariance.trace() + mean.square().sum()),
-        square=float(whole.square().sum()),
-        floor=solution.floor,
-        solver=solution.solver,
-        complete=solution.complete,
-        debiased=debias,
-        outputs_moved=outputs_moved,
-        target_share=measures.target_share,
-        **_bands(averages, measures, solution),
-        errors=spread.errors,
-        quality_error=spread.quality_error,
-        utilization_error=spread.utilization_error,
-        _replicates=spread.replicates,
-        _coefficients=tuple(to_numpy(c) for c in measures.coefficients(solution)),
-        _maps=(to_numpy(measures.wanted.map), to_numpy(measures.map_of_outputs(averages))),
-    )
-
-
-def _bands(averages: Averages, measures: Measures, solution: EigenDecomposition) -> dict[str, Band]:
-    """Of random heads and of the lazy twin; unknown after a top-k solve."""
-    if not solution.complete:
-        return {}
-    part = averages.columns.features
-    norm = math.sqrt(averages.inner_product(part, part))
-    means = solution.vectors.T @ averages.mean(part) / solution.values.sqrt()
-    features = Features(to_numpy(solution.values), to_numpy(means), norm)
-    wanted = to_numpy(measures.coefficients(solution)[0])
-    null = random_heads(features, measures.learned.rank)
-    return {"null": null, "lazy_twin": lazy_twin(features, wanted)}
-
-
-def _solve(
-    covariance: Tensor, mean: Tensor, measures: Measures, top: int | None, start: Any | None
-) -> EigenDecomposition:
-    if top is None:
-        return eigh_full(covariance, mean)
-
-    def suffices(values: Tensor, vectors: Tensor) -> bool:
-        found = EigenDecomposition(values, vectors, 0.0, "", False)
-        return bool(measures.curves(found)[1][-1] >= USED)
-
-    known = None if start is None else torch.as_tensor(np.asarray(start))
-    matrix = covariance + torch.outer(mean, mean)
-    found = eigh_topk(matrix, top, start=known, suffices=suffices)
-    if found is not None and suffices(found.values, found.vectors):
-        return found
-    why = "did not converge" if found is None else "do not reach 95% utilization"
-    complete = eigh_full(covariance, mean)
-    return replace(complete, solver=f"{complete.solver}: {top} leading {why}")
-
-
-def _check(moments: Moments, task: str, errors: bool, tolerance: Any) -> None:
-    """Raise ValueError for what no spectrum can be made with."""
-    check_task(task, moments.num_outputs)
-    if task == "cross_entropy" and not moments.classification and moments.num_samples:
-        raise ValueError(
-            "task='cross_entropy': the targets were no classes (rows ≥ 0 that sum to 1, or "
-            "α·one-hot); must be 'multilabel' for several labels per sample, 'squared_error' for "
-            "values"
-        )
-    if errors and moments.num_blocks < 2:
-        raise ValueError(f"errors=True: needs num_blocks ≥ 2, not {moments.num_blocks}")
-    known = isinstance(tolerance, (int, float, np.floating))
-    if not known or not _LEAST_TOLERANCE <= tolerance < 1:
-        raise ValueError(
-            f"tolerance={tolerance!r}: must be a number from {_LEAST_TOLERANCE:g} to below 1"
-        )

@@ -43,7 +43,7 @@ def scalars_of(spectrum: Spectrum) -> dict[str, float]:
     found["quality_total"] = total_quality(spectrum.quality)
     found |= bands_of(spectrum.null, "null")
     # NC1 is a matter of classes: a regression has none, which is not the same as NaN.
-    absent = () if spectrum.classification else ("nc1", "nc1_error")
+    absent = () if spectrum.classification else ("nc1", "nc1_debiased", "nc1_error")
     return {
         name: float(value)
         for name, value in found.items()

@@ -1,0 +1,136 @@
+"""From moments to a `Spectrum`: the eigensolve, and the measures with their errors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fswidget.analysis.arrays import to_numpy
+from fswidget.analysis.averages import Averages
+from fswidget.analysis.eigensolvers import EigenDecomposition, eigh_full, eigh_topk
+from fswidget.analysis.jackknife import Jackknife, jackknife
+from fswidget.analysis.measures import USED, Measures
+from fswidget.analysis.moments import Moments
+from fswidget.analysis.nulls import Band, Features, lazy_twin, random_heads
+from fswidget.analysis.spectrum import Spectrum
+from fswidget.analysis.targets import check_task
+
+_LEAST_TOLERANCE = 1e-8  # about √ε: smaller singular values are all rounding
+
+
+def diagonalize(
+    moments: Moments,
+    task: str = "cross_entropy",
+    *,
+    debias: bool = False,
+    errors: bool = False,
+    top: int | None = None,
+    start: Any | None = None,
+    tolerance: float = 1e-5,
+    outputs_moved: bool = True,
+    basis: Tensor | None = None,
+) -> Spectrum:
+    """See `FeatureMoments.spectrum`; features are coordinates on `basis`, shape (p, n)."""
+    _check(moments, task, errors, tolerance)
+    averages = Averages.of(moments)
+    measures = Measures.of(averages, moments, task, tolerance, debias)
+    part = averages.columns.features
+    covariance, mean = averages.covariance(part, part), averages.mean(part)
+    whole = covariance + torch.outer(mean, mean)
+    solution = _solve(covariance, mean, measures, top, start)
+    curves = measures.curves(solution)
+    num_features = moments.num_features if basis is None else len(basis)
+    spread = Jackknife()
+    if errors:
+        how = task, tolerance, debias, measures.by_class
+        spread = jackknife(moments, whole, solution, curves[1], num_features, *how)
+    return Spectrum(
+        eigenvalues=to_numpy(solution.values),
+        eigenvectors=to_numpy(solution.vectors if basis is None else basis @ solution.vectors),
+        quality=curves[0],
+        utilization=curves[1],
+        low_rank_measure=measures.low_rank.of(debias),
+        low_rank_measure_plain=measures.low_rank.plain,
+        low_rank_measure_debiased=measures.low_rank.debiased,
+        nc1=measures.nc1,
+        kernel_drift=measures.kernel_drift,
+        output_rank=measures.learned.rank,
+        target_rank=measures.wanted.rank,
+        task=task,
+        classification=moments.classification and task != "multilabel",
+        num_features=num_features,
+        num_outputs=moments.num_outputs,
+        num_samples=round(averages.n),
+        tolerance=tolerance,
+        trace=float(covariance.trace() + mean.square().sum()),
+        square=float(whole.square().sum()),
+        floor=solution.floor,
+        solver=solution.solver,
+        complete=solution.complete,
+        debiased=debias,
+        outputs_moved=outputs_moved,
+        target_share=measures.target_share,
+        **_bands(averages, measures, solution),
+        errors=spread.errors,
+        quality_error=spread.quality_error,
+        utilization_error=spread.utilization_error,
+        _replicates=spread.replicates,
+        _coefficients=tuple(to_numpy(c) for c in measures.coefficients(solution)),
+        _maps=(to_numpy(measures.wanted.map), to_numpy(measures.map_of_outputs(averages))),
+    )
+
+
+def _bands(averages: Averages, measures: Measures, solution: EigenDecomposition) -> dict[str, Band]:
+    """Of random heads and of the lazy twin; unknown after a top-k solve."""
+    if not solution.complete:
+        return {}
+    part = averages.columns.features
+    norm = math.sqrt(averages.inner_product(part, part))
+    means = solution.vectors.T @ averages.mean(part) / solution.values.sqrt()
+    features = Features(to_numpy(solution.values), to_numpy(means), norm)
+    wanted = to_numpy(measures.coefficients(solution)[0])
+    null = random_heads(features, measures.learned.rank)
+    return {"null": null, "lazy_twin": lazy_twin(features, wanted)}
+
+
+def _solve(
+    covariance: Tensor, mean: Tensor, measures: Measures, top: int | None, start: Any | None
+) -> EigenDecomposition:
+    if top is None:
+        return eigh_full(covariance, mean)
+
+    def suffices(values: Tensor, vectors: Tensor) -> bool:
+        found = EigenDecomposition(values, vectors, 0.0, "", False)
+        return bool(measures.curves(found)[1][-1] >= USED)
+
+    known = None if start is None else torch.as_tensor(np.asarray(start))
+    matrix = covariance + torch.outer(mean, mean)
+    found = eigh_topk(matrix, top, start=known, suffices=suffices)
+    if found is not None and suffices(found.values, found.vectors):
+        return found
+    why = "did not converge" if found is None else "do not reach 95% utilization"
+    complete = eigh_full(covariance, mean)
+    return replace(complete, solver=f"{complete.solver}: {top} leading {why}")
+
+
+def _check(moments: Moments, task: str, errors: bool, tolerance: Any) -> None:
+    """Raise ValueError for what no spectrum can be made with."""
+    check_task(task, moments.num_outputs)
+    if task == "cross_entropy" and not moments.classification and moments.num_samples:
+        raise ValueError(
+            "task='cross_entropy': the targets were no classes (rows ≥ 0 that sum to 1, or "
+            "α·one-hot); must be 'multilabel' for several labels per sample, 'squared_error' for "
+            "values"
+        )
+    if errors and moments.num_blocks < 2:
+        raise ValueError(f"errors=True: needs num_blocks ≥ 2, not {moments.num_blocks}")
+    known = isinstance(tolerance, (int, float, np.floating))
+    if not known or not _LEAST_TOLERANCE <= tolerance < 1:
+        raise ValueError(
+            f"tolerance={tolerance!r}: must be a number from {_LEAST_TOLERANCE:g} to below 1"
+        )
