@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, label
-from fswidget.recording.frame import Frame
+from fswidget.recording.frame import Frame, best_estimate
 from fswidget.recording.recording import Recording
 from fswidget.recording.seeds import mean_of
 
@@ -227,8 +227,7 @@ def _projections(ax: Axes, recording: Recording, frame: Frame, style: dict[str, 
 
 def _history(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any]) -> None:
     table = recording.table()
-    debiased = table.get("low_rank_measure_debiased", np.empty(0))
-    measure = "low_rank_measure_debiased" if np.isfinite(debiased).any() else "low_rank_measure"
+    measure = best_estimate(table)
     for name in (measure, *_SHARES):
         if name in table:
             _scalar(ax, recording, name, {"label": label(name), **style})
@@ -255,8 +254,7 @@ def _layers(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any])
         raise ValueError(
             "name='layers': no layers were watched in this run; name them with the setting 'layers'"
         )
-    known = frame.arrays.get("layer_low_rank_measure_debiased", np.empty(0))
-    measure = "low_rank_measure_debiased" if np.isfinite(known).any() else "low_rank_measure"
+    measure = best_estimate(frame.arrays, "layer_")
     values = frame.arrays[f"layer_{measure}"]
     ax.plot(range(1, len(names) + 1), values, **{"marker": "o", "color": COLORS["accent"], **style})
     ax.set_xticks(range(1, len(names) + 1), names, rotation=30, ha="right")

@@ -23,7 +23,7 @@ from fswidget.figures.theme import (
     label,
     places,
 )
-from fswidget.recording.frame import Frame
+from fswidget.recording.frame import Frame, best_estimate
 from fswidget.recording.recording import Recording
 
 #: Width of a figure between its axes, in pixels, as `figures.figure` makes it.
@@ -84,12 +84,6 @@ def _legend_above(plot: Plot, items: list[LegendItem]) -> None:
 def _minimal(recording: Recording) -> int:
     """The number of used features up to which a run counts as minimal."""
     return recording.info.minimal_features or 1
-
-
-def _low_rank(known: Mapping[str, NDArray[Any]], prefix: str = "") -> str:
-    """The better estimate of D_LR that there is: a small probe makes the plain one too small."""
-    debiased = known.get(f"{prefix}low_rank_measure_debiased", np.empty(0))
-    return "low_rank_measure_debiased" if np.isfinite(debiased).any() else "low_rank_measure"
 
 
 def _spectrum(recording: Recording, frame: Frame) -> Plot:
@@ -181,7 +175,7 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     plot.xaxis.axis_label = "epoch"
     table = recording.table()
     epochs = table["epoch"]
-    measure = _low_rank(table)
+    measure = best_estimate(table)
     offered = (measure, "test_accuracy", "test_r2", "used_features", "loss")
     names = [name for name in offered if name in table and np.isfinite(table[name]).any()]
     bands = {name: Band(name, span, _minimal(recording)) for name, span in _spans(names)}
@@ -302,7 +296,7 @@ def _layers(recording: Recording, frame: Frame) -> Plot:
         )
     plot = templates.layers()
     depth = list(range(1, len(names) + 1))
-    measure = _low_rank(frame.arrays, "layer_")
+    measure = best_estimate(frame.arrays, "layer_")
     shown = {
         "low_rank_measure": ("shares", measure),
         "effective_rank": ("others", "effective_rank"),

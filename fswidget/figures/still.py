@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR
-from fswidget.recording.frame import Frame
+from fswidget.recording.frame import Frame, best_estimate
 from fswidget.recording.recording import Recording
 
 #: Pixels of the picture, and of one drawn pixel before it is made smaller.
@@ -76,9 +76,7 @@ def picture(recording: Recording, epoch: float = -1) -> bytes:
 
 
 def _low_rank(frame: Frame) -> float:
-    plain = frame.scalars.get("low_rank_measure", math.nan)
-    debiased = frame.scalars.get("low_rank_measure_debiased", math.nan)
-    return debiased if math.isfinite(debiased) else plain
+    return frame.scalars.get(best_estimate(frame.scalars), math.nan)
 
 
 class _Canvas:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bokeh.palettes import Viridis256
 
-from fswidget.recording.frame import SCALARS
+from fswidget.recording.frame import ESTIMATES, SCALARS
 
 #: Ten colours that stay apart under colour-vision deficiency (Petroff, arXiv 2107.02270), and the
 #: same lighter, for a dark page.
@@ -118,20 +118,20 @@ STRIPS = 0.1
 GAP = 0.07
 
 
-#: Colours of the curves that a run shows at first.
+#: Colours of the curves that a run shows at first, in order: of these, those that it has.
 CURVES = {
-    "low_rank_measure_debiased": "accent",
-    "used_features": "accent",
+    ESTIMATES[0]: "accent",
     "test_accuracy": "accuracy",
     "test_r2": "accuracy",
+    "used_features": "accent",
     "loss": "loss",
 }
 
 
 #: What a scalar's name begins with, and what it is called on screen.
 _LABELS = {
-    "low_rank_measure_debiased": "D_LR",
-    "low_rank_measure": "D_LR plain",
+    ESTIMATES[0]: "D_LR",
+    ESTIMATES[1]: "D_LR plain",
     "used_features": "k95",
     "nc1": "NC1",
     "kernel_drift": "moved",
@@ -194,6 +194,7 @@ def style() -> dict[str, Any]:
         "strips": STRIPS,
         "gap": GAP,
         "curves": CURVES,
+        "estimates": ESTIMATES,
         "class_markers": CLASS_MARKERS,
         "value_colors": VALUE_COLORS[::8],
         "level": LEVEL,

@@ -73,6 +73,24 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 
+#: The estimates of D_LR, the best one first: a small probe makes the plain one too small.
+ESTIMATES = ("low_rank_measure_debiased", "low_rank_measure")
+
+
+def best_estimate(known: Mapping[str, Any], prefix: str = "") -> str:
+    """The best estimate of D_LR that `known` has a finite number of; the plain one where none is.
+
+    Parameters
+    ----------
+    known : mapping of str to float or ndarray
+    prefix : str
+        What stands before the names there.
+    """
+    for name in ESTIMATES:
+        if np.isfinite(known.get(f"{prefix}{name}", np.nan)).any():
+            return name
+    return ESTIMATES[-1]
+
 
 #: Arrays with one entry per eigenvalue.
 _CURVES = ("eigenvalues", "quality", "utilization", "quality_error", "utilization_error")

@@ -157,7 +157,7 @@ class RunsView(SettingsView):
         self._clearing = False
         self._recording = None
         self._tell(state="idle", message="", error_text="", run="", num_frames=0)
-        self._tell(_packed=b"", progress={}, shown=-1, epoch=None)
+        self._tell(_packed=b"", progress={}, epoch=None)
 
     def _progress(self) -> dict[str, Any]:
         training = self._trainer.training

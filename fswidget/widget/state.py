@@ -41,9 +41,6 @@ class ViewState(anywidget.AnyWidget):
     error_text = _told(traitlets.Unicode("", help="the traceback of the last error"))
     num_frames = _told(traitlets.Int(0, help="number of the next frame"))
     progress = _told(traitlets.Dict(help="epoch, epochs, fraction and seconds left"))
-    shown = traitlets.Int(-1, help="number of the frame on show; −1 follows the newest").tag(
-        sync=True
-    )
     epoch = traitlets.Float(
         None, allow_none=True, help="epoch on show, or up to which; None follows the newest"
     ).tag(sync=True)

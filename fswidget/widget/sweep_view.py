@@ -82,13 +82,6 @@ class SweepViewer(Viewer):
         )
         self._place = place
         self._recordings[run] = self._recording = recording
-        at = -1 if epoch is None else _sequence(recording, epoch)
         self._tell(_runs=json.dumps(self._visited))
-        self._tell(run=run, shown=at, epoch=epoch, num_frames=recording.appended)
+        self._tell(run=run, epoch=epoch, num_frames=recording.appended)
         self._stream.open(run, recording)
-
-
-def _sequence(recording: Any, epoch: float) -> int:
-    """The number of the newest frame at or before an epoch; −1 where there is none."""
-    before = [number for number, frame in recording.entries if frame.epoch <= epoch]
-    return before[-1] if before else -1

@@ -163,6 +163,24 @@ class Viewer(ViewState):
         """The recording on show; None before there is one."""
         return self._recording
 
+    @property
+    def shown(self) -> int:
+        """Number of the frame on show; −1 follows the newest. It is what `epoch` means here."""
+        recording = self.recording
+        if self.epoch is None or recording is None:
+            return -1
+        return max(
+            (number for number, frame in recording.entries if frame.epoch <= self.epoch + 1e-9),
+            default=0,
+        )
+
+    @shown.setter
+    def shown(self, number: int) -> None:
+        recording = self.recording
+        entries = () if recording is None else recording.entries
+        before = [frame for kept, frame in entries if kept <= number]
+        self.epoch = before[-1].epoch if before else None
+
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The widget, and for where none can be shown a picture of the run and a sentence."""
         bundle = super()._repr_mimebundle_(**options)
@@ -236,7 +254,7 @@ class Viewer(ViewState):
 
     def _open(self, run: str, recording: Recording) -> None:
         self._recordings[run] = self._recording = recording
-        self._tell(run=run, shown=-1, epoch=None, num_frames=recording.appended)
+        self._tell(run=run, epoch=None, num_frames=recording.appended)
         self._stream.open(run, recording)
 
     def _send(self, msg: Any, buffers: Any = None) -> None:

@@ -24,7 +24,7 @@ function make(state: Record<string, unknown> = {}) {
   const block = gzipSync(Buffer.from(golden().block, "base64")).toString("base64");
   const blocks = { "run-1": block, "run-2": block, "run-3": block };
   return new GridModel(
-    { width: 8, batchnorm: false, shown: -1, epoch: null, run: "", ...state },
+    { width: 8, batchnorm: false, epoch: null, run: "", ...state },
     LAYOUT,
     blocks,
   );
@@ -65,11 +65,11 @@ describe("GridModel", () => {
   });
 
   it("keeps the epoch on show", async () => {
-    const model = make({ epoch: 1, shown: 1 });
+    const model = make({ epoch: 1 });
     await model.ready();
     model.set("width", 64);
     await vi.waitFor(() => expect(model.get("run")).toBe("run-3"));
-    expect([model.get("epoch"), model.get("shown")]).toEqual([1, 1]);
+    expect(model.get("epoch")).toBe(1);
   });
 
   it("goes back where there is no run, and says why", async () => {

@@ -6,25 +6,25 @@ const widget = (render: Widget["render"]): Widget => ({ initialize: () => {}, re
 
 describe("PageModel", () => {
   it("tells each listener of a change once, and nobody of no change", () => {
-    const model = new PageModel({ shown: -1, theme: "auto" });
+    const model = new PageModel({ epoch: null, theme: "auto" });
     const [first, second] = [vi.fn(), vi.fn()];
-    model.on("change:shown", first);
-    model.on("change:shown", second);
-    model.set("shown", 3);
-    model.set("shown", 3);
+    model.on("change:epoch", first);
+    model.on("change:epoch", second);
+    model.set("epoch", 3);
+    model.set("epoch", 3);
     model.set("theme", "dark");
-    expect(model.get("shown")).toBe(3);
+    expect(model.get("epoch")).toBe(3);
     expect([first.mock.calls.length, second.mock.calls.length]).toEqual([1, 1]);
   });
 
   it("removes one listener and leaves the others, even while it tells them", () => {
-    const model = new PageModel({ shown: -1 });
+    const model = new PageModel({ epoch: null });
     const stays = vi.fn();
-    const leaves = vi.fn(() => model.off("change:shown", leaves));
-    model.on("change:shown", leaves);
-    model.on("change:shown", stays);
-    model.set("shown", 0);
-    model.set("shown", 1);
+    const leaves = vi.fn(() => model.off("change:epoch", leaves));
+    model.on("change:epoch", leaves);
+    model.on("change:epoch", stays);
+    model.set("epoch", 0);
+    model.set("epoch", 1);
     expect([leaves.mock.calls.length, stays.mock.calls.length]).toEqual([1, 2]);
   });
 });

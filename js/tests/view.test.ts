@@ -101,7 +101,7 @@ test("the scrubber goes back while frames arrive, and one click returns to live"
   push("a", 4, 5);
   await pass();
   expect(root.dataset).toMatchObject({ drawn: "1", live: "false", frames: "6" });
-  expect(model.get("shown")).toBe(1);
+  expect(model.get("epoch")).toBe(1);
   query<HTMLButtonElement>(".fsw-live").click();
   await pass();
   expect(root.dataset).toMatchObject({ drawn: "5", live: "true" });
@@ -133,24 +133,41 @@ test("the epoch on show can be set and read, for links between viewers of other 
   expect(root.dataset).toMatchObject({ drawn: "3", live: "true" });
 });
 
-test("a choice of time is told at once, frame and epoch, so that no late echo undoes it", async () => {
+test("a choice of time is told at once, so that no late echo undoes it", async () => {
   const { begin, push, model, query } = show();
   begin("a");
   push("a", 0, 1, 2);
   await pass();
   model.untold.clear();
-  const told = () => [model.get("shown"), model.get("epoch"), model.untold.size];
+  const told = () => [model.get("epoch"), model.untold.size];
   const scrubber = query<HTMLInputElement>("[data-testid=scrubber]");
   scrubber.value = "1";
   scrubber.dispatchEvent(new Event("input"));
-  expect(told()).toEqual([1, 1, 0]);
+  expect(told()).toEqual([1, 0]);
   await pass();
   query<HTMLButtonElement>("[aria-label=Forward]").click();
-  expect(told()).toEqual([2, 2, 0]);
+  expect(told()).toEqual([2, 0]);
   query<HTMLButtonElement>(".fsw-live").click();
-  expect(told()).toEqual([-1, null, 0]);
+  expect(told()).toEqual([null, 0]);
   await pass();
-  expect(told()).toEqual([-1, null, 0]);
+  expect(told()).toEqual([null, 0]);
+});
+
+test("of several frames of one epoch each can be reached, and the last stands for the epoch", async () => {
+  const { begin, model, query, root } = show();
+  begin("a");
+  for (const [seq, epoch] of [0, 1, 1, 1, 2].entries()) {
+    const { header, body } = frameHeader(seq, seq - 1, {}, { epoch });
+    model.message({ type: "frames", run: "a", frames: [header] }, body);
+  }
+  model.set("epoch", 1);
+  await pass();
+  expect(root.dataset.drawn).toBe("3");
+  for (const seq of ["2", "1", "0"]) {
+    query<HTMLButtonElement>("[aria-label=Back]").click();
+    await pass();
+    expect(root.dataset.drawn).toBe(seq);
+  }
 });
 
 test("play goes on frame by frame and stops at the end", async () => {
@@ -619,7 +636,7 @@ test("without a kernel the last frames stay, and what needs one is off", async (
   scrubber.value = "1";
   scrubber.dispatchEvent(new Event("input"));
   await pass();
-  expect(model.get("shown")).toBe(1);
+  expect(model.get("epoch")).toBe(1);
   // It answers after all.
   push("a", 3);
   await pass();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -198,12 +199,11 @@ def test_a_ghost_stays_until_it_is_dismissed(stage: Stage, widget: Widget) -> No
 
 
 def test_menus_open_where_they_can_be_seen(stage: Stage, widget: Widget) -> None:
-    """All of them, their buttons scrolled into sight."""
+    """All of them, their buttons scrolled to either end of what is in sight."""
     stage.page.set_viewport_size({"width": 800, "height": 800})
-    for name in ("Runs", "Save", "Curves"):
+    for name, block in itertools.product(("Runs", "Save", "Curves"), ("start", "end")):
         button = widget.menu(name)
-        # At the end of what is in sight; at its start a cell that ends there cuts the lowest off.
-        button.evaluate("button => button.scrollIntoView({ block: 'end' })")
+        button.evaluate("(button, block) => button.scrollIntoView({ block })", block)
         button.click()
         menu = button.locator("xpath=following-sibling::*")
         stage.page.wait_for_function(

@@ -125,8 +125,8 @@ def test_a_front_end_sets_neither_what_is_local_nor_what_the_kernel_tells(
     explorer.set_state(dict.fromkeys(["root", "download", "device", *told], ""))
     assert explorer.get_state() == before
     assert (explorer.config.root, explorer.recording) == ("here", held)
-    explorer.set_state({"theme": "dark", "shown": 1})
-    assert (explorer.theme, explorer.shown) == ("dark", 1)
+    explorer.set_state({"theme": "dark", "epoch": 1})
+    assert (explorer.theme, explorer.epoch) == ("dark", 1)
     explorer.set_state({"theme": "pink"})
     assert explorer.theme == "dark"
 
@@ -160,6 +160,12 @@ def test_a_viewer_begins_at_an_epoch() -> None:
     assert Viewer(recording).epoch is None
     assert Viewer(recording, epoch=3).epoch == 3
     assert Viewer(recording, epoch=-2).epoch == 3
+    viewer = Viewer(recording)
+    assert viewer.shown == -1
+    viewer.shown = 2
+    assert (viewer.epoch, viewer.shown) == (2, 2)
+    viewer.shown = -1
+    assert viewer.epoch is None
     with pytest.raises(IndexError, match=r"epoch=2\.5"):
         Viewer(Recording(recording.info), epoch=2.5)
     with pytest.raises(ValueError, match="epoch=3: needs a recording"):

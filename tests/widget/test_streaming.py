@@ -76,7 +76,7 @@ def test_threads_that_tell_at_once_lose_nothing(viewer: Viewer, front_end: Front
         thread.start()
         for number in range(1, count + 1):
             viewer._tell(progress={"epoch": number})
-            viewer.set_state({"shown": number})
+            viewer.set_state({"epoch": number})
         thread.join()
     finally:
         sys.setswitchinterval(interval)

@@ -1,6 +1,6 @@
 // Going through time: a slider over the frames, play, speed, single steps, and back to live.
 
-import { frameAt, indexOf, type Scene } from "../data/scene";
+import { placeAt, type Scene } from "../data/scene";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import {
@@ -14,7 +14,7 @@ import {
   setText,
 } from "../host/dom";
 import { setIcon } from "../host/icons";
-import { assign, listen, type Model, number } from "../host/model";
+import { assign, listen, type Model } from "../host/model";
 
 const SPEEDS = [1, 2, 5, 10, 30];
 
@@ -43,11 +43,13 @@ export class Scrubber {
   readonly #word = h("span", { class: "fsw-lo" }, "epoch ");
   readonly #where = h("span");
   #timer: ReturnType<typeof setInterval> | undefined;
-  #met = false;
+  /** The frame that was chosen here: of several of one epoch, the one that is meant. */
+  #chosen: Frame | null = null;
 
   constructor(
     private readonly model: Model,
     private readonly run: () => Run | undefined,
+    private readonly changed: () => void,
     cleanup: Cleanup,
   ) {
     this.#speed.value = "5";
@@ -76,7 +78,7 @@ export class Scrubber {
     });
     cleanup.on(this.#live, "click", () => {
       this.#stop();
-      this.look(-1);
+      this.look(null);
     });
     for (const part of [this.time, this.steps]) {
       cleanup.on<KeyboardEvent>(part, "keydown", (event) => {
@@ -90,39 +92,49 @@ export class Scrubber {
     cleanup.add(
       listen(model, {
         "change:run": () => this.#stop(),
-        "change:shown": () => {
+        "change:epoch": () => {
           if (this.following) this.#stop();
-          this.#tellEpoch();
         },
-        "change:epoch": () => this.#followEpoch(),
       }),
     );
     cleanup.add(() => this.#stop());
   }
 
+  /** The epoch on show, or up to which; null for the newest, whatever it is. It is the one place
+   * where time is kept, so that viewers of other runs can be linked by it. */
+  get #epoch(): number | null {
+    const epoch = this.model.get("epoch");
+    return typeof epoch === "number" ? epoch : null;
+  }
+
   get following(): boolean {
-    return number(this.model, "shown", -1) < 0;
+    return this.#epoch === null;
+  }
+
+  /** The place of the frame on show. */
+  place(run: Run): number {
+    const epoch = this.#epoch;
+    if (epoch === null) return run.frames.length - 1;
+    const chosen = this.#chosen?.epoch === epoch ? run.frames.indexOf(this.#chosen) : -1;
+    return chosen < 0 ? placeAt(run, epoch) : chosen;
   }
 
   /** Look at the frame in this place; the newest one that was reached by hand stays put. */
   go(index: number): void {
     const frame = this.run()?.frames[index];
-    if (frame) this.look(frame.seq);
+    if (frame) this.look(frame);
   }
 
-  /** Look at the frame with this number, or with −1 at the newest, whatever it is. It is told at
-   * once: only from what was told does a host know which of the kernel's echoes are late. */
-  look(seq: number): void {
-    assign(this.model, "shown", seq);
+  /** Look at a frame, or with null at the newest, whatever it is. It is told at once: only from
+   * what was told does a host know which of the kernel's echoes are late. */
+  look(frame: Frame | null): void {
+    const same = this.#chosen !== frame && this.#epoch === (frame?.epoch ?? null);
+    this.#chosen = frame;
+    assign(this.model, "epoch", frame?.epoch ?? null);
+    if (same) this.changed(); // another frame of the same epoch
   }
 
   draw({ run, index, frame, ghost, epochs }: Scene): void {
-    if (!this.#met) {
-      // What was asked for before there were frames.
-      this.#met = true;
-      if (this.#wanted === null) this.#tellEpoch();
-      else this.#followEpoch();
-    }
     const last = run.frames.length - 1;
     attribute(this.#slider, "max", last);
     if (this.#slider.valueAsNumber !== index) this.#slider.value = String(index);
@@ -140,45 +152,9 @@ export class Scrubber {
     disable(this.#forth, index >= run.frames.length - 1);
   }
 
-  // `shown` counts this run's frames; `epoch` says the same so that viewers of other runs can be
-  // linked by it.
-  get #wanted(): number | null {
-    const epoch = this.model.get("epoch");
-    return typeof epoch === "number" ? epoch : null;
-  }
-
-  #tellEpoch(): void {
-    const here = this.#here();
-    if (here === undefined || this.#means(here)) return;
-    assign(this.model, "epoch", here?.epoch ?? null);
-  }
-
-  #followEpoch(): void {
-    const wanted = this.#wanted;
-    const run = this.run();
-    const here = this.#here();
-    if (!run || here === undefined || this.#means(here)) return;
-    this.look(wanted === null ? -1 : (frameAt(run, wanted)?.seq ?? -1));
-  }
-
-  /** The frame on show; null for the newest, whatever it is; undefined where there is none yet. */
-  #here(): Frame | null | undefined {
-    return this.following ? null : this.run()?.frames[this.#place()];
-  }
-
-  /** Whether `epoch` says this frame already: exactly, or as the last one before it. */
-  #means(frame: Frame | null): boolean {
-    const wanted = this.#wanted;
-    const run = this.run();
-    if (wanted === null || !frame || !run) return wanted === null && frame === null;
-    // Of several frames of one epoch the one on show stays.
-    return frame.epoch === wanted || frameAt(run, wanted) === frame;
-  }
-
   #place(): number {
     const run = this.run();
-    if (!run) return 0;
-    return this.following ? run.frames.length - 1 : indexOf(run, number(this.model, "shown"));
+    return run ? this.place(run) : 0;
   }
 
   #step(by: number): void {

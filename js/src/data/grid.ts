@@ -15,7 +15,8 @@ export function nearest({ values, log }: Axis, wanted: unknown): number {
 export class GridModel extends PageModel {
   readonly #layout: GridLayout;
   readonly #blocks: Record<string, string>;
-  readonly #epochs = new Map<string, { seq: number; epoch: number }[]>();
+  /** Numbers of the frames of each run that was sent. */
+  readonly #sent = new Map<string, number[]>();
   #visited: { run: string; label: string; changed: string; frames: number }[] = [];
   #place: number[];
   #turn = 0;
@@ -57,16 +58,12 @@ export class GridModel extends PageModel {
       if (before) this.#return(before);
       return;
     }
-    if (!this.#epochs.has(cell.run)) await this.#send(cell.run, cell.shared);
+    if (!this.#sent.has(cell.run)) await this.#send(cell.run, cell.shared);
     if (turn !== this.#turn) return; // moved on meanwhile
-    const frames = this.#epochs.get(cell.run) ?? [];
-    const { epoch, shown } = { epoch: this.get("epoch"), shown: this.get("shown") };
+    const frames = this.#sent.get(cell.run) ?? [];
     this.#remember(cell.run, cell.label, frames.length, before);
     super.set("message", "");
-    super.set("num_frames", (frames.at(-1)?.seq ?? -1) + 1);
-    if (typeof epoch === "number" && shown !== -1) {
-      super.set("shown", frames.findLast((frame) => frame.epoch <= epoch)?.seq ?? -1);
-    }
+    super.set("num_frames", (frames.at(-1) ?? -1) + 1);
     super.set("run", cell.run);
   }
 
@@ -87,8 +84,10 @@ export class GridModel extends PageModel {
     const info = { ...own.info, layout, ...(sprite ? { sprite } : {}) };
     this.emit("msg:custom", { type: "run", run, info }, [common.body]);
     this.emit("msg:custom", { type: "frames", run, frames: own.headers }, [own.body]);
-    const told = own.frames.map(({ seq, epoch }) => ({ seq, epoch }));
-    this.#epochs.set(run, told);
+    this.#sent.set(
+      run,
+      own.headers.map(({ seq }) => seq),
+    );
   }
 
   /** The list of runs, the one on show at its end: the ghost is named by what has changed. */

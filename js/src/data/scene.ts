@@ -61,34 +61,33 @@ export interface Style {
   heights: Record<Band, number>;
   strips: number;
   gap: number;
-  /** Colours by role of the curves that a run shows at first. */
+  /** Colours by role of the curves that a run shows at first, in order. */
   curves: Record<string, string>;
+  /** The estimates of D_LR, the best one first. */
+  estimates: string[];
   class_markers: string[];
   value_colors: string[];
   level: number;
   floor: number;
 }
 
-export const DEBIASED = "low_rank_measure_debiased";
-export const PLAIN = "low_rank_measure";
-
-/** The better estimate of D_LR that there is: a small probe makes the paper's plain one too small. */
-export function lowRank(has: (name: string) => boolean): string {
-  return has(DEBIASED) ? DEBIASED : PLAIN;
+/** The best estimate of D_LR that there is: a small probe makes the paper's plain one too small. */
+export function lowRank({ estimates }: Style, has: (name: string) => boolean): string {
+  return estimates.find(has) ?? estimates.at(-1) ?? "";
 }
 
-export function lowRankOf({ scalars }: Frame): string {
-  return lowRank((name) => Number.isFinite(scalars[name]));
+export function lowRankOf(style: Style, { scalars }: Frame): string {
+  return lowRank(style, (name) => Number.isFinite(scalars[name]));
 }
 
 /** The newest frame at or before an epoch; the first where there is none. */
-export function frameAt({ frames }: Run, epoch: number): Frame | null {
-  return frames[lastWhere(frames, (frame) => frame.epoch <= epoch + 1e-9)] ?? null;
+export function frameAt(run: Run, epoch: number): Frame | null {
+  return run.frames[placeAt(run, epoch)] ?? null;
 }
 
-/** Place of the newest frame numbered `seq` or lower. */
-export function indexOf({ frames }: Run, seq: number): number {
-  return lastWhere(frames, (frame) => frame.seq <= seq);
+/** Its place. */
+export function placeAt({ frames }: Run, epoch: number): number {
+  return lastWhere(frames, (frame) => frame.epoch <= epoch + 1e-9);
 }
 
 /** Place of the last frame that holds, where all before it do; 0 where none does. */
@@ -106,8 +105,7 @@ function lastWhere(frames: Frame[], holds: (frame: Frame) => boolean): number {
 
 /** The number of used features up to which a run counts as minimal: C, or d + 1 in a regression. */
 export function minimal({ info }: Run): number {
-  const { classNames, numOutputs, task } = info;
-  return classNames.length > 0 || task === "cross_entropy" ? numOutputs : numOutputs + 1;
+  return info.minimalFeatures;
 }
 
 /** What that number is called. */

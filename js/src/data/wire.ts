@@ -30,6 +30,7 @@ export interface RunHeader {
   task: string;
   num_features: number;
   num_outputs: number;
+  minimal_features: number;
   class_names: string[];
   layers: string[];
   title: string;
@@ -54,6 +55,8 @@ export interface RunInfo {
   task: string;
   numFeatures: number;
   numOutputs: number;
+  /** Up to how many used features a run counts as minimal. */
+  minimalFeatures: number;
   classNames: string[];
   layers: string[];
   title: string;
@@ -127,6 +130,7 @@ export function decodeRun(header: RunHeader, body: ArrayBuffer, start = 0): RunI
     task: header.task,
     numFeatures: header.num_features,
     numOutputs: header.num_outputs,
+    minimalFeatures: header.minimal_features,
     classNames: header.class_names,
     layers: header.layers,
     title: header.title,

@@ -2,6 +2,11 @@
 
 import { type Icon, icon } from "./icons";
 
+/** Height of a menu at most and at least, and what stays free beyond it, in pixels. */
+const MENU = 300;
+const LEAST = 80;
+const EDGE = 8;
+
 type Child = Node | string | null | undefined | false;
 type Attributes = Record<string, string | number | boolean | null | undefined>;
 
@@ -82,24 +87,42 @@ export class Cleanup {
   }
 }
 
-/** Let a folded menu open to where it can be seen: away from a scrolled edge, within the widget;
- * and fold it when something else is clicked. */
+/** What of the page's height can be seen at an element: what scrolls or clips around it cuts it off. */
+function inSight(element: Element): { top: number; bottom: number } {
+  let [top, bottom] = [0, window.innerHeight];
+  for (let at = element.parentElement; at && at !== document.body; at = at.parentElement) {
+    if (getComputedStyle(at).overflowY === "visible") continue;
+    const box = at.getBoundingClientRect();
+    [top, bottom] = [Math.max(top, box.top), Math.min(bottom, box.bottom)];
+  }
+  return { top, bottom };
+}
+
+/** Let a folded menu open to where it can be seen, downwards where both sides have room for it; the
+ * lowest ones, which a cell's end cuts off, upwards. Fold it when something else is clicked. */
 export function opensInSight(details: HTMLDetailsElement, cleanup: Cleanup): void {
   cleanup.on(details, "toggle", () => {
-    const menu = details.lastElementChild;
+    const menu = details.lastElementChild as HTMLElement | null;
     const root = details.closest(".fswidget");
     if (!details.open || !menu || !root) return;
-    for (const side of ["data-flipped", "data-rightward"]) details.removeAttribute(side);
-    const beyond = menu.getBoundingClientRect().left < root.getBoundingClientRect().left;
-    attribute(details, "data-rightward", beyond);
-    const { left, top, bottom, width } = menu.getBoundingClientRect();
-    const page = details.getRootNode() as Document;
-    const covered = (y: number) => !menu.contains(page.elementFromPoint(left + width / 2, y));
-    attribute(details, "data-flipped", covered(top + 4) || covered(bottom - 4));
+    details.removeAttribute("data-rightward");
+    menu.style.maxHeight = "";
+    const { left, height } = menu.getBoundingClientRect();
+    attribute(details, "data-rightward", left < root.getBoundingClientRect().left);
+    const here = details.getBoundingClientRect();
+    const { top, bottom } = inSight(details);
+    const [above, below] = [here.top - top, Math.min(bottom, end(root)) - here.bottom];
+    const up = below < height + EDGE && above > below;
+    attribute(details, "data-upward", up);
+    menu.style.maxHeight = `${Math.max(LEAST, Math.min(MENU, (up ? above : below) - EDGE))}px`;
   });
   cleanup.on<MouseEvent>(document, "pointerdown", (event) => {
     if (details.open && !event.composedPath().includes(details)) details.open = false;
   });
+}
+
+function end(root: Element): number {
+  return root.getBoundingClientRect().bottom;
 }
 
 /** A folded menu behind a quiet button. */

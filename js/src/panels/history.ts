@@ -1,7 +1,7 @@
 import type { Plot } from "../bokeh/plot";
 import { linearTicks, type Tick } from "../bokeh/ranges";
 import { memo } from "../data/memo";
-import { type Band, DEBIASED, lowRank, minimal, PLAIN, type Scene } from "../data/scene";
+import { type Band, lowRank, minimal, type Scene, type Style } from "../data/scene";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { attribute, button, format, h, menu, rich } from "../host/dom";
@@ -75,9 +75,11 @@ export class HistoryPanel extends FigurePanel {
     attribute(this.#logButton, "aria-pressed", String(choices.logEpochs));
     const last = run.frames.at(-1) ?? frame;
     const names = this.#names([run, run.revision, choices.scalars], () =>
-      available(run.frames, choices.scalars),
+      available(this.host.style, run.frames, choices.scalars),
     );
-    this.#kept = [...new Set([...names, ...choices.scalars.filter((name) => name !== DEBIASED)])];
+    const { estimates } = this.host.style;
+    const others = choices.scalars.filter((name) => !estimates.includes(name));
+    this.#kept = [...new Set([...names, ...others])];
     this.#offered([last, names], () => this.#offer(last, names));
     this.#curves = this.#colored([names, colors], () => this.#style(names, scene));
     this.#end = Math.max(this.#end, last.epoch, epochs, ghost?.frames.at(-1)?.epoch ?? 0);
@@ -87,7 +89,7 @@ export class HistoryPanel extends FigurePanel {
     plot.data("curves", [run, run.revision, ...drawn], () => this.#columns(run, false));
     plot.data("ghost", [ghost, ghost?.revision, ...drawn], () => this.#columns(ghost, true));
     plot.data("band", [run, run.revision, ...drawn], () => this.#errors(run));
-    const measure = this.#curves.find(({ name }) => name === DEBIASED || name === PLAIN);
+    const measure = this.#measure();
     if (measure) plot.set("band:area", { fill_color: measure.color });
     plot.data("zones", [run, run.revision, ghost, ghost?.revision, this.#end, ...drawn], () => {
       const at = (epoch: number) => this.#at(epoch);
@@ -156,9 +158,17 @@ export class HistoryPanel extends FigurePanel {
     };
   }
 
+  /** The curve of D_LR, the better estimate of it where both are shown. */
+  #measure(): Curve | undefined {
+    const shown = this.host.style.estimates.map((of) =>
+      this.#curves.find(({ name }) => name === of),
+    );
+    return shown.find((curve) => curve !== undefined);
+  }
+
   /** One standard error around D_LR, where it is known. */
   #errors({ frames }: Run) {
-    const measure = this.#curves.find(({ name }) => name === DEBIASED || name === PLAIN);
+    const measure = this.#measure();
     const scale = this.#scales.get("shares");
     const name = measure?.name ?? "";
     const known = frames.filter(({ scalars }) => Number.isFinite(scalars[`${name}_error`]));
@@ -324,13 +334,13 @@ export class HistoryPanel extends FigurePanel {
     const screen = event.clientX - this.body.getBoundingClientRect().left;
     if (screen < left - 4 || screen > right + 4) return;
     const best = this.#nearest(plot, this.#run, screen);
-    if (best) this.host.goTo(best.seq);
+    if (best) this.host.goTo(best);
   }
 }
 
 /** The chosen scalars that a run has; where it has no debiased D_LR, the plain one stands in. */
-function available(frames: Frame[], chosen: string[]): string[] {
+function available(style: Style, frames: Frame[], chosen: string[]): string[] {
   const has = (name: string) => frames.some(({ scalars }) => Number.isFinite(scalars[name]));
-  const names = chosen.map((name) => (name === DEBIASED ? lowRank(has) : name));
+  const names = chosen.map((name) => (name === style.estimates[0] ? lowRank(style, has) : name));
   return [...new Set(names)].filter(has);
 }

@@ -41,13 +41,13 @@ export class LayersPanel extends FigurePanel {
   #values({ frame }: Scene, name: "low_rank_measure" | "effective_rank"): Float32Array {
     const array = (of: string) =>
       Float32Array.from(frame.arrays[`layer_${of}`] ?? new Float32Array(0));
-    const measure = lowRank((of) => array(of).some(Number.isFinite));
+    const measure = lowRank(this.host.style, (of) => array(of).some(Number.isFinite));
     return array(name === "low_rank_measure" ? measure : name);
   }
 
   #measure({ frame }: Scene): string {
     const has = (of: string) => (frame.arrays[`layer_${of}`] ?? []).some(Number.isFinite);
-    const name = lowRank(has);
+    const name = lowRank(this.host.style, has);
     return this.host.style.labels[name] ?? name;
   }
 

@@ -2,6 +2,7 @@
 
 import type { Bokeh } from "../bokeh/runtime";
 import type { Choices, Scene, Style, Words } from "../data/scene";
+import type { Frame } from "../data/wire";
 import { attribute, Cleanup, h, hide, iconButton, setText } from "../host/dom";
 import { setIcon } from "../host/icons";
 import type { Model } from "../host/model";
@@ -15,7 +16,7 @@ export interface Host {
   /** The declaration of a figure. */
   figure(name: string): unknown;
   choose(choices: Partial<Choices>): void;
-  goTo(seq: number): void;
+  goTo(frame: Frame): void;
   /** Have one panel fill the view, or, with null, none. */
   enlarge(panel: Panel | null): void;
   /** Ask for a draw of every panel that has something new. */

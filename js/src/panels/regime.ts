@@ -7,6 +7,7 @@ import {
   minimal,
   minimalName,
   type Scene,
+  type Style,
   type Words,
 } from "../data/scene";
 import type { Run } from "../data/store";
@@ -43,6 +44,7 @@ export class RegimeView {
 
   constructor(
     private readonly says: Words,
+    private readonly style: Style,
     cleanup: Cleanup,
   ) {
     this.#cells = { k: cell(), c: cell("fsw-needed"), d: cell(), moved: cell() };
@@ -119,11 +121,11 @@ export class RegimeView {
       meaning: measures[undefined_ ? "no_used_features" : "used_features"],
     });
     fill(c, `${minimalName(run)} needed`, count(minimal(run)), { meaning: measures.needed });
-    const name = lowRankOf(frame);
+    const name = lowRankOf(this.style, frame);
     const value = inDomain(run, scalars[name]);
     fill(d, "D_LR", share(value), {
       error: value === undefined ? "" : share(scalars[`${name}_error`]),
-      was: before && then ? share(before[lowRankOf(then)]) : undefined,
+      was: before && then ? share(before[lowRankOf(this.style, then)]) : undefined,
       meaning: measures[value === undefined ? "no_low_rank_measure" : name],
     });
     fill(moved, "moved", share(scalars.kernel_drift), {

@@ -1,6 +1,6 @@
 // How numbers and names are written.
 
-import { lowRankOf } from "../data/scene";
+import { lowRankOf, type Style } from "../data/scene";
 import type { Frame } from "../data/wire";
 import { format } from "../host/dom";
 
@@ -27,9 +27,9 @@ export function scalar(name: string, unit: string, value: number | undefined): s
 }
 
 /** A frame for a screen reader. */
-export function spokenFrame(frame: Frame): string {
+export function spokenFrame(style: Style, frame: Frame): string {
   const { epoch, labels, scalars } = frame;
-  const measure = scalars[lowRankOf(frame)];
+  const measure = scalars[lowRankOf(style, frame)];
   const value = measure === undefined ? "" : `, D_LR ${measure.toFixed(2)}`;
   return `Epoch ${Number(epoch.toFixed(1))}: regime ${labels.regime ?? "unknown"}${value}`;
 }

@@ -25,7 +25,7 @@ export function parts(model: Model): { models: PageModel[]; close: () => void } 
   const bokeh = model.get("_bokehjs") as ArrayBufferView | ArrayBuffer;
   const shared = Object.fromEntries(SHARED.map((name) => [name, model.get(name)]));
   const models = compared(model).map(({ run, num_frames }, index) => {
-    const traits = { run, num_frames, epoch: model.get("epoch") ?? null, shown: -1 };
+    const traits = { run, num_frames, epoch: model.get("epoch") ?? null };
     // Stores are kept on a model's copy of BokehJS: the bytes are shared, the view of them is not.
     const own =
       bokeh instanceof ArrayBuffer

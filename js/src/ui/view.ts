@@ -3,15 +3,7 @@
 import { type Bokeh, loadBokeh } from "../bokeh/runtime";
 import { Runs } from "../controls/runs";
 import { Scrubber } from "../controls/scrubber";
-import {
-  type Choices,
-  DEBIASED,
-  frameAt,
-  indexOf,
-  type Scene,
-  type Style,
-  type Words,
-} from "../data/scene";
+import { type Choices, frameAt, type Scene, type Style, type Words } from "../data/scene";
 import type { Change, FileMessage, Store } from "../data/store";
 import { attribute, Cleanup, h, hide, setText } from "../host/dom";
 import { watchKernel } from "../host/kernel";
@@ -67,8 +59,7 @@ export class View {
     logEpochs: false,
     errorBands: true,
     deep: false,
-    // Of these a run shows what it has: accuracies of classes, R² of a regression.
-    scalars: [DEBIASED, "test_accuracy", "test_r2", "used_features", "loss"],
+    scalars: [],
   };
   /** The connection to the kernel was lost, and nothing has come from it since. */
   #gone = false;
@@ -97,9 +88,12 @@ export class View {
       words: {} as Words,
     });
     const host = this.#host();
-    this.#scrubber = new Scrubber(model, () => this.store.current, cleanup);
-    this.#runs = new Runs(model, store, () => this.#redraw(), cleanup);
-    this.#regime = new RegimeView(this.#figures.words, cleanup);
+    // Of these a run shows what it has: accuracies of classes, R² of a regression.
+    this.#choices.scalars = Object.keys(this.#figures.style.curves ?? {});
+    const redraw = () => this.#redraw();
+    this.#scrubber = new Scrubber(model, () => this.store.current, redraw, cleanup);
+    this.#runs = new Runs(model, store, redraw, cleanup);
+    this.#regime = new RegimeView(this.#figures.words, this.#figures.style, cleanup);
     this.#extremes = new ExtremesPanel(host);
     this.#layers = new LayersPanel(host);
     this.#panels = [
@@ -140,7 +134,7 @@ export class View {
         this.#choices = { ...this.#choices, ...choices };
         this.#redraw();
       },
-      goTo: (seq) => this.#scrubber.look(seq),
+      goTo: (frame) => this.#scrubber.look(frame),
       enlarge: (panel) => this.#enlarge(panel),
       redraw: () => this.#redraw(),
       announce: (words) => this.#announce(words),
@@ -194,7 +188,7 @@ export class View {
     captions();
     cleanup.add(
       listen(model, {
-        "change:shown": redraw,
+        "change:epoch": redraw,
         "change:run": () => {
           this.#former = model.get("progress");
           this.#redraw();
@@ -313,7 +307,7 @@ export class View {
     this.#regime.draw(scene);
     this.#scrubber.draw(scene);
     attribute(root, "data-live", String(this.#scrubber.following));
-    this.#announce(spokenFrame(frame));
+    this.#announce(spokenFrame(this.#figures.style, frame));
   }
 
   /** The panels that somebody may be looking at. */
@@ -342,8 +336,7 @@ export class View {
   #compose(): Scene | null {
     const run = this.store.current;
     if (!run?.frames.length) return null;
-    const shown = number(this.model, "shown", -1);
-    const index = shown < 0 ? run.frames.length - 1 : indexOf(run, shown);
+    const index = this.#scrubber.place(run);
     const frame = run.frames[index];
     if (!frame) return null;
     const ghost = this.#runs.ghost(run.id);
