@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from bokeh.models import BoxAnnotation, ColumnDataSource, Legend, LegendItem, Plot
-from numpy.typing import NDArray
 
 from fswidget.figures import templates
 from fswidget.figures.bands import Band, log_ticks, tick_label

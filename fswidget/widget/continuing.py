@@ -176,8 +176,7 @@ class Continuing(RunsView):
         made = cls(**{**Config.from_dict(state["config"]).to_dict(), **options})
         recording = kept.recording()
         job = Job(made.config, state=state, recording=recording)
-        made._last_config = made.config
-        made._enter(recording, "", job)
+        made._enter(recording, job)
         done = progress is not None and progress.step >= progress.total_steps
         made._held = job
         made._tell(state="finished" if done else "paused", message=f"Read from {kept.path.name}.")

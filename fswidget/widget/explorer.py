@@ -83,8 +83,9 @@ class Explorer(Continuing):
         # What the cell of a notebook has to do with it; see `lifetime`.
         self._cell: tuple[str, int] | None = None
         self._named = self._loading = False
-        #: What an experiment has still to run.
+        #: What an experiment has still to run, and the settings before it.
         self._arms: list[Config] = []
+        self._before: Config | None = None
         foreground = "google.colab" in sys.modules if foreground is None else foreground
         # What happens when a control moves shows most clearly with the squared error.
         settings = {"loss": "mse", **settings}
@@ -227,17 +228,32 @@ class Explorer(Continuing):
                 self._tell(message=str(error))
         elif name in ("load", "experiment") and isinstance(value, str) and value in experiments():
             self._load(experiments()[value], run=name == "experiment")
+        elif name == "load" and value == "":
+            self._leave_experiment()
+        elif name == "defaults":
+            self._before = None
+            self._aside.clear()
+            self._adopt(self._first)
         else:
             super()._command(name, value)
 
     def _load(self, experiment: Experiment, *, run: bool) -> None:
         """Set the controls as for the first arm; `run` it, and then the others."""
+        self._before = self._before or self._config
         local = {name: getattr(self, name) for name in ("root", "device", "download")}
         first, *others = (arm.replace(**local) for arm in experiment.arms.values())
         self._show_settings(first)
         if run:
             self._begin()
             self._arms = others
+
+    def _leave_experiment(self) -> None:
+        """Set the controls as they were before it."""
+        self._arms.clear()
+        if self._before is not None:
+            self._show_settings(self._before)
+            self._tell(message="The settings are those from before the experiment.")
+        self._before = None
 
     def _show_settings(self, config: Config) -> None:
         """Set the controls; whoever calls decides whether that begins a run."""

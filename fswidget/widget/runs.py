@@ -7,7 +7,7 @@ import json
 import math
 import uuid
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
@@ -44,7 +44,7 @@ class RunsView(SettingsView):
         self._error: BaseException | None = None
         self._clearing = False
         self._past: list[dict[str, Any]] = []
-        self._last_config: Config | None = None
+        self._configs: dict[str, Config] = {}
         control = RunControl()
         self._trainer = Trainer(weakref.ref(self), control, foreground=foreground)
         super().__init__(settings, control=control, state="idle", **traits)
@@ -65,30 +65,36 @@ class RunsView(SettingsView):
 
     def entered(self, training: Training, job: Job) -> None:
         """A run begins, or goes on."""
-        before, self._last_config = self._last_config, training.config
         if job.recording is not None:
             job.recording.info = training.info
             return
-        changed = describe_change(before, training.config) if before else ""
-        self._enter(Recording(training.info), changed, job)
+        self._enter(Recording(training.info), job)
         if job.frame is not None:
             self.took(job.frame)
 
-    def _enter(self, recording: Recording, changed: str, job: Job) -> None:
+    def _enter(self, recording: Recording, job: Job) -> None:
         """Show another run."""
+        # One that was left before it got anywhere is nothing to look back at.
+        self._forget([old for old in self._past if len(self._recordings[old["run"]]) < 2])
         run = uuid.uuid4().hex[:12]
         config = job.config
+        before = self._configs[self._past[-1]["run"]] if self._past else config
+        changed = describe_change(before, config)
+        self._configs[run] = config
         label = f"{config.dataset}, {config.model}, p = {recording.info.num_features}"
         entry = {"run": run, "label": label, "changed": changed, "frames": 0}
         if job.parent:
             entry |= {"parent": job.parent, "epoch": job.epoch}
             entry["changed"] = f"branch at epoch {job.epoch:g}" + (changed and f", {changed}")
         self._past.append(entry)
-        for old in self._past[: -KEPT_RUNS - 1]:
-            self._recordings.pop(old["run"], None)
-            self._past.remove(old)
+        self._forget(self._past[: -KEPT_RUNS - 1])
         self._open(run, recording)
         self._tell(_runs=json.dumps(self._past))
+
+    def _forget(self, entries: Iterable[dict[str, Any]]) -> None:
+        for old in entries:
+            self._past.remove(old)
+            del self._recordings[old["run"]], self._configs[old["run"]]
 
     def progressed(self) -> None:
         """A batch follows."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import traitlets
 
-from fswidget.training.changes import nearest_valid
+from fswidget.training.changes import describe_change, nearest_valid
 from fswidget.training.checks import plain
 from fswidget.training.config import Config
 from fswidget.training.signatures import takes_settings
@@ -59,6 +59,9 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
         self._config = Config(**settings)
         self._described = controls(Config())
         self._adopting = self._hearing = False
+        self._first = self._config
+        #: What a setting was before another one put it aside.
+        self._aside: dict[str, Any] = {}
         super().__init__(
             _controls=json.dumps(self._described),
             _controls_now=changes(self._described, self._config, {}),
@@ -79,7 +82,9 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
         ValueError, TypeError
             If one is unknown or impossible, or they are together; nothing is changed then.
         """
-        self._adopt(self._config.replace(**settings))
+        config = self._config.replace(**settings)
+        self._aside.clear()
+        self._adopt(config)
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take over what a front end has set; a setting that is refused says why, in its note."""
@@ -106,7 +111,29 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
             if not self._hearing:
                 raise
             return
-        self._adopt(config, adjustments)
+        config, returned = self._give_back(config, changed)
+        for name in map(_named, adjustments):
+            self._aside.setdefault(name, getattr(self._config, name))
+        self._adopt(config, [*adjustments, *returned])
+
+    def _give_back(self, config: Config, changed: Iterable[str]) -> tuple[Config, list[str]]:
+        """Settings that another one had put aside, where they are possible again; and which."""
+        told = []
+        for name in changed:
+            self._aside.pop(name, None)
+        for name, value in list(self._aside.items()):
+            try:
+                back, others = nearest_valid(
+                    {**config.to_dict(), name: value}, {name, *changed}, config
+                )
+            except ValueError:
+                continue
+            if not others:
+                del self._aside[name]
+                if back != config:
+                    told.append(f"{describe_change(config, back)}: as it was before.")
+                config = back
+        return config, told
 
     def _refuse(self, error: ValueError, changed: Iterable[str]) -> None:
         """Everything is as it was, and the controls say why."""
@@ -123,7 +150,7 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
 
     def _adopt(self, config: Config, adjustments: Iterable[str] = ()) -> None:
         """Take over possible settings; `adjustments` are those that nobody asked for."""
-        notes = {text.split()[0]: text for text in adjustments}
+        notes = {_named(text): text for text in adjustments}
         with self._exclusive():
             former, self._config = self._config, config
             with self._adopted():
@@ -145,6 +172,11 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
             yield
         finally:
             self._adopting = False
+
+
+def _named(adjustment: str) -> str:
+    """The setting that a sentence of `nearest_valid` begins with."""
+    return adjustment.split()[0]
 
 
 def _same(one: Any, other: Any) -> bool:

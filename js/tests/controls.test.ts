@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { allowed, Settings, toPosition, toValue } from "../src/controls/settings";
 import type { Run } from "../src/data/store";
 import { Cleanup } from "../src/host/dom";
@@ -104,6 +104,30 @@ test("while the user drags, a change from Python does not move the slider", () =
   act(input("width"), "input");
   model.set("width", 2048);
   expect(input("width").value).toBe("10");
+});
+
+test("several keys on a slider are one choice, taken after the last one or on leaving", async () => {
+  vi.useFakeTimers();
+  const { model, input, act } = show([width]);
+  const slider = input("width");
+  const press = () => {
+    slider.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft" }));
+    slider.value = String(slider.valueAsNumber - 1);
+    act(slider, "input", "change");
+  };
+  for (let at = 0; at < 3; at++) {
+    press();
+    await vi.advanceTimersByTimeAsync(300);
+  }
+  expect(model.saves).toBe(0);
+  await vi.advanceTimersByTimeAsync(200);
+  expect(model.saves).toBe(1);
+  press();
+  act(slider, "blur");
+  expect(model.saves).toBe(2);
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(model.saves).toBe(2);
+  vi.useRealTimers();
 });
 
 test("a select gives its choice back with its type", () => {

@@ -53,6 +53,15 @@ def test_load_sets_the_controls_and_begins_nothing(make: Callable[..., Explorer]
     assert (explorer.state, explorer.run) == ("finished", run)
 
 
+def test_nothing_that_an_experiment_has_set_stays_behind_it(make: Callable[..., Explorer]) -> None:
+    explorer = make(width=48)
+    before = explorer.config
+    for name in ("modular_decay", "digits_shuffled", ""):
+        send(explorer, "load", name)
+    assert explorer.config == before
+    assert explorer.message == "The settings are those from before the experiment."
+
+
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """An experiment of three short arms."""

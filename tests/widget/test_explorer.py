@@ -188,6 +188,19 @@ def test_a_slider_begins_another_run_and_keeps_the_former(make: Callable[..., Ex
     assert last["changed"] == "width 16 → 32"
 
 
+def test_a_run_that_got_nowhere_is_not_kept(make: Callable[..., Explorer]) -> None:
+    explorer = make(**{**ENDLESS, "frame_every": 100_000})
+    explorer.start()
+    for width in (32, 48):
+        until(lambda: frames(explorer) == 1)
+        former = explorer.run
+        explorer.width = width
+        until(lambda former=former: explorer.run != former)
+    [kept] = json.loads(explorer._runs)
+    assert (kept["run"], kept["changed"]) == (explorer.run, "")
+    assert list(explorer._recordings) == [explorer.run]
+
+
 def test_a_setting_changed_while_idle_starts_nothing(make: Callable[..., Explorer]) -> None:
     explorer = make(**SMALL)
     explorer.width = 32

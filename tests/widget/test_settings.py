@@ -113,6 +113,31 @@ def test_what_was_changed_beside_is_said_where_it_happened(make: Callable[..., E
     assert now["batchnorm"]["disabled"]
 
 
+def test_what_was_put_aside_comes_back_and_says_so(make: Callable[..., Explorer]) -> None:
+    explorer = make(loss="cross_entropy", batchnorm=True, train_size=1200)
+    explorer.model = "transformer"
+    explorer.width = 64  # what is put aside stays there meanwhile
+    explorer.model = "mlp"
+    assert (explorer.dataset, explorer.batchnorm, explorer.train_size) == ("digits", True, 1200)
+    note = explorer._controls_now["train_size"]["note"]
+    assert note == "train_size 1000 → 1200: as it was before."
+    explorer.dataset = "diabetes"
+    assert explorer.loss == "mse"
+    explorer.dataset = "teacher"
+    assert explorer.loss == "mse"
+    explorer.dataset = "digits"
+    assert explorer.loss == "cross_entropy"
+    assert "as it was before" in explorer.message
+
+
+def test_defaults_are_the_settings_at_the_start(make: Callable[..., Explorer]) -> None:
+    explorer = make(width=64, root="here")
+    explorer.configure(model="transformer", dataset="modular", width=32, optimizer="sgd")
+    explorer._handle_custom_msg({"type": "command", "name": "defaults"}, [])
+    assert explorer.config == make(width=64, root="here").config
+    assert agrees(explorer)
+
+
 def test_a_front_end_sets_neither_what_is_local_nor_what_the_kernel_tells(
     make: Callable[..., Explorer],
 ) -> None:

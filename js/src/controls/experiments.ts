@@ -21,11 +21,11 @@ export function experiments(model: Model, command: Command, cleanup: Cleanup) {
   const missing = h("p", { class: "fsw-c-bad" });
   const load = button("Load", "Set the controls as in this experiment", { class: "fsw-plain" });
   const run = button("Run it", "One arm after the other", { class: "fsw-plain" });
-  const close = iconButton("x", "Close", "Close");
+  const shut = iconButton("x", "Close", "Close");
   const card = h(
     "div",
     { class: "fsw-card fsw-experiment", role: "group", "aria-label": "Experiment", hidden: true },
-    h("div", { class: "fsw-row" }, title, close),
+    h("div", { class: "fsw-row" }, title, shut),
     help,
     arms,
     missing,
@@ -61,15 +61,24 @@ export function experiments(model: Model, command: Command, cleanup: Cleanup) {
     select.value = value;
     attribute(select, "title", chosen()?.title);
   };
+  const close = () => hide(card, true);
   const act = (name: string) => {
     command(name, select.value);
-    hide(card, true);
+    close();
   };
-  cleanup.on(select, "change", describe);
+  cleanup.on(select, "change", () => {
+    describe();
+    // Nothing that an experiment has set stays behind it.
+    if (!select.value) command("load", "");
+  });
   cleanup.on(load, "click", () => act("load"));
   cleanup.on(run, "click", () => act("experiment"));
-  cleanup.on(close, "click", () => hide(card, true));
+  cleanup.on(shut, "click", close);
   cleanup.add(listen(model, { "change:_presets": update }));
   update();
-  return { row, card, close: () => hide(card, true) };
+  const forget = () => {
+    select.value = "";
+    describe();
+  };
+  return { row, card, close, forget };
 }

@@ -5,6 +5,9 @@ import type { Run } from "../data/store";
 import { attribute, type Cleanup, format, h, hide, setText } from "../host/dom";
 import { assign, type ControlSpec, listen, type Model, specs } from "../host/model";
 
+/** So long after the last key a value that was chosen by keys is taken: several are one choice. */
+const KEYS_MS = 400;
+
 /** Steps of a logarithmic slider. */
 const STEPS = 100;
 
@@ -61,6 +64,8 @@ class Control {
   /** A value was chosen and its consequences have not come back yet. */
   #editing = false;
   #refused = "";
+  #keyed = false;
+  #later: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private spec: ControlSpec,
@@ -83,8 +88,18 @@ class Control {
       this.#refuse("");
       this.#describe(this.#read());
     });
-    // "change" comes on release, on Enter and on leaving: once for a drag, not for each pixel.
-    cleanup.on(this.#input, "change", () => this.#commit());
+    // "change" comes on release, on Enter and on leaving: once for a drag, not for each pixel; but
+    // on a slider once for each key.
+    cleanup.on(this.#input, "keydown pointerdown", ({ type }) => {
+      this.#keyed = kind === "slider" && type === "keydown";
+    });
+    cleanup.on(this.#input, "change", () => {
+      clearTimeout(this.#later);
+      if (this.#keyed) this.#later = setTimeout(() => this.#commit(), KEYS_MS);
+      else this.#commit();
+    });
+    cleanup.on(this.#input, "blur", () => this.#editing && this.#commit());
+    cleanup.add(() => clearTimeout(this.#later));
     cleanup.add(listen(model, { [`change:${name}`]: () => this.#show() }));
     this.update(spec);
   }
@@ -110,6 +125,7 @@ class Control {
   }
 
   #commit(): void {
+    clearTimeout(this.#later);
     this.#editing = false;
     const value = this.#read();
     if (value === undefined) this.#refuse(allowed(this.spec));

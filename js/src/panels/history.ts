@@ -118,9 +118,9 @@ export class HistoryPanel extends FigurePanel {
     return names.map((name) => {
       const band = this.#band(name);
       const taken = used.get(band) ?? [];
-      const own = this.host.style.curves[name];
-      const free = colors.lines.findIndex((color) => !taken.includes(color));
-      const color = (own && colors.roles[own]) || colors.lines[free] || (colors.roles.ink ?? "");
+      const own = colors.roles[this.host.style.curves[name] ?? ""];
+      const free = [...(own ? [own] : []), ...colors.lines].find((of) => !taken.includes(of));
+      const color = free ?? colors.roles.ink ?? "";
       taken.push(color);
       return { name, band, color };
     });

@@ -35,7 +35,7 @@ export class Layout {
   readonly suggestion: Suggestion | null;
   readonly trainer: Trainer;
   readonly #more = button("More…", "Further settings", {
-    class: "fsw-q fsw-more",
+    class: "fsw-q",
     "aria-expanded": "false",
     "aria-haspopup": "dialog",
   });
@@ -110,7 +110,7 @@ export class Layout {
 
   #rail(): HTMLElement {
     const { model, command, runs } = this.parts;
-    const { row, card, close } = experiments(model, command, this.cleanup);
+    const { row, card, close, forget } = experiments(model, command, this.cleanup);
     this.#close.push(() => {
       if (card.hidden) return false;
       close();
@@ -118,6 +118,15 @@ export class Layout {
     });
     const slot = h("div", { class: "fsw-slot" }, runs.key, this.suggestion?.root);
     hide(this.#more, this.settings?.further.childElementCount === 0);
+    const defaults = button("Defaults", "Set everything as it was at the start", {
+      class: "fsw-q",
+    });
+    hide(defaults, !flag(model, "_can_train"));
+    this.cleanup.on(defaults, "click", () => {
+      forget();
+      command("defaults");
+    });
+    const further = h("div", { class: "fsw-more fsw-inline" }, this.#more, defaults);
     return h(
       "aside",
       { class: "fsw-rail", "aria-label": "Settings" },
@@ -125,7 +134,7 @@ export class Layout {
       slot,
       this.settings?.main,
       this.settings?.rows,
-      h("div", { class: "fsw-group fsw-more-group" }, row, this.#more),
+      h("div", { class: "fsw-group fsw-more-group" }, row, further),
       card,
     );
   }
