@@ -88,16 +88,16 @@ $(VENV)/.python:
 	touch $@
 
 $(VENV)/.demo: pyproject.toml $(VENV)/.python | $(BUNDLE)
-	$(PIP) --editable . --group demo
+	$(PIP) --editable ".[train]" --group demo
 	touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	scripts/need.sh chromium
-	$(PIP) --editable ".[lightning,transformers,paper]" --group dev
+	$(PIP) --editable ".[train,lightning,transformers,paper]" --group dev
 	touch $@
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.test
-	$(PIP) --editable . --group bench
+	$(PIP) --editable ".[train]" --group bench
 	touch $@
 
 js/node_modules/.stamp: js/package-lock.json

@@ -89,12 +89,25 @@ __all__ = [
 ]
 
 
+#: What the extra `train` brings, and no recorded run needs.
+_TRAIN = {"torch", "torchvision"}
+
+
 def __getattr__(name: str) -> Any:
     if name == "plot":
         return importlib.import_module("fswidget.plot")
     if name not in _HOME:
         raise AttributeError(f"module 'fswidget' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"fswidget.{_HOME[name]}"), name)
+    try:
+        value = getattr(importlib.import_module(f"fswidget.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _TRAIN:
+            raise
+        # Without the way that led there: it is long, and the way out is one line.
+        raise ImportError(
+            f'fswidget.{name} needs {missing}: pip install "fswidget[train]"'
+        ) from None
     globals()[name] = value
     return value
 

@@ -29,6 +29,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 if training diverged or a check failed; 2 for impossible arguments; 130 after Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        options = vars(_parser(given).parse_args(given))
+        action: Callable[..., int] = options.pop("action")
+        return action(**options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (ValueError, OSError, ImportError) as error:
+        print(f"fswidget: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """What reads the command line; only the command in use has its options."""
+    asked = next((word for word in given if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(prog="fswidget", description="See a network learn features.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="{run,sweep,recipe,view}")
@@ -40,17 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):
         command = commands.add_parser(name, help=help, description=help.capitalize() + ".")
         # Only for the command in use: `run` imports torch, and `view` works without it.
-        if name in given:
+        if name == asked:
             command.set_defaults(action=add(command))
-    options = vars(parser.parse_args(given))
-    action: Callable[..., int] = options.pop("action")
-    try:
-        return action(**options)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except (ValueError, OSError, ImportError) as error:
-        print(f"fswidget: {error}", file=sys.stderr)
-        return 2
+    return parser
 
 
 #: Headings of the settings in the help.
@@ -107,7 +113,7 @@ def _add_settings(
     parser: argparse.ArgumentParser, option: Callable[[Field[Any]], dict[str, Any]]
 ) -> None:
     """An option for each setting, under headings."""
-    from fswidget.training.config import Config
+    from fswidget import Config
 
     headings = {name: title for title, names in _GROUPS.items() for name in names.split()}
     groups = {title: parser.add_argument_group(title) for title in (*_GROUPS, "other settings")}
@@ -146,7 +152,7 @@ def _layers(text: str) -> str | tuple[str, ...]:
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> Callable[..., int]:
-    from fswidget.experiments.catalogue import recipes
+    from fswidget import recipes
 
     names = ", ".join(recipes)
     parser.add_argument(
@@ -171,7 +177,7 @@ def _add_recipe(parser: argparse.ArgumentParser) -> Callable[..., int]:
 
 
 def _recipe(*, name: str | None, quiet: bool, as_json: bool, **options: Any) -> int:
-    from fswidget.experiments.catalogue import recipes
+    from fswidget import recipes
 
     if name is None:
         titles = {recipe.name: recipe.title for recipe in recipes.values()}

@@ -34,15 +34,25 @@ DIGITS = tuple("0123456789")
 )
 def digits(config: Settings) -> Split:
     """Handwritten digits of 8×8 pixels, part of scikit-learn."""
-    from sklearn.datasets import load_digits
+    images, labels = _scikit_learn("digits")
     from sklearn.model_selection import train_test_split
 
-    images, labels = load_digits(return_X_y=True)
     # Grey values go up to 16.
     images = np.round(images.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
     parts = train_test_split(images, labels, test_size=360, stratify=labels, random_state=0)
     train, test, train_labels, test_labels = map(torch.from_numpy, parts)
     return Split(train, train_labels.long(), test, test_labels.long())
+
+
+def _scikit_learn(name: str) -> tuple[Any, Any]:
+    """Inputs and targets of a data set that is part of scikit-learn."""
+    try:
+        from sklearn import datasets
+    except ModuleNotFoundError:
+        needs = 'needs scikit-learn: pip install "fswidget[train]"'
+        raise ImportError(f"dataset={name!r} {needs}") from None
+    inputs, targets = getattr(datasets, f"load_{name}")(return_X_y=True)
+    return inputs, targets
 
 
 def _torchvision(config: Settings, kind: Any) -> Split:
@@ -210,9 +220,7 @@ def modular(config: Settings) -> Split:
 @source("diabetes", kind="vector", shape=(10,), class_names=None, train_size=353, test_size=89)
 def diabetes(config: Settings) -> Split:
     """Diabetes: progression after a year from 10 measurements, part of scikit-learn (d = 1)."""
-    from sklearn.datasets import load_diabetes
-
-    return _table(*load_diabetes(return_X_y=True), train_size=353)
+    return _table(*_scikit_learn("diabetes"), train_size=353)
 
 
 @source(

@@ -21,7 +21,12 @@ import pytest
 from tests.synthetic import make_recording
 
 BUNDLE_LIMIT = 100_000  # bytes of our own front end; BokehJS comes from the bokeh package
-TORCH = ("torch", "nvidia", "triton", "functorch", "lightning", "pytorch_lightning", "timm")
+TRAIN = (
+    *("torch", "nvidia", "triton", "functorch", "lightning", "pytorch_lightning", "timm"),
+    *("sklearn", "scikit_learn"),
+)
+#: What everybody installs; the extra `train` is for those who train.
+CORE = {"anywidget", "bokeh", "ipywidgets", "numpy", "pillow", "tqdm"}
 
 
 def run(*command: str | Path, **options: object) -> str:
@@ -88,9 +93,9 @@ def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def torchless(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same without torch and everything that belongs to it."""
+    """The same without what the extra `train` brings, and everything that belongs to it."""
     folder = tmp_path_factory.mktemp("torchless")
-    return install(wheel, folder, lambda name: not name.startswith(TORCH))
+    return install(wheel, folder, lambda name: not name.startswith(TRAIN))
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
@@ -106,7 +111,8 @@ def test_tools_of_development_do_not_reach_users(wheel: Path, root: Path) -> Non
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith("METADATA"))
         metadata = email.message_from_bytes(archive.read(name))
-    offered = {re.split(r"[^\w-]", need)[0] for need in metadata.get_all("Requires-Dist", [])}
+    needs = metadata.get_all("Requires-Dist", [])
+    offered = {re.split(r"[^\w-]", need)[0] for need in needs}
     groups = tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"]
     tools = {
         re.split(r"[^\w-]", need)[0]
@@ -114,7 +120,8 @@ def test_tools_of_development_do_not_reach_users(wheel: Path, root: Path) -> Non
         for need in needs
         if isinstance(need, str)
     }
-    assert "torch" in offered
+    assert {re.split(r"[^\w-]", need)[0] for need in needs if "extra ==" not in need} == CORE
+    assert {"torch", "torchvision", "scikit-learn"} <= offered
     assert "pytest" in tools
     assert offered & tools == set()
 
@@ -176,7 +183,8 @@ def test_training_without_torch_says_what_is_missing(torchless: Path, tmp_path: 
         [torchless, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "ModuleNotFoundError: No module named 'torch'" in done.stderr
+    said = 'ImportError: fswidget.record needs torch: pip install "fswidget[train]"'
+    assert done.stderr.splitlines()[-1] == said
 
 
 def test_a_build_without_node_says_what_to_do(root: Path, tmp_path: Path) -> None:
