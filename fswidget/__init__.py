@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fswidget.training.config import Config as Config
     from fswidget.training.loop import train as train
     from fswidget.training.run_folder import record as record
+    from fswidget.widget.checkup import doctor as doctor
     from fswidget.widget.comparison import compare as compare
     from fswidget.widget.explorer import Explorer as Explorer
     from fswidget.widget.html import to_html as to_html
@@ -51,6 +52,7 @@ _HOME = {
     "analyze": "analysis.api",
     "cite": "recording.provenance",
     "compare": "widget.comparison",
+    "doctor": "widget.checkup",
     "load": "recording.loading",
     "measure": "probing.measures",
     "plot_compare": "figures.paper",
@@ -76,6 +78,7 @@ __all__ = [
     "analyze",
     "cite",
     "compare",
+    "doctor",
     "load",
     "measure",
     "plot_compare",

@@ -129,6 +129,20 @@ def test_two_views_show_the_same_and_go_each_their_way(stage: Stage) -> None:
     expect(stage.page.locator(".fswidget")).to_have_count(0)
 
 
+def test_the_doctor_finds_that_this_host_carries_all(stage: Stage) -> None:
+    stage.notebook.run_code("found = fs.doctor()\nfound")
+    stage.notebook.run_code("found")
+    passed = "sum(state == 'PASS' for state, _ in found.results.values())"
+    stage.kernel.wait(f"{passed} == len(found.results) - 1")
+    assert stage.kernel.evaluate("found.results['reload'][0]") == "open"
+    stage.notebook.save()
+    stage.notebook.open()
+    stage.kernel.wait(f"{passed} == len(found.results)")
+    report = stage.page.locator(".fswidget-doctor").first
+    expect(report).to_contain_text("PASS  reload")
+    expect(report).not_to_contain_text("open  ")
+
+
 def cycle(stage: Stage, code: str, count: int) -> None:
     """Show and close a widget, again and again in one cell."""
     stage.notebook.run_code(code)
