@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, label
+from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, label, regime_zones
 from fswidget.recording.frame import Frame, best_estimate
 from fswidget.recording.recording import Recording
 from fswidget.recording.seeds import mean_of
@@ -238,10 +238,10 @@ def _history(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any]
 
 def _regime(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any]) -> None:
     least = _minimal(recording)
-    most = max(recording.info.num_features, 4 * least)
-    for low, high, name in ((0.9, least, "MF"), (least, 2 * least, "TRANSITION")):
-        ax.axhspan(low, high, color=COLORS[name], alpha=0.15, linewidth=0)
-    ax.axhspan(2 * least, most, color=COLORS["EF"], alpha=0.15, linewidth=0)
+    p = recording.info.num_features
+    most = max(p, 4 * least)
+    for name, low, high in regime_zones(least, p):
+        ax.axhspan(max(low, 0.9), high, color=COLORS[name], alpha=0.15, linewidth=0)
     _scalar(ax, recording, "used_features", {"color": COLORS["accent"], **style})
     used = frame.scalars.get("used_features", math.nan)
     ax.plot([frame.epoch], [used], marker="o", color=COLORS["accent"])

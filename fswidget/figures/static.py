@@ -21,6 +21,7 @@ from fswidget.figures.theme import (
     band,
     label,
     places,
+    regime_zones,
 )
 from fswidget.recording.frame import Frame, best_estimate
 from fswidget.recording.recording import Recording
@@ -223,9 +224,8 @@ def _fill_zones(plot: Plot, recording: Recording, features: Band | None, last: f
             left = zones.pop()[0]
         zones.append((left, right, 1 - STRIPS / 3, 1, color, 0.7))
     if features is not None:
-        least = _minimal(recording)
-        ends = features.place(np.array([1e-9, least, 2 * least, 1e9]))
-        for name, bottom, top in zip(("MF", "TRANSITION", "EF"), ends[:-1], ends[1:], strict=True):
+        for name, low, high in regime_zones(_minimal(recording), recording.info.num_features):
+            bottom, top = features.place(np.array([max(low, 1e-9), high]))
             zones.append((0, last, bottom, top, COLORS[name], THEMES["light"]["veil"]))
     names = ("left", "right", "bottom", "top", "color", "alpha")
     _fill(plot, "zones", **dict(zip(names, zip(*zones, strict=True), strict=True)))
@@ -245,14 +245,16 @@ def _regime(recording: Recording, frame: Frame) -> Plot:
     )
     _label(plot, "epoch", "features in use, k95")
     _log_span(plot, "y", 0.9, most)
-    zones = ((0.5, least, "MF"), (least, 2 * least, "TRANSITION"), (2 * least, 2 * most, "EF"))
-    for bottom, top, name in zones:
-        box = BoxAnnotation(bottom=bottom, top=top, fill_color=COLORS[name], fill_alpha=0.15)
+    zones = regime_zones(least, info.num_features)
+    for name, low, high in zones:
+        bottom = max(low, 0.5)
+        box = BoxAnnotation(bottom=bottom, top=high, fill_color=COLORS[name], fill_alpha=0.15)
         plot.add_layout(box)
+    named = {"MF": "minimal features", "TRANSITION": "transition", "EF": "extended features"}
     plot.text(
         x=0,
-        y=[math.sqrt(least), least * math.sqrt(2), math.sqrt(2 * least * most)],
-        text=["minimal features", "transition", "extended features"],
+        y=[math.sqrt(max(low, 1.0) * high) for _, low, high in zones],
+        text=[named[name] for name, _, _ in zones],
         x_offset=6,
         text_baseline="middle",
         text_font_size="12px",

@@ -68,6 +68,7 @@ THEMES: dict[str, dict[str, Any]] = {
             "LAZY": "#6a51a3",
             "UNTRAINED": "#9e9e9e",
             "CONSTANT": "#9e9e9e",
+            "UNDEFINED": "#9e9e9e",
         },
         "lines": ["#b54a00", "#686e77", "#7a5200", "#00727f", "#8a3b8f", "#4d6b00"],
         "classes": _classes(CLASS_COLORS, "#000000"),
@@ -96,6 +97,7 @@ THEMES: dict[str, dict[str, Any]] = {
             "LAZY": "#a796e0",
             "UNTRAINED": "#8a8a8a",
             "CONSTANT": "#8a8a8a",
+            "UNDEFINED": "#8a8a8a",
         },
         "lines": ["#ff9a4d", "#9aa1aa", "#e0b060", "#4fc3cf", "#d79be0", "#a9c95a"],
         "classes": _classes(_LIGHTER, "#ffffff"),
@@ -168,6 +170,18 @@ def band(name: str) -> str:
     """The band of the history that a scalar belongs to."""
     unit, _ = SCALARS.get(name, ("", ""))
     return "shares" if unit in SHARES else "features" if unit == "features" else "others"
+
+
+def regime_zones(minimal: int, num_features: int) -> list[tuple[str, float, float]]:
+    """The regimes by how many features are in use, with where they begin and end: up to C, up to
+    2 C and beyond. None reaches beyond the features that there are."""
+    p = float(num_features)
+    ends = (
+        ("MF", 0.0, min(minimal, p)),
+        ("TRANSITION", minimal, min(2 * minimal, p)),
+        ("EF", 2 * minimal, p),
+    )
+    return [(name, float(low), float(high)) for name, low, high in ends if low < high]
 
 
 def places(bands: Iterable[str]) -> dict[str, tuple[float, float]]:

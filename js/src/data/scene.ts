@@ -80,6 +80,14 @@ export function lowRankOf(style: Style, { scalars }: Frame): string {
   return lowRank(style, (name) => Number.isFinite(scalars[name]));
 }
 
+/** A scalar as it can be shown: a debiased D_LR far outside 0 to 1, or of a single feature, says only
+ * that it could not be made. */
+export function scalarOf(style: Style, { info }: Run, { scalars }: Frame, name: string): number {
+  const value = scalars[name] ?? Number.NaN;
+  if (!style.estimates.includes(name)) return value;
+  return info.numFeatures < 2 || value < -0.5 || value > 1.5 ? Number.NaN : value;
+}
+
 /** The newest frame at or before an epoch; the first where there is none. */
 export function frameAt(run: Run, epoch: number): Frame | null {
   return run.frames[placeAt(run, epoch)] ?? null;
@@ -116,6 +124,24 @@ export function minimalName(run: Run): string {
 /** Whether features can be too few to speak of minimal ones: no more of them than outputs need. */
 export function isUndefined(run: Run): boolean {
   return run.info.numFeatures <= minimal(run);
+}
+
+/** The regime that a frame may be called: where all features are needed, their number says nothing. */
+export function regimeOf(run: Run, { labels }: Frame): string {
+  const regime = labels.regime ?? "";
+  return ["MF", "TRANSITION", "EF"].includes(regime) && isUndefined(run) ? "UNDEFINED" : regime;
+}
+
+/** The regimes by how many features are in use: from the first number up to the second. None of
+ * them reaches beyond p. */
+export function zonesOf(run: Run): [regime: string, from: number, to: number][] {
+  const [c, p] = [minimal(run), run.info.numFeatures];
+  const zones: [string, number, number][] = [
+    ["MF", 1, Math.min(c, p)],
+    ["TRANSITION", c, Math.min(2 * c, p)],
+    ["EF", 2 * c, p],
+  ];
+  return zones.filter(([regime, from, to]) => regime === "MF" || from < to);
 }
 
 /** 1, 2, … n as a column. */

@@ -34,8 +34,8 @@ export function place(k: number, c: number, largest: number): number {
 function state(run: Run, frame: Frame | null): "axis" | "lazy" | "none" {
   const used = frame?.scalars.used_features;
   const regime = frame?.labels.regime ?? "";
-  if (["UNTRAINED", "CONSTANT"].includes(regime) || isUndefined(run)) return "none";
   if (regime === "LAZY") return "lazy";
+  if (["UNTRAINED", "CONSTANT"].includes(regime) || isUndefined(run)) return "none";
   return used === undefined || Number.isNaN(used) ? "none" : "axis";
 }
 

@@ -1,7 +1,15 @@
 import type { Plot } from "../bokeh/plot";
 import { linearTicks, type Tick } from "../bokeh/ranges";
 import { memo } from "../data/memo";
-import { type Band, lowRank, minimal, type Scene, type Style } from "../data/scene";
+import {
+  type Band,
+  lowRank,
+  minimal,
+  regimeOf,
+  type Scene,
+  type Style,
+  scalarOf,
+} from "../data/scene";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { attribute, button, format, h, menu, rich } from "../host/dom";
@@ -97,7 +105,7 @@ export class HistoryPanel extends FigurePanel {
       const behind = features ? this.#scales.get("features") : undefined;
       return zones([
         ...strips(run, ghost, colors, this.host.style.strips, at),
-        ...(behind ? behindFeatures(behind, minimal(run), at(this.#end), scene) : []),
+        ...(behind ? behindFeatures(behind, at(this.#end), scene) : []),
       ]);
     });
     plot.data("dots", [frame, scene.ghostFrame, ...drawn], () => this.#dots(scene));
@@ -106,6 +114,10 @@ export class HistoryPanel extends FigurePanel {
     plot.ticks("x", this.#epochTicks());
     plot.range("y", [0, 1]);
     plot.ticks("y", this.#valueTicks());
+  }
+
+  #value(run: Run, frame: Frame, name: string): number {
+    return scalarOf(this.host.style, run, frame, name);
   }
 
   #band(name: string): Band {
@@ -139,7 +151,7 @@ export class HistoryPanel extends FigurePanel {
       for (const of of [run, ghost]) {
         this.#scales
           .get(band)
-          ?.include(of?.frames.map(({ scalars }) => scalars[name] ?? Number.NaN) ?? []);
+          ?.include(of?.frames.map((frame) => this.#value(of, frame, name)) ?? []);
       }
     }
   }
@@ -151,7 +163,7 @@ export class HistoryPanel extends FigurePanel {
     return {
       xs: curves.map(() => x),
       ys: curves.map(({ name, band }) => {
-        const values = frames.map(({ scalars }) => scalars[name] ?? Number.NaN);
+        const values = of ? frames.map((frame) => this.#value(of, frame, name)) : [];
         return this.#scales.get(band)?.placeAll(values) ?? [];
       }),
       color: curves.map(({ color }) => (faint ? this.#ghostColor : color)),
@@ -167,31 +179,35 @@ export class HistoryPanel extends FigurePanel {
   }
 
   /** One standard error around D_LR, where it is known. */
-  #errors({ frames }: Run) {
+  #errors(run: Run) {
     const measure = this.#measure();
     const scale = this.#scales.get("shares");
     const name = measure?.name ?? "";
-    const known = frames.filter(({ scalars }) => Number.isFinite(scalars[`${name}_error`]));
+    const known = run.frames.filter(
+      (frame) =>
+        Number.isFinite(this.#value(run, frame, name)) &&
+        Number.isFinite(frame.scalars[`${name}_error`]),
+    );
     const edge = (sign: number) =>
-      known.map(({ scalars }) => {
-        const [value = Number.NaN, error = Number.NaN] = [scalars[name], scalars[`${name}_error`]];
-        return scale?.place(value + sign * error);
+      known.map((frame) => {
+        const error = frame.scalars[`${name}_error`] ?? Number.NaN;
+        return scale?.place(this.#value(run, frame, name) + sign * error);
       });
     return { x: known.map(({ epoch }) => this.#at(epoch)), y1: edge(-1), y2: edge(1) };
   }
 
   /** The values of a frame, where they stand on the figure. */
-  #marks(frame: Frame | null): { curve: Curve; value: number; y: number }[] {
+  #marks(run: Run | null, frame: Frame | null): { curve: Curve; value: number; y: number }[] {
     return this.#curves.flatMap((curve) => {
-      const value = frame?.scalars[curve.name] ?? Number.NaN;
+      const value = run && frame ? this.#value(run, frame, curve.name) : Number.NaN;
       const y = this.#scales.get(curve.band)?.placeAll([value])[0] ?? Number.NaN;
       return Number.isFinite(y) ? [{ curve, value, y }] : [];
     });
   }
 
-  #dots({ frame, ghostFrame }: Scene) {
-    const now = this.#marks(frame);
-    const then = this.#marks(ghostFrame);
+  #dots({ run, frame, ghost, ghostFrame }: Scene) {
+    const now = this.#marks(run, frame);
+    const then = this.#marks(ghost, ghostFrame);
     return {
       x: [
         ...then.map(() => this.#at(ghostFrame?.epoch ?? 0)),
@@ -218,17 +234,17 @@ export class HistoryPanel extends FigurePanel {
     return `${this.#pretty(name)} ${scalar(name, unit, value)}`;
   }
 
-  protected words(plot: Plot, { frame, ghostFrame, ghost }: Scene): Label[] {
+  protected words(plot: Plot, { run, frame, ghostFrame, ghost }: Scene): Label[] {
     const { left, right, top, bottom } = plot.view.frame.bbox;
     const x = right + 12;
-    const labels: Label[] = this.#marks(frame).map(({ curve, value, y }) => ({
+    const labels: Label[] = this.#marks(run, frame).map(({ curve, value, y }) => ({
       text: this.#written(curve.name, value),
       x,
       y: plot.y(y),
       color: curve.color,
       title: this.host.style.scalars[curve.name]?.[1] ?? curve.name,
     }));
-    for (const { curve, value, y } of this.#marks(ghostFrame)) {
+    for (const { curve, value, y } of this.#marks(ghost, ghostFrame)) {
       const unit = this.host.style.scalars[curve.name]?.[0] ?? "";
       const text = `before ${scalar(curve.name, unit, value)}`;
       // Where this run's own value coincides, that alone is written.
@@ -237,8 +253,8 @@ export class HistoryPanel extends FigurePanel {
     }
     const kept = withoutCrowd(labels, (bottom - top - 20) / LINE);
     spread(kept, LINE, top + 22, bottom + 2);
-    const now = frame.labels.regime ?? "";
-    const then = (ghost && ghostFrame?.labels.regime) ?? "";
+    const now = regimeOf(run, frame);
+    const then = ghost && ghostFrame ? regimeOf(ghost, ghostFrame) : "";
     kept.push({ text: regimeName(now), x, y: top + 4, bold: true });
     if (then) {
       const apart = x + 9 + 7.4 * regimeName(now).length;
@@ -259,20 +275,20 @@ export class HistoryPanel extends FigurePanel {
     const frame = this.#nearest(plot, run, x);
     const then = ghost && frame ? this.#nearest(plot, ghost, x) : null;
     if (!frame) return null;
-    const near = this.#marks(frame).sort(
-      (a, b) => Math.abs(plot.y(a.y) - y) - Math.abs(plot.y(b.y) - y),
-    );
-    const rows = this.#marks(frame).map(({ curve, value }) => this.#written(curve.name, value));
+    const marks = this.#marks(run, frame);
+    const rows = marks.map(({ curve, value }) => this.#written(curve.name, value));
+    const near = marks.sort((a, b) => Math.abs(plot.y(a.y) - y) - Math.abs(plot.y(b.y) - y));
     const measure = near[0]?.curve.name ?? "";
-    const was = then?.scalars[measure];
+    const was = ghost && then ? this.#value(ghost, then, measure) : Number.NaN;
     const unit = this.host.style.scalars[measure]?.[0] ?? "";
     return {
       x: plot.x(this.#at(frame.epoch)),
       y: near[0] ? plot.y(near[0].y) : top,
-      title: `epoch ${format(frame.epoch)} · ${regimeName(frame.labels.regime ?? "")}`,
+      title: `epoch ${format(frame.epoch)} · ${regimeName(regimeOf(run, frame))}`,
       rows,
-      before:
-        was === undefined ? "" : `${this.#pretty(measure)} before ${scalar(measure, unit, was)}`,
+      before: Number.isNaN(was)
+        ? ""
+        : `${this.#pretty(measure)} before ${scalar(measure, unit, was)}`,
     };
   }
 
@@ -288,7 +304,7 @@ export class HistoryPanel extends FigurePanel {
     const first = run.frames[0] ?? frame;
     const trends = this.#curves.map(({ name }) => {
       const unit = this.host.style.scalars[name]?.[0] ?? "";
-      const [from, to] = [first, frame].map(({ scalars }) => scalar(name, unit, scalars[name]));
+      const [from, to] = [first, frame].map((of) => scalar(name, unit, this.#value(run, of, name)));
       return `${this.#pretty(name)} from ${from} to ${to}`;
     });
     return `Epoch ${format(first.epoch)} to ${format(frame.epoch)}: ${trends.join(", ")}.`;

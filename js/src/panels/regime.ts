@@ -6,8 +6,10 @@ import {
   lowRankOf,
   minimal,
   minimalName,
+  regimeOf,
   type Scene,
   type Style,
+  scalarOf,
   type Words,
 } from "../data/scene";
 import type { Run } from "../data/store";
@@ -36,6 +38,7 @@ export class RegimeView {
   readonly #words = h("p", { class: "fsw-regime-words" });
   readonly #meaning = h("p");
   readonly #evidence = h("p", { class: "fsw-evidence" });
+  readonly #dashes = h("p");
   readonly #title = h("p", { class: "fsw-c-dim" });
   readonly #card = h("div", { class: "fsw-card", role: "note", hidden: true });
   readonly #gauge = new Gauge();
@@ -49,7 +52,7 @@ export class RegimeView {
   ) {
     this.#cells = { k: cell(), c: cell("fsw-needed"), d: cell(), moved: cell() };
     this.#why.append(this.#sure, "why?");
-    this.#card.append(this.#meaning, this.#evidence, this.#title);
+    this.#card.append(this.#meaning, this.#evidence, this.#dashes, this.#title);
     const head = h("div", { class: "fsw-regime-head" }, this.#label, this.#why, this.#words);
     const numbers = h("div", { class: "fsw-numbers", role: "list" });
     numbers.append(...Object.values(this.#cells).map(({ root }) => root));
@@ -82,16 +85,14 @@ export class RegimeView {
     this.#drawn([run, frame, ghost, ghostFrame, before], () => {
       this.#name(run, frame);
       this.#gauge.draw(scene);
-      this.#count(run, frame, ghost ? ghostFrame : null);
+      this.#count(run, frame, ghost, ghost ? ghostFrame : null);
     });
   }
 
   #name(run: Run, frame: Frame): void {
     const { scalars, labels } = frame;
-    const regime = labels.regime ?? "";
-    const learned = !["UNTRAINED", "CONSTANT", "LAZY"].includes(regime);
-    const state = learned && isUndefined(run) ? "UNDEFINED" : regime;
-    const unknown: [string, string, string] = [regimeName(regime) || "–", "", ""];
+    const state = regimeOf(run, frame);
+    const unknown: [string, string, string] = [regimeName(state) || "–", "", ""];
     const [sign, words, meaning] = this.says.regimes[state] ?? unknown;
     const [c, p] = [minimal(run), run.info.numFeatures];
     attribute(this.root, "data-regime", state);
@@ -107,7 +108,7 @@ export class RegimeView {
     attribute(this.#sure, "title", this.says.measures.agreement);
   }
 
-  #count(run: Run, frame: Frame, then: Frame | null): void {
+  #count(run: Run, frame: Frame, ghost: Run | null, then: Frame | null): void {
     const { k, c, d, moved } = this.#cells;
     const undefined_ = isUndefined(run);
     const { scalars } = frame;
@@ -117,17 +118,22 @@ export class RegimeView {
     const { measures } = this.says;
     fill(k, "k95", known ? count(scalars.used_features) : "–", {
       error: known ? count(scalars.used_features_error) : "",
-      was: before && count(before.used_features),
+      was: ghost && !isUndefined(ghost) && before ? count(before.used_features) : undefined,
       meaning: measures[undefined_ ? "no_used_features" : "used_features"],
     });
     fill(c, `${minimalName(run)} needed`, count(minimal(run)), { meaning: measures.needed });
     const name = lowRankOf(this.style, frame);
-    const value = inDomain(run, scalars[name]);
+    const value = scalarOf(this.style, run, frame, name);
+    const missing = Number.isNaN(value);
+    const was =
+      ghost && then ? scalarOf(this.style, ghost, then, lowRankOf(this.style, then)) : undefined;
     fill(d, "D_LR", share(value), {
-      error: value === undefined ? "" : share(scalars[`${name}_error`]),
-      was: before && then ? share(before[lowRankOf(this.style, then)]) : undefined,
-      meaning: measures[value === undefined ? "no_low_rank_measure" : name],
+      error: missing ? "" : share(scalars[`${name}_error`]),
+      was: share(was),
+      meaning: measures[missing ? "no_low_rank_measure" : name],
     });
+    // What stands as a dash says why where it can be read without a pointer, too.
+    setText(this.#dashes, missing && learned ? `D_LR –: ${measures.no_low_rank_measure}` : "");
     fill(moved, "moved", share(scalars.kernel_drift), {
       was: before && share(before.kernel_drift),
       meaning: measures.kernel_drift,
@@ -142,7 +148,7 @@ export class RegimeView {
       setText(this.#label, sign);
       setText(this.#words, words);
       setText(this.#meaning, meaning);
-      for (const part of [this.#sure, this.#evidence, this.#title]) setText(part, "");
+      for (const part of [this.#sure, this.#evidence, this.#dashes, this.#title]) setText(part, "");
       this.#gauge.clear();
       const { k, c, d, moved } = this.#cells;
       for (const [cell, name] of [
@@ -155,12 +161,6 @@ export class RegimeView {
       }
     });
   }
-}
-
-/** A debiased estimate far outside 0 to 1 says only that it could not be made. */
-function inDomain(run: Run, value: number | undefined): number | undefined {
-  if (value === undefined || run.info.numFeatures < 2) return undefined;
-  return value < -0.5 || value > 1.5 ? undefined : value;
 }
 
 function cell(kind = ""): Cell {

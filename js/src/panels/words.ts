@@ -1,6 +1,7 @@
 // How numbers and names are written.
 
-import { lowRankOf, type Style } from "../data/scene";
+import { lowRankOf, regimeOf, type Style, scalarOf } from "../data/scene";
+import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { format } from "../host/dom";
 
@@ -27,9 +28,10 @@ export function scalar(name: string, unit: string, value: number | undefined): s
 }
 
 /** A frame for a screen reader. */
-export function spokenFrame(style: Style, frame: Frame): string {
-  const { epoch, labels, scalars } = frame;
-  const measure = scalars[lowRankOf(style, frame)];
-  const value = measure === undefined ? "" : `, D_LR ${measure.toFixed(2)}`;
-  return `Epoch ${Number(epoch.toFixed(1))}: regime ${labels.regime ?? "unknown"}${value}`;
+export function spokenFrame(style: Style, run: Run, frame: Frame): string {
+  const measure = scalarOf(style, run, frame, lowRankOf(style, frame));
+  const value = Number.isNaN(measure) ? "" : `, D_LR ${measure.toFixed(2)}`;
+  const found = regimeOf(run, frame);
+  const regime = found === "UNDEFINED" ? "not defined" : found;
+  return `Epoch ${Number(frame.epoch.toFixed(1))}: regime ${regime || "unknown"}${value}`;
 }

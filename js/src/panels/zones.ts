@@ -1,6 +1,6 @@
 // The regimes behind the history: strips of this run's and the other's, and the zones of k95.
 
-import type { Colors, Scene } from "../data/scene";
+import { type Colors, regimeOf, type Scene, zonesOf } from "../data/scene";
 import type { Run } from "../data/store";
 import type { Scale } from "./bands";
 
@@ -17,7 +17,7 @@ export interface Zone {
 const STRIP = 0.7;
 
 export function regimeName(regime: string): string {
-  return regime === "TRANSITION" ? "MF–EF" : regime;
+  return { TRANSITION: "MF–EF", UNDEFINED: "not defined" }[regime] ?? regime;
 }
 
 /** Zones as the columns of a source. */
@@ -54,18 +54,12 @@ export function strips(
   );
 }
 
-/** Up to C, up to 2C, and beyond. */
-export function behindFeatures(scale: Scale, c: number, end: number, { colors }: Scene): Zone[] {
-  const [low, high] = scale.bounds;
-  const ends: [string, number, number][] = [
-    ["MF", low, c],
-    ["TRANSITION", c, 2 * c],
-    ["EF", 2 * c, Math.max(high, 2 * c)],
-  ];
-  return ends.map(([regime, from, to]) => ({
+/** Up to C, up to 2C, and beyond: no further than there are features. */
+export function behindFeatures(scale: Scale, end: number, { colors, run }: Scene): Zone[] {
+  return zonesOf(run).map(([regime, from, to]) => ({
     left: 0,
     right: end,
-    bottom: scale.place(from),
+    bottom: scale.place(regime === "MF" ? scale.bounds[0] : from),
     top: scale.place(to),
     color: colors.roles[regime] ?? "transparent",
     alpha: colors.veil,
@@ -76,8 +70,9 @@ export function behindFeatures(scale: Scale, c: number, end: number, { colors }:
 function stretches(run: Run | null): { left: number; right: number; regime: string }[] {
   const spans: { left: number; right: number; regime: string }[] = [];
   const frames = run?.frames ?? [];
-  frames.forEach(({ epoch, labels }, at) => {
-    const regime = labels.regime ?? "";
+  frames.forEach((frame, at) => {
+    const { epoch } = frame;
+    const regime = run ? regimeOf(run, frame) : "";
     const right = (epoch + (frames[at + 1]?.epoch ?? epoch)) / 2;
     const open = spans.at(-1);
     if (open?.regime === regime) open.right = right;

@@ -307,7 +307,7 @@ export class View {
     this.#regime.draw(scene);
     this.#scrubber.draw(scene);
     attribute(root, "data-live", String(this.#scrubber.following));
-    this.#announce(spokenFrame(this.#figures.style, frame));
+    this.#announce(spokenFrame(this.#figures.style, run, frame));
   }
 
   /** The panels that somebody may be looking at. */

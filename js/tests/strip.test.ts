@@ -1,0 +1,89 @@
+// The headline over networks of every width: what is named, where the gauge ends, and why a number
+// is missing.
+
+import { describe, expect, test } from "vitest";
+import type { Scene, Style, Words } from "../src/data/scene";
+import type { Run } from "../src/data/store";
+import type { Frame } from "../src/data/wire";
+import { Cleanup } from "../src/host/dom";
+import { place } from "../src/panels/gauge";
+import { RegimeView } from "../src/panels/regime";
+import { strips } from "../src/panels/zones";
+import { traits } from "./fake";
+
+const { style, words } = JSON.parse(String(traits()._figures)) as { style: Style; words: Words };
+const MEASURES = { no_low_rank_measure: "so few features leave no bias to remove" };
+const says = { ...words, measures: { ...words.measures, ...MEASURES } };
+
+function network(p: number, c: number, k: number, regime: string, dlr = 0.5) {
+  const scalars = { used_features: k, low_rank_measure_debiased: dlr, kernel_drift: 0.4 };
+  const frame = { epoch: 1, scalars, labels: { regime, evidence: `uses ${k} of ${p}` } };
+  const info = { numFeatures: p, numOutputs: c, minimalFeatures: c, title: "" };
+  return { run: { info, frames: [frame] } as unknown as Run, frame: frame as unknown as Frame };
+}
+
+function headline(p: number, c: number, k: number, regime: string, dlr?: number) {
+  const { run, frame } = network(p, c, k, regime, dlr);
+  const view = new RegimeView(says, style, new Cleanup());
+  view.draw({ run, frame, ghost: null, ghostFrame: null, before: "" } as unknown as Scene);
+  const { root } = view;
+  const all = (selector: string) => [...root.querySelectorAll<HTMLElement>(selector)];
+  const one = (selector: string) => root.querySelector(selector) as HTMLElement;
+  const text = (selector: string) => one(selector).textContent;
+  const percent = (element: HTMLElement, side: "left" | "width") =>
+    Number.parseFloat(element.style[side]);
+  return { run, root, all, one, text, percent };
+}
+
+describe.each([2, 7])("with C = %i, for every p up to 2C", (c) => {
+  test.each(Array.from({ length: 2 * c }, (_, at) => at + 1))("p = %i", (p) => {
+    const end = place(p, c, 1024);
+    for (const k of new Set([1, Math.ceil(p / 2), p])) {
+      for (const regime of ["MF", "TRANSITION", "EF", "LAZY"]) {
+        const { run, all, one, text, percent } = headline(p, c, k, regime);
+        const told = regime === "LAZY" || p > c;
+        // Named only where there are more features than the outputs need.
+        expect(text(".fsw-regime-label") === "–").toBe(!told);
+        if (!told) expect(text(".fsw-regime-words")).toContain(`p ${p < c ? "<" : "="} C`);
+        expect(text(".fsw-cell b")).toBe(p > c ? String(k) : "–");
+        expect(text(".fsw-evidence")).toBe(told ? `uses ${k} of ${p}` : "");
+        // The axis ends at p: no zone, no tick and no needle beyond it, and none is of EF.
+        const zones = all(".fsw-axis .fsw-zone:not(.fsw-beyond)").filter(({ hidden }) => !hidden);
+        expect(zones.map(({ dataset }) => dataset.regime)).not.toContain("EF");
+        // The zone of MF reaches a little beyond C, so that k95 = C is visibly within it.
+        const reach = Math.max(
+          ...zones.map((zone) => percent(zone, "left") + percent(zone, "width")),
+        );
+        expect(reach).toBeLessThanOrEqual(end + 1e-9);
+        for (const tick of all(".fsw-ticks span")) {
+          expect(percent(tick, "left")).toBeLessThanOrEqual(end + 1e-9);
+        }
+        const needle = one(".fsw-needle:not(.fsw-needle-ghost)");
+        expect(needle.hidden).toBe(!told);
+        if (needle.dataset.where === "axis" && told) {
+          expect(percent(needle, "left")).toBeLessThanOrEqual(end + 1e-9);
+        }
+        expect(one(".fsw-gauge").getAttribute("aria-valuemax")).toBe(String(p));
+        // The strips above the history call it nothing else.
+        const colors = { roles: { [regime]: "named", UNDEFINED: "grey" } };
+        const [strip] = strips(run, null, colors as never, 0.1, (epoch) => epoch);
+        expect(strip?.color).toBe(told ? "named" : "grey");
+      }
+    }
+  });
+});
+
+test.each([
+  [1, -13.2],
+  [1, 0.4],
+  [8, -2],
+  [8, 1.8],
+  [8, Number.NaN],
+])("with %i features D_LR = %f is a dash with its reason", (p, dlr) => {
+  const { root, text } = headline(p, 4, 1, "TRANSITION", dlr);
+  const cells = [...root.querySelectorAll<HTMLElement>(".fsw-cell")];
+  const [value, title] = [cells[2]?.querySelector("b")?.textContent, cells[2]?.title];
+  expect(value).toBe("–");
+  expect(title).toContain("no bias to remove");
+  expect(text(".fsw-strip .fsw-card")).toContain("no bias to remove");
+});
