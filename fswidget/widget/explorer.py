@@ -12,25 +12,26 @@ import json
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, get_type_hints
 
 from fswidget.training.config import Config
 from fswidget.training.signatures import takes_settings
 from fswidget.widget import lifetime
-from fswidget.widget.continuing import Continuing
 from fswidget.widget.experiments import Experiment, experiments, menu
+from fswidget.widget.linked_explorer import BASE, LinkedExplorer
+from fswidget.widget.presenting import DEFAULTS, Presentation
 from fswidget.widget.trainer import Ending, Job
 
 #: Seconds without another change before a run starts anew: a dragged slider starts one, not many.
 QUIET = 0.15
 
 
-class Explorer(Continuing):
+class Explorer(LinkedExplorer):
     """Train a network and see its features while it learns.
 
     Parameters
     ----------
-    theme, captions
+    theme, captions, height, scale, hide, lock, panels, panel, axes, reveal, questions, presets
         As for `Viewer`.
     foreground : bool, optional
         Train within `start`, which then returns when the run has ended. None (the default) does so
@@ -76,7 +77,6 @@ class Explorer(Continuing):
         self,
         *,
         theme: str = "auto",
-        captions: bool = True,
         foreground: bool | None = None,
         **settings: Any,
     ) -> None:
@@ -87,15 +87,9 @@ class Explorer(Continuing):
         self._arms: list[Config] = []
         self._before: Config | None = None
         foreground = "google.colab" in sys.modules if foreground is None else foreground
-        # What happens when a control moves shows most clearly with the squared error.
-        settings = {"loss": "mse", **settings}
-        super().__init__(
-            settings,
-            foreground,
-            theme=theme,
-            captions=captions,
-            _can_train=True,
-        )
+        options = {name: settings.pop(name) for name in DEFAULTS if name in settings}
+        settings = {**BASE, **settings}
+        super().__init__(settings, foreground, theme=theme, _can_train=True, **options)
         self._presets = json.dumps(menu(self.root))
         lifetime.enrol(self)
 
@@ -242,6 +236,10 @@ class Explorer(Continuing):
         self._before = self._before or self._config
         local = {name: getattr(self, name) for name in ("root", "device", "download")}
         first, *others = (arm.replace(**local) for arm in experiment.arms.values())
+        for name in self.lock:
+            if any(getattr(arm, name) != getattr(self, name) for arm in (first, *others)):
+                self._tell(message=f"{name} is locked, and this experiment needs another one.")
+                return
         self._show_settings(first)
         if run:
             self._begin()
@@ -287,6 +285,14 @@ class Explorer(Continuing):
 
 
 takes_settings(Explorer.__init__)
-Explorer.__signature__ = inspect.signature(Explorer.__init__).replace(
-    parameters=list(inspect.signature(Explorer.__init__).parameters.values())[1:]
-)
+_own, *_others = list(inspect.signature(Explorer.__init__).parameters.values())[1:]
+_presented = [
+    inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=value,
+        annotation=get_type_hints(Presentation)[name],
+    )
+    for name, value in DEFAULTS.items()
+]
+Explorer.__signature__ = inspect.Signature([_own, *_presented, *_others])

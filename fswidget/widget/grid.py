@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -96,6 +95,14 @@ class Grid:
     def place(self, choices: Mapping[str, Any]) -> Place:
         """The inverse of `choices`; a number between two values is the nearer one."""
         return tuple(_nearest(values, choices[name]) for name, values in self.axes.items())
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Raise a `ValueError` where these settings are no places on the axes."""
+        for name, value in settings.items():
+            values = self.axes.get(name, [self.fixed.get(name)])
+            if value not in values:
+                allowed = ", ".join(map(repr, values))
+                raise ValueError(f"{name}={value!r}: must be one of {allowed}")
 
     def controls(self) -> list[dict[str, Any]]:
         """Controls as `fswidget.widget.controls` describes them: the axes, and what is fixed."""
@@ -223,11 +230,3 @@ def _rounded_arrays(frame: Frame) -> Iterator[tuple[str, NDArray[Any]]]:
             yield name, np.rint(array * _CURVE) / _CURVE
         elif name != "held_out_projections":
             yield name, array
-
-
-def link(choices: Mapping[str, Any], epoch: float | None = None) -> str:
-    """The part of a page's address, from ``#`` on, that shows these settings."""
-    parts = [f"{name}={json.dumps(value)}" for name, value in choices.items()]
-    if epoch is not None:
-        parts.append(f"epoch={epoch:g}")
-    return "#" + "&".join(parts)

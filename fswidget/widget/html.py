@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from fswidget.figures.drawing import layout_json
 from fswidget.recording.atomic import atomic_write, with_suffix
@@ -23,6 +23,7 @@ from fswidget.recording.recording import Recording
 from fswidget.widget.assets import bokehjs, bundle
 from fswidget.widget.codec import pack
 from fswidget.widget.grid import Grid, pack_for_screen
+from fswidget.widget.presenting import PLACES, Presentation, presented
 from fswidget.widget.state import ViewState
 
 THEMES = ("auto", "light", "dark")
@@ -84,9 +85,9 @@ def page(
     *,
     title: str | None = None,
     theme: str = "auto",
-    captions: bool = True,
     pictures: bool = True,
     epoch: float | None = None,
+    **options: Unpack[Presentation],
 ) -> str:
     """A whole HTML page.
 
@@ -102,13 +103,14 @@ def page(
         Of the page; the recording's own by default.
     theme : {"auto", "light", "dark"}
         ``"auto"`` follows the reader's system.
-    captions : bool
-        Whether the panels carry a sentence that explains them.
     pictures : bool
         Whether the page holds the samples' pictures.
     epoch : float, optional
         Where the page opens; at the last frame, if not given. ``#epoch=3`` at the end of the page's
-        address does the same for a reader.
+        address does the same for a reader, see `fswidget.Viewer.link`.
+    **options
+        ``captions``, ``height``, ``scale``, ``hide``, ``lock``, ``panels``, ``panel``, ``axes``,
+        ``reveal``, ``questions``, ``presets``: see `fswidget.widget.presenting.Presentation`.
 
     Raises
     ------
@@ -117,7 +119,7 @@ def page(
     ImportError
         If the front end was not built.
     """
-    data = _data(shown, theme, captions, pictures, epoch)
+    data = {**_data(shown, theme, pictures, epoch, options), "address": True}
     recording = _first(shown)
     return _PAGE.format(
         policy=_POLICY,
@@ -136,9 +138,9 @@ def to_html(
     iframe: bool = False,
     title: str | None = None,
     theme: str = "auto",
-    captions: bool = True,
     pictures: bool = True,
     epoch: float | None = None,
+    **options: Unpack[Presentation],
 ) -> Path:
     """Write recordings as one self-contained, interactive HTML file, whole or not at all.
 
@@ -153,7 +155,7 @@ def to_html(
     iframe : bool
         Write an ``<iframe>`` that holds the whole page, for hosts such as nbviewer that would
         otherwise let their own styles and scripts into it.
-    title, theme, captions, pictures, epoch
+    title, theme, pictures, epoch, **options
         See `page`.
 
     Returns
@@ -172,11 +174,10 @@ def to_html(
     if fragment and iframe:
         raise ValueError("fragment=True, iframe=True: an iframe holds a whole page, so choose one")
     path = with_suffix(path, ".html")
-    options: dict[str, Any] = {"theme": theme, "captions": captions, "pictures": pictures}
     if fragment:
-        text = _element(_data(shown, epoch=epoch, **options))
+        text = _element({**_data(shown, theme, pictures, epoch, options), "fragment": True})
     else:
-        text = page(shown, title=title, epoch=epoch, **options)
+        text = page(shown, title=title, theme=theme, pictures=pictures, epoch=epoch, **options)
     if iframe:
         text = framed(text, _title(shown, title))
     return atomic_write(path, text.encode(errors="replace"))
@@ -217,29 +218,14 @@ def saved_page(state: Mapping[str, Any], buffers: Mapping[str, str], title: str)
 
 
 def _data(
-    shown: Shown, theme: str, captions: bool, pictures: bool, epoch: float | None
+    shown: Shown, theme: str, pictures: bool, epoch: float | None, options: Presentation
 ) -> dict[str, Any]:
     """What `mount` of the front end takes."""
-    for recording in _all(shown):
-        if not isinstance(recording, Recording):
-            raise TypeError(
-                f"recording={recording!r}: must be a Recording, as fs.load and fs.record return"
-            )
-        if not len(recording):
-            raise ValueError(f"recording={recording!r}: has no frame to show")
-    if theme not in THEMES:
-        raise ValueError(f"theme={theme!r}: must be one of {', '.join(THEMES)}")
-    for name, flag in (("captions", captions), ("pictures", pictures)):
-        _check_flag(name, flag)
-    if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, Real)):
-        raise TypeError(f"epoch={epoch!r}: must be a number, or None for the last")
-    if epoch is not None:
-        for recording in _all(shown):
-            recording.at(epoch)  # says where there is no such frame
+    _check(shown, theme, pictures, epoch)
     # The widget's own traits, so that page and widget cannot part; nothing is sent anywhere.
     declared = ViewState.class_own_traits(sync=True)
     traits = {name: trait.default() for name, trait in declared.items()}
-    traits |= {"_figures": layout_json(), "theme": theme, "captions": captions}
+    traits |= {"_figures": layout_json(), "theme": theme}
     traits = {name: value for name, value in traits.items() if not isinstance(value, bytes)}
     data: dict[str, Any] = {
         "module": _base64(bundle("widget.js").encode()),
@@ -250,32 +236,62 @@ def _data(
     if isinstance(shown, Sweep):
         grid = Grid.of(shown if pictures else shown.without_pictures())
         layout, blocks = grid.page()
-        traits["_controls"] = json.dumps(grid.controls())
-        traits |= {**grid.choices(grid.start), "epoch": epoch}
-        data |= {"grid": layout, "blocks": {n: _base64(block) for n, block in blocks.items()}}
-        return data
-    # One run is kept to the last detail; of several, what a screen shows.
-    packed = pack if isinstance(shown, Recording) else pack_for_screen
-    views = []
-    for number, (name, recording) in enumerate(_named(shown)):
-        kept = recording if pictures else recording.without_pictures()
-        run = f"run-{number + 1}"
-        frame = None if epoch is None else recording.at(epoch)
-        views.append(
-            {
-                "title": name,
-                "traits": {
-                    "run": run,
-                    "num_frames": recording.appended,
-                    "epoch": None if frame is None else frame.epoch,
-                },
-                "bytes": {"_packed": _base64(packed(kept, run))},
-            }
-        )
+        controls = grid.controls()
+        made = presented(options, [control["name"] for control in controls])
+        for state in made.get("presets", {}).values():
+            grid.check({n: value for n, value in state.items() if n not in PLACES})
+        if epoch is None and made.get("reveal"):
+            epoch = grid.runs[grid.start][0].epoch
+        traits |= {"_controls": json.dumps(controls), "epoch": epoch, **made}
+        traits |= grid.choices(grid.start)
+        return data | {"grid": layout, "blocks": {n: _base64(b) for n, b in blocks.items()}}
+    traits |= presented(options, ())
+    views = _views(shown, pictures, epoch, traits)
     if isinstance(shown, Recording):
         (view,) = views
         return {**data, **{part: data[part] | view[part] for part in ("traits", "bytes")}}
     return {**data, "views": views}
+
+
+def _views(
+    shown: Shown, pictures: bool, epoch: float | None, traits: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What each recording has of its own."""
+    # One run is kept to the last detail; of several, what a screen shows.
+    packed = pack if isinstance(shown, Recording) else pack_for_screen
+    views: list[dict[str, Any]] = []
+    named = _named(shown)
+    for number, (name, recording) in enumerate(named, 1):
+        kept = recording if pictures else recording.without_pictures()
+        own: dict[str, Any] = {"run": f"run-{number}", "num_frames": recording.appended}
+        if epoch is not None:
+            own["epoch"] = recording.at(epoch).epoch
+        elif traits["reveal"]:
+            own["epoch"] = recording[0].epoch
+        # What is said of all of them stands once: above the first and below the last.
+        own |= {"presets": {}} if number > 1 else {}
+        own |= {"questions": []} if number < len(named) else {}
+        block = {"_packed": _base64(packed(kept, own["run"]))}
+        views.append({"title": name, "traits": own, "bytes": block})
+    return views
+
+
+def _check(shown: Shown, theme: str, pictures: bool, epoch: float | None) -> None:
+    for recording in _all(shown):
+        if not isinstance(recording, Recording):
+            raise TypeError(
+                f"recording={recording!r}: must be a Recording, as fs.load and fs.record return"
+            )
+        if not len(recording):
+            raise ValueError(f"recording={recording!r}: has no frame to show")
+    if theme not in THEMES:
+        raise ValueError(f"theme={theme!r}: must be one of {', '.join(THEMES)}")
+    _check_flag("pictures", pictures)
+    if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, Real)):
+        raise TypeError(f"epoch={epoch!r}: must be a number, or None for the last")
+    if epoch is not None:
+        for recording in _all(shown):
+            recording.at(epoch)  # says where there is no such frame
 
 
 def _element(data: Mapping[str, Any]) -> str:

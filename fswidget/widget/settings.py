@@ -20,7 +20,7 @@ from fswidget.widget.viewer import Viewer
 _FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
 #: Where files lie and what computes is no business of a front end, which may be anybody's page.
-_LOCAL = {"root", "download", "device"}
+LOCAL = {"root", "download", "device"}
 
 
 class _Setting(traitlets.TraitType[Any, Any]):
@@ -28,7 +28,7 @@ class _Setting(traitlets.TraitType[Any, Any]):
 
     def __init__(self, field: dataclasses.Field[Any]) -> None:
         super().__init__(field.default, help=field.metadata["help"])
-        self.tag(sync=field.name not in _LOCAL)
+        self.tag(sync=field.name not in LOCAL)
 
     def validate(self, obj: Any, value: Any) -> Any:
         return plain(value)

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import anywidget
 import traitlets
 
 from fswidget.widget.assets import served
+from fswidget.widget.presenting import DEFAULTS, PLACES, checked
 
 
 def _told(trait: Any) -> Any:
     """A trait that the kernel tells and no front end may set."""
     return trait.tag(sync=True, told=True)
+
+
+class _Presented(traitlets.TraitType[Any, Any]):
+    """An option of `Presentation`, as JSON types."""
+
+    def __init__(self, name: str, **tags: Any) -> None:
+        super().__init__(DEFAULTS[name])  # type: ignore[literal-required]
+        self.tag(sync=True, **tags)
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        made = checked(str(self.name), value, obj._control_names)
+        for state in made.values() if self.name == "presets" else ():
+            obj._check_settings({n: v for n, v in state.items() if n not in PLACES})
+        return made
 
 
 class ViewState(anywidget.AnyWidget):
@@ -44,8 +61,24 @@ class ViewState(anywidget.AnyWidget):
     epoch = traitlets.Float(
         None, allow_none=True, help="epoch on show, or up to which; None follows the newest"
     ).tag(sync=True)
-    captions = traitlets.Bool(True).tag(sync=True)
-    height = traitlets.Int(
-        None, allow_none=True, help="height in pixels, on a page wide enough; None takes 632"
-    ).tag(sync=True)
+    # See `Presentation`.
+    captions = _Presented("captions")
+    height = _Presented("height")
+    scale = _Presented("scale")
+    hide = _Presented("hide", told=True)
+    lock = _Presented("lock", told=True)
+    axes = _Presented("axes")
+    panel = _Presented("panel")
+    panels = _Presented("panels", told=True)
+    reveal = _Presented("reveal", told=True)
+    questions = _Presented("questions", told=True)
+    presets = _Presented("presets", told=True)
     theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
+
+    @property
+    def _control_names(self) -> list[str]:
+        """The settings that this view has controls of."""
+        return [control["name"] for control in json.loads(self._controls)]
+
+    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raise where the view cannot take these settings together."""

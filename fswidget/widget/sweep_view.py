@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import traitlets
@@ -29,6 +30,8 @@ class SweepViewer(Viewer):
         with self.hold_sync():
             for name, value in grid.choices(grid.start).items():
                 setattr(self, name, value)
+        if self.reveal:
+            self.epoch = grid.runs[grid.start][0].epoch
         self._swap(grid.start)
         self.pack()
         self.observe(lambda _: self._moved(), list(grid.axes))
@@ -42,6 +45,17 @@ class SweepViewer(Viewer):
         }
         made: SweepViewer = type(cls.__name__, (cls,), traits)(grid, **options)
         return made
+
+    def _linked_settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._grid.axes}
+
+    def _show_settings_of(self, settings: Mapping[str, Any]) -> None:
+        with self.hold_trait_notifications():
+            for name in settings.keys() & self._grid.axes.keys():
+                setattr(self, name, settings[name])
+
+    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+        self._grid.check(settings)
 
     def _moved(self) -> None:
         choices = {name: getattr(self, name) for name in self._grid.axes}

@@ -11,7 +11,7 @@ import logging
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,7 @@ from fswidget.recording.recording import Recording
 from fswidget.widget import codec
 from fswidget.widget.assets import bokehjs
 from fswidget.widget.html import page
-from fswidget.widget.state import ViewState
+from fswidget.widget.linking import LinkedView
 from fswidget.widget.stream import Stream
 
 #: Bytes of a recording that are kept in a saved notebook; beyond it, frames are thinned.
@@ -49,7 +49,7 @@ def weak(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class Viewer(ViewState):
+class Viewer(LinkedView):
     """Show a recording: the same view as the `Explorer`, without a trainer.
 
     Parameters
@@ -59,13 +59,16 @@ class Viewer(ViewState):
         The epoch to begin at, as `Recording.at` takes it; None shows, and follows, the newest.
     theme : {"auto", "light", "dark"}
         ``"auto"`` follows JupyterLab, VS Code or the operating system.
-    captions : bool
-        Whether the panels carry a sentence that explains them.
+    captions : bool or dict of str to str
+        Whether the panels carry a sentence that explains them; words of your own by panel.
     can_control : bool
         Whether Pause, Resume, Step and Stop are offered, for a loop that the recording comes from;
         what is pressed arrives in `commands`.
     control : RunControl, optional
         What is pressed goes there at once; implies `can_control`.
+    **traits
+        ``height``, ``scale``, ``hide``, ``lock``, ``panels``, ``panel``, ``axes``, ``reveal``,
+        ``questions``, ``presets``: see `fswidget.widget.presenting.Presentation`.
 
     Raises
     ------
@@ -90,7 +93,7 @@ class Viewer(ViewState):
         *,
         epoch: float | None = None,
         theme: str = "auto",
-        captions: bool = True,
+        captions: bool | Mapping[str, str] = True,
         can_control: bool = False,
         control: RunControl | None = None,
         **traits: Any,
@@ -103,6 +106,8 @@ class Viewer(ViewState):
             if recording is None:
                 raise ValueError(f"epoch={epoch!r}: needs a recording")
             epoch = recording.at(epoch).epoch
+        elif recording is not None and len(recording) and traits.get("reveal"):
+            epoch = recording[0].epoch
         # ipywidgets would take any name in silence.
         for name in traits.keys() - set(self.class_trait_names()):
             raise TypeError(f"{name}={traits[name]!r}: {type(self).__name__} has no such argument")
@@ -224,12 +229,15 @@ class Viewer(ViewState):
             for name, value in sync_data.items()
             if name in self.keys and not self.trait_metadata(name, "told")
         }
+        locked = [name for name in self.lock if allowed.pop(name, None) is not None]
         with self._exclusive():
             try:
                 super().set_state(allowed)
-            except traitlets.TraitError as error:
+            except (traitlets.TraitError, ValueError, TypeError) as error:
                 self._tell(message=str(error))
                 self.send_state(list(allowed))  # the front end shows what was refused
+            if locked:
+                self.send_state(locked)
 
     def notify_change(self, change: Any) -> None:
         """Tell front ends and observers of a trait's new value."""
