@@ -109,6 +109,8 @@ class FrameMaker:
             class_names=class_names,
             thumbnails=pictures,
             held_out_labels=None if held_out is None else held_out.display_labels(),
+            targets=samples.display_targets(),
+            tokens=samples.display_tokens(),
             layers=layers,
             title=title,
             minimal_features=minimal_features(

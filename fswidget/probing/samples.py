@@ -21,6 +21,10 @@ Inputs = Tensor | NDArray[Any] | Mapping[str, Any] | Sequence[Any]
 Array = Tensor | NDArray[Any] | Sequence[Any]
 
 
+#: Tokens of a sequence that is kept whole to name a sample by (our choice).
+_SHORT = 8
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some of the samples, on the device of the model."""
@@ -189,6 +193,20 @@ class Samples:
         """Class label, first bit or first target value of the shown samples, shape (n_shown,)."""
         marks = self.targets[:, 0] if self.labels is None else self.labels
         return marks.cpu()[self.shown].float().numpy()
+
+    def display_targets(self) -> NDArray[np.float32] | None:
+        """All bits or target values of the shown samples, shape (n_shown, d), where there are
+        several."""
+        if self.labels is not None or self.targets.ndim != 2 or self.targets.shape[1] < 2:
+            return None
+        return self.targets.cpu()[self.shown].float().numpy()
+
+    def display_tokens(self) -> NDArray[np.float32] | None:
+        """The shown samples, shape (n_shown, length), where they are short sequences of tokens."""
+        tokens = self.args[0] if len(self.args) == 1 else None
+        if tokens is None or tokens.is_floating_point() or tokens.ndim != 2:
+            return None
+        return tokens.cpu()[self.shown].float().numpy() if tokens.shape[1] <= _SHORT else None
 
     def predictions(self, outputs: Tensor) -> NDArray[np.float32]:
         """Predicted class, first predicted bit or first output, shape (n,)."""

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 
 from fswidget.recording.archive import Archive, pack
 from fswidget.recording.atomic import check_version
-from fswidget.recording.frame import Frame, RunInfo
+from fswidget.recording.frame import RUN_ARRAYS, Frame, RunInfo
 
 FORMAT_VERSION = 1
 
 #: The arrays of a run, as `RunInfo.arrays` names them.
-RUN_ARRAYS = ("labels", "thumbnails", "held_out_labels")
 
 DTYPES = ("float32", "float16")
 

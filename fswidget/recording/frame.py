@@ -196,6 +196,9 @@ class Frame:
         return f"Frame(epoch={self.epoch:g}, step={self.step}, regime={regime}, D_LR={d_lr:.3g})"
 
 
+#: The arrays of `RunInfo`.
+RUN_ARRAYS = ("labels", "thumbnails", "held_out_labels", "targets", "tokens")
+
 _TASKS = ("cross_entropy", "squared_error", "multilabel", "binary")
 
 
@@ -219,6 +222,10 @@ class RunInfo:
     thumbnails : ndarray of uint8, shape (n_shown, h, w) or (n_shown, h, w, 3), optional
         Pictures of the shown samples.
     held_out_labels : ndarray, shape (n_held_out,), optional
+    targets : ndarray, shape (n_shown, d), optional
+        All target values of the shown samples, where there are several.
+    tokens : ndarray, shape (n_shown, length), optional
+        The shown samples themselves, where they are short sequences of tokens.
     layers : sequence of str
         Names of the watched layers, in the order of the forward pass.
     title : str
@@ -238,6 +245,8 @@ class RunInfo:
     layers: tuple[str, ...] = ()
     title: str = ""
     minimal_features: int | None = None
+    targets: NDArray[np.float32] | None = None
+    tokens: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         # What cannot be saved must be refused now, not when hours of training are to be kept.
@@ -263,6 +272,11 @@ class RunInfo:
         if self.held_out_labels is not None:
             held_out = _frozen("held_out_labels", self.held_out_labels, ndim=1)
             object.__setattr__(self, "held_out_labels", held_out)
+        for name in ("targets", "tokens"):
+            if (rows := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _frozen(name, rows, ndim=2))
+                if len(rows) != len(self.labels):
+                    raise ValueError(f"{name}: {len(rows)} rows, must be {len(self.labels)}")
         if self.thumbnails is not None:
             pictures = np.asarray(self.thumbnails)
             grey_or_rgb = pictures.ndim == 3 or (pictures.ndim == 4 and pictures.shape[3] == 3)
@@ -323,12 +337,11 @@ class RunInfo:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays that are present, by name."""
-        arrays: dict[str, NDArray[Any]] = {"labels": np.asarray(self.labels, np.float32)}
-        if self.thumbnails is not None:
-            arrays["thumbnails"] = np.asarray(self.thumbnails, np.uint8)
-        if self.held_out_labels is not None:
-            arrays["held_out_labels"] = np.asarray(self.held_out_labels, np.float32)
-        return arrays
+        return {
+            name: np.asarray(array, np.uint8 if name == "thumbnails" else np.float32)
+            for name in RUN_ARRAYS
+            if (array := getattr(self, name)) is not None
+        }
 
     @classmethod
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> RunInfo:
@@ -338,10 +351,9 @@ class RunInfo:
             task=description["task"],
             num_features=description["num_features"],
             num_outputs=description["num_outputs"],
+            **{name: arrays.get(name) for name in RUN_ARRAYS if name != "labels"},
             labels=arrays["labels"],
             class_names=tuple(description["class_names"]),
-            thumbnails=arrays.get("thumbnails"),
-            held_out_labels=arrays.get("held_out_labels"),
             layers=tuple(description["layers"]),
             title=description["title"],
             minimal_features=description.get("minimal_features"),

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from fswidget.recording import archive, file
 from fswidget.recording.atomic import atomic_write, check_version, locked
+from fswidget.recording.frame import RUN_ARRAYS
 from fswidget.recording.recording import Recording
 
 FORMAT = "fswidget sweep"
@@ -69,7 +70,7 @@ class Lines:
             if name not in self._known:
                 before = _line({"shared": name, "arrays": _text(archive.pack(arrays))})
                 self._known.add(name)
-            rest = file.to_bytes(recording.contents(), leave_out=file.RUN_ARRAYS)
+            rest = file.to_bytes(recording.contents(), leave_out=RUN_ARRAYS)
             run |= {"recording": _text(rest), "shared": name}
         return before + _line({"run": run})
 
@@ -237,7 +238,7 @@ def _checked(
 
 def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
     held = archive.Archive(content)
-    return {name: held.read(f"run.{name}") for name in file.RUN_ARRAYS if f"run.{name}" in held}
+    return {name: held.read(f"run.{name}") for name in RUN_ARRAYS if f"run.{name}" in held}
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:

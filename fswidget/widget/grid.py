@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fswidget.recording.frame import Frame
+from fswidget.recording.frame import RUN_ARRAYS, Frame
 from fswidget.recording.grid import Sweep
 from fswidget.recording.recording import Recording
 from fswidget.recording.seeds import mean_of
@@ -212,9 +212,8 @@ def pack_for_screen(recording: Recording, run: str) -> bytes:
 
 def _bare(recording: Recording) -> Recording:
     """Without what runs share."""
-    info = replace(
-        recording.info, labels=np.zeros(0, np.float32), thumbnails=None, held_out_labels=None
-    )
+    empty: dict[str, Any] = {**dict.fromkeys(RUN_ARRAYS), "labels": np.zeros(0, np.float32)}
+    info = replace(recording.info, **empty)
     bare = Recording(info, byte_budget=None)
     for frame in recording:
         bare.append(frame)

@@ -132,8 +132,12 @@ function encode(arrays: Arrays): { layout: ArrayLayout[]; body: ArrayBuffer } {
   return { layout, body: body.buffer };
 }
 
-export function runMessage(run: string, info: Partial<RunHeader> = {}) {
-  const { layout, body } = encode({ labels: { values: [0, 1, 2, 0] } });
+export function runMessage(run: string, info: Partial<RunHeader> = {}, targets?: number[][]) {
+  const shape = [targets?.length ?? 0, targets?.[0]?.length ?? 0];
+  const { layout, body } = encode({
+    labels: { values: [0, 1, 2, 0] },
+    ...(targets && { targets: { values: targets.flat(), shape } }),
+  });
   const header: RunHeader = {
     config: {},
     task: "cross_entropy",

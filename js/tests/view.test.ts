@@ -40,9 +40,9 @@ function show(extra: Record<string, unknown> = {}, host: "jupyter" | "marimo" = 
   const root = el.firstElementChild as HTMLElement;
   const query = <T extends Element = HTMLElement>(selector: string) =>
     root.querySelector(selector) as T;
-  const begin = (run: string, info = {}) => {
+  const begin = (run: string, info = {}, targets?: number[][]) => {
     model.set("run", run);
-    const { content, body } = runMessage(run, info);
+    const { content, body } = runMessage(run, info, targets);
     model.message(content, body);
   };
   const push = (run: string, ...seqs: number[]) => {
@@ -624,6 +624,53 @@ test("with no more features than outputs, minimal is not defined", async () => {
     expect(query(".fsw-zone[data-regime=EF]").hidden).toBe(true);
   }
   expect(model.get("run")).toBe("p4");
+});
+
+test("a direction that holds nearly all of the trace is named, also where not all were found", async () => {
+  const { begin, model, query } = show();
+  const said = () =>
+    [...query("[data-panel=spectrum] .fsw-labels").querySelectorAll<HTMLElement>("span")]
+      .filter(({ hidden }) => !hidden)
+      .map(({ textContent }) => textContent)
+      .join(" ");
+  const push = async (run: string, eigenvalues: number[], more = {}) => {
+    begin(run, { num_features: 8 });
+    const { header, body } = frameHeader(0, -1, {}, more, { eigenvalues });
+    model.message({ type: "frames", run, frames: [header] }, body);
+    await pass(6);
+  };
+  await push("a", [100, 0.4, 0.3, 0.1, 0, 0, 0, 0]);
+  expect(said()).toContain("one direction holds 99% of the trace");
+  await push("b", [100, 2, 1, 1, 0, 0, 0, 0]);
+  expect(said()).not.toContain("one direction");
+  // Of four that were found, the first three hold a half.
+  await push("c", [100, 0.1, 0.1, 0.1], { top_share: 0.5 });
+  expect(said()).not.toContain("one direction");
+});
+
+test("one of several targets colours the samples, by choice", async () => {
+  const { begin, model, query } = show();
+  begin("a", { class_names: [], task: "squared_error", num_outputs: 2 }, [
+    [0, 10],
+    [1, 11],
+    [2, 12],
+    [0, 13],
+  ]);
+  const { header, body } = frameHeader(0, -1);
+  model.message({ type: "frames", run: "a", frames: [header] }, body);
+  await pass(6);
+  const choice = query<HTMLSelectElement>("[data-testid=target]");
+  expect(choice.hidden).toBe(false);
+  expect([...choice.options].map(({ text }) => text)).toEqual(["target 1", "target 2"]);
+  expect([...(plot("projections").data("samples").label as Float32Array)]).toEqual([0, 1, 2, 0]);
+  choice.value = "1";
+  choice.dispatchEvent(new Event("change"));
+  await pass(6);
+  expect([...(plot("projections").data("samples").label as Float32Array)]).toEqual([
+    10, 11, 12, 13,
+  ]);
+  expect(plot("projections").find("classes")).toMatchObject({ low: 10, high: 13 });
+  expect(query(".fsw-key").textContent).toContain("target 2");
 });
 
 test("a lazy network's needle stands in the block of its own", async () => {

@@ -9,6 +9,8 @@ export interface Choices {
   k: number;
   l: number;
   heldOut: boolean;
+  /** Which of several targets colours the samples, from 0. */
+  target: number;
   relative: boolean;
   log: boolean;
   logEpochs: boolean;

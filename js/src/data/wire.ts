@@ -64,6 +64,16 @@ export interface RunInfo {
   labels: Float32Array;
   heldOutLabels: Float32Array | null;
   pictures: Pictures | null;
+  /** All target values of each shown sample, where there are several, and which of them `labels` has. */
+  targets: Rows | null;
+  target: number;
+  /** The shown samples themselves, where they are short sequences of tokens. */
+  tokens: Rows | null;
+}
+
+export interface Rows {
+  values: NumberArray;
+  columns: number;
 }
 
 const SIZES = { float64: 8, float32: 4, int16: 2, uint8: 1 } as const;
@@ -125,6 +135,10 @@ export function decodeRun(header: RunHeader, body: ArrayBuffer, start = 0): RunI
   const arrays = decodeArrays(header.layout, body, start);
   const { sprite } = header;
   const file = arrays.sprite as Uint8Array<ArrayBuffer> | undefined;
+  const rows = (name: string): Rows | null => {
+    const [, columns = 0] = header.layout.find((array) => array.name === name)?.shape ?? [];
+    return columns > 0 && arrays[name] ? { values: arrays[name], columns } : null;
+  };
   return {
     config: header.config,
     task: header.task,
@@ -137,7 +151,22 @@ export function decodeRun(header: RunHeader, body: ArrayBuffer, start = 0): RunI
     labels: (arrays.labels as Float32Array | undefined) ?? new Float32Array(0),
     heldOutLabels: (arrays.held_out_labels as Float32Array | undefined) ?? null,
     pictures: sprite && file ? new Pictures(sprite, new Blob([file], { type: sprite.mime })) : null,
+    targets: rows("targets"),
+    target: 0,
+    tokens: rows("tokens"),
   };
+}
+
+/** The same run with another of its targets as what stands for a sample. */
+export function retarget(info: RunInfo, target: number): RunInfo {
+  const { targets } = info;
+  if (!targets || info.target === target || target >= targets.columns) return info;
+  const labels = Float32Array.from(
+    info.labels,
+    (_, row) => targets.values[row * targets.columns + target] ?? Number.NaN,
+  );
+  // Of held-out samples, and of predictions, only the first target is there.
+  return { ...info, labels, target, heldOutLabels: null };
 }
 
 /** Column k of a frame's point cloud, scaled back from 16 bits; null where there is none. */

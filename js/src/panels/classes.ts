@@ -14,7 +14,25 @@ export function className(info: RunInfo, label: number | undefined): string {
 /** The same within a sentence: a name that is a number alone says nothing. */
 export function spokenClass(info: RunInfo, label: number | undefined): string {
   const name = className(info, label);
-  return isRegression(info) ? `target ${name}` : /^\d+$/.test(name) ? `class ${name}` : name;
+  const which = info.targets ? ` ${info.target + 1}` : "";
+  return isRegression(info)
+    ? `target${which} ${name}`
+    : /^\d+$/.test(name)
+      ? `class ${name}`
+      : name;
+}
+
+const SIGNS: Record<string, string> = { add: "+", subtract: "−", multiply: "×", divide: "/" };
+
+/** What a sample itself is called: a pair of modular arithmetic, or other tokens; "" for none. */
+export function sampleName({ tokens, config }: RunInfo, at: number): string {
+  if (!tokens) return "";
+  const { values, columns } = tokens;
+  const row = values.subarray(at * columns, (at + 1) * columns);
+  const { dataset, operation, modulus } = config;
+  const [a, , b] = row;
+  if (dataset !== "modular") return Array.from(row, (token) => format(token)).join(" ");
+  return `${a} ${SIGNS[String(operation)] ?? "∘"} ${b} mod ${modulus}`;
 }
 
 export function isRegression(info: RunInfo): boolean {

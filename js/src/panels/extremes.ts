@@ -6,7 +6,7 @@ import type { Run } from "../data/store";
 import { column, type RunInfo } from "../data/wire";
 import { attribute, button, h, hide, setOptions, setText } from "../host/dom";
 import { match, sameSamples } from "./before";
-import { className } from "./classes";
+import { className, sampleName } from "./classes";
 import { type Host, Panel } from "./panel";
 import { eigen } from "./words";
 
@@ -32,8 +32,9 @@ class Row {
       if (sample === undefined) return;
       hide(canvas, !info.pictures?.draw(canvas, sample, later));
       const text = className(info, info.labels[sample]);
-      setText(name, text);
-      attribute(root, "title", text);
+      const own = sampleName(info, sample);
+      setText(name, own.replace(/ mod .*/, "") || text);
+      attribute(root, "title", [own, text].filter(Boolean).join(": "));
     });
     this.root.classList.toggle("fsw-pictured", info.pictures !== null);
   }

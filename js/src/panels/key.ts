@@ -82,6 +82,6 @@ function scale(style: Style, colors: Colors, info: RunInfo): HTMLElement[] {
     h("span", {}, format(high)),
     h("span", { class: "fsw-scale", style: gradient, "aria-hidden": "true" }),
     h("span", {}, format(low)),
-    h("span", { class: "fsw-c-dim" }, "target"),
+    h("span", { class: "fsw-c-dim" }, info.targets ? `target ${info.target + 1}` : "target"),
   ];
 }

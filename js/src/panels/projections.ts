@@ -6,7 +6,7 @@ import { column, type RunInfo } from "../data/wire";
 import { attribute, button, format, h, hide, iconButton, setOptions, setText } from "../host/dom";
 import { type Cloud, clouds, type Match, match, outline, sameSamples } from "./before";
 import type { Found } from "./card";
-import { className, isRegression, mapping, markers, spokenClass } from "./classes";
+import { className, isRegression, mapping, markers, sampleName, spokenClass } from "./classes";
 import { FigurePanel } from "./figure";
 import { Key } from "./key";
 import type { Label } from "./labels";
@@ -31,6 +31,13 @@ export class ProjectionsPanel extends FigurePanel {
   } satisfies FigurePanel["roles"];
   readonly #x = new Range(false, [-2, 2]);
   readonly #y = new Range(false, [-2, 2]);
+  /** Which of several targets colours the samples. */
+  readonly #target = h("select", {
+    class: "fsw-mini",
+    "data-testid": "target",
+    "aria-label": "Target that colours the samples",
+    title: "Target that colours the samples",
+  });
   readonly #axes = { k: this.#axis("x"), l: this.#axis("y") };
   readonly #heldOut = h("input", { type: "checkbox" });
   readonly #heldOutLabel = h("label", { class: "fsw-inline" }, this.#heldOut, "held-out");
@@ -64,6 +71,7 @@ export class ProjectionsPanel extends FigurePanel {
     hide(this.#clear, true);
     this.tools.append(
       this.#clear,
+      this.#target,
       h("div", { class: "fsw-further" }, this.#heldOutLabel, this.#lasso, this.#box),
       k,
       h("span", { "aria-hidden": "true" }, "×"),
@@ -71,6 +79,9 @@ export class ProjectionsPanel extends FigurePanel {
     );
     this.cleanup.on(k, "change", () => host.choose({ k: Number(k.value) }));
     this.cleanup.on(l, "change", () => host.choose({ l: Number(l.value) }));
+    this.cleanup.on(this.#target, "change", () =>
+      host.choose({ target: Number(this.#target.value) }),
+    );
     this.cleanup.on(this.#heldOut, "change", () => host.choose({ heldOut: this.#heldOut.checked }));
     this.cleanup.on(this.#lasso, "click", () => this.#use(this.#lasso));
     this.cleanup.on(this.#box, "click", () => this.#use(this.#box));
@@ -116,6 +127,13 @@ export class ProjectionsPanel extends FigurePanel {
       plot.set("classes", mapping(style, colors, info, 0));
       plot.set("edges", mapping(style, colors, info, isRegression(info) ? 0 : 1));
       plot.margin(this.#key.describe(style, colors, info));
+      const targets = Array.from(
+        { length: info.targets?.columns ?? 0 },
+        (_, at): [string, string] => [String(at), `target ${at + 1}`],
+      );
+      setOptions(this.#target, targets);
+      this.#target.value = String(info.target);
+      hide(this.#target, targets.length === 0);
       const held = plot.source("samples").selected;
       if (held.indices.some((at) => at >= info.labels.length)) held.setv({ indices: [] });
     });
@@ -126,7 +144,7 @@ export class ProjectionsPanel extends FigurePanel {
     }));
     const { x, y } = this.#points;
     const marker = this.#shapes([info, info.labels], () => markers(style, info, info.labels));
-    plot.data("samples", [this.#points], () => {
+    plot.data("samples", [this.#points, info], () => {
       this.#x.includeAll(x);
       this.#y.includeAll(y);
       return { x, y, label: info.labels, marker };
@@ -180,7 +198,7 @@ export class ProjectionsPanel extends FigurePanel {
     const { info } = run;
     const few = !isRegression(info) && info.classNames.length <= NAMED;
     const other = ghostFrame && few && sameSamples(run, ghost) ? ghostFrame : null;
-    const now = this.#grouped([this.#points], () =>
+    const now = this.#grouped([this.#points, info], () =>
       few ? clouds(this.#points.x, this.#points.y, info.labels) : [],
     );
     this.#clouds = now;
@@ -240,13 +258,14 @@ export class ProjectionsPanel extends FigurePanel {
     const { info } = scene.run;
     const [k, l] = this.#chosen(scene);
     const place = { x: this.#points.x[at] ?? 0, y: this.#points.y[at] ?? 0 };
-    const predicted = scene.frame.arrays.predictions?.[at];
+    // A prediction is of the first target.
+    const predicted = info.target > 0 ? undefined : scene.frame.arrays.predictions?.[at];
     const known = predicted !== undefined && !Number.isNaN(predicted);
     const { pictures } = info;
     return {
       x: plot.x(place.x),
       y: plot.y(place.y),
-      title: spokenClass(info, info.labels[at]),
+      title: [sampleName(info, at), spokenClass(info, info.labels[at])].filter(Boolean).join(": "),
       rows: [
         ...(known ? [`predicted ${spokenClass(info, predicted)}`] : []),
         `sample ${at} · ${eigen(k)} ${format(place.x)} · ${eigen(l)} ${format(place.y)}`,

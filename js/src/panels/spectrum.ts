@@ -2,6 +2,7 @@ import type { Plot } from "../bokeh/plot";
 import { linearTicks, logTicks, Range, type Tick } from "../bokeh/ranges";
 import { memo } from "../data/memo";
 import { minimal, minimalName, ranks, type Scene } from "../data/scene";
+import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { format, h } from "../host/dom";
 import type { Found } from "./card";
@@ -9,6 +10,9 @@ import { FigurePanel } from "./figure";
 import { beforeText, type Label } from "./labels";
 import type { Host } from "./panel";
 import { eigen } from "./words";
+
+/** A share of the trace that one direction may hold before that is said. */
+const MOST = 0.99;
 
 /** How near to a feature's point a click must be, in pixels. */
 const REACH = 24;
@@ -151,6 +155,16 @@ export class SpectrumPanel extends FigurePanel {
         });
       }
     }
+    const share = leading(scene.frame, run);
+    if (share >= MOST)
+      labels.push({
+        text: `one direction holds ${Math.floor(100 * share)}% of the trace`,
+        x: plot.view.frame.bbox.right,
+        y: top - 9,
+        anchor: "end",
+        role: "bad",
+        title: "Of all that the features vary; beside it the others are hard to see",
+      });
     if (!choices.log) return labels.filter(({ y }) => Number.isFinite(y));
     const middle = Math.max(3, Math.round(this.#x ** 0.66));
     const above = at(now, Math.min(middle, now.x.length));
@@ -207,10 +221,13 @@ export class SpectrumPanel extends FigurePanel {
     const [top = Number.NaN] = values;
     const ratio = (k: number) => format((values[k - 1] ?? Number.NaN) / top);
     const c = minimal(run);
+    const share = leading(frame, run);
+    const one =
+      share >= MOST ? ` One direction holds ${Math.floor(100 * share)}% of the trace.` : "";
     return (
       `Relative eigenvalues of ${values.length} features at epoch ${format(frame.epoch)}: ` +
       `1 at k = 1, ${ratio(c)} at k = ${minimalName(run)} = ${c}, ` +
-      `${ratio(values.length)} at k = ${values.length}.`
+      `${ratio(values.length)} at k = ${values.length}.${one}`
     );
   }
 
@@ -227,6 +244,16 @@ export class SpectrumPanel extends FigurePanel {
     this.host.announce(`e${k + 1} on the ${this.#next === "k" ? "horizontal" : "vertical"} axis`);
     this.#next = this.#next === "k" ? "l" : "k";
   }
+}
+
+/** Share of the trace in the largest eigenvalue. Where not all of them were found, the trace is known
+ * from the share that the first C hold. */
+export function leading({ arrays, scalars }: Frame, { info }: Run): number {
+  const values = Array.from(arrays.eigenvalues ?? []);
+  const sum = (count: number) => values.slice(0, count).reduce((total, value) => total + value, 0);
+  const { top_share: top = Number.NaN } = scalars;
+  const known = values.length >= info.numFeatures || !(top > 0);
+  return (values[0] ?? Number.NaN) / (known ? sum(values.length) : sum(info.minimalFeatures) / top);
 }
 
 /** 1, C and powers of ten that do not come too near to it. */

@@ -5,6 +5,7 @@ import { Runs } from "../controls/runs";
 import { Scrubber } from "../controls/scrubber";
 import { type Choices, frameAt, type Scene, type Style, type Words } from "../data/scene";
 import type { Change, FileMessage, Store } from "../data/store";
+import { retarget } from "../data/wire";
 import { attribute, Cleanup, h, hide, setText } from "../host/dom";
 import { watchKernel } from "../host/kernel";
 import {
@@ -54,6 +55,7 @@ export class View {
     k: 1, // e1 is often nearly constant: the plane of the next two shows more
     l: 2,
     heldOut: false,
+    target: 0,
     relative: true,
     log: true,
     logEpochs: false,
@@ -340,6 +342,7 @@ export class View {
     const frame = run.frames[index];
     if (!frame) return null;
     const ghost = this.#runs.ghost(run.id);
+    for (const of of [run, ghost]) if (of) of.info = retarget(of.info, this.#choices.target);
     const progress = (this.model.get("progress") ?? {}) as Progress;
     const here = run.id === text(this.model, "run") && progress !== this.#former;
     return {
