@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from fswidget.probing.head import find_head
 from fswidget.probing.inference import Diverged
 from fswidget.training.batches import Batches, Start
 from fswidget.training.config import Config
 from fswidget.training.datasets import Data, load
-from fswidget.training.networks import build, centre
+from fswidget.training.networks import build, centre, settle
 from fswidget.training.optimisation import (
     adjust_optimizer,
     check_frozen,
@@ -26,6 +27,8 @@ from fswidget.training.optimisation import (
     lay_out,
     make_optimizer,
 )
+
+_SETTLING = 512  # training samples that give batch normalisation its first statistics (our choice)
 
 
 class Learner:
@@ -41,8 +44,11 @@ class Learner:
         self._batches = self._divide(Start())
         self.step = 0
         head = find_head(self.model, data.inputs[:2])
+        settle(self.model, data.inputs[:_SETTLING])
+        self._initial: nn.Module | None = None
         if config.output_scale != 1:
-            centre(self.model, head.name, copy.deepcopy(self.model), config.output_scale)
+            self._initial = copy.deepcopy(self.model)
+            centre(self.model, head.name, self._initial, config.output_scale)
         self._head = head.name
         check_frozen(config.frozen, self.model)
         self._still = freeze(config, self.model, head.name)
@@ -77,6 +83,16 @@ class Learner:
         self._still = freeze(config, self.model, self._head)
         adjust_optimizer(self._optimizer, config)
         return noisy
+
+    def _initial_statistics(self) -> dict[str, Tensor]:
+        """Of f₀ where the outputs are α(f − f₀): of it batches change these alone."""
+        if self._initial is None:
+            return {}
+        return {name: values.clone() for name, values in self._initial.named_buffers()}
+
+    def _take_statistics(self, statistics: Mapping[str, Tensor]) -> None:
+        if self._initial is not None:
+            self._initial.load_state_dict(statistics, strict=False)
 
     def _train_step(self, lr: float) -> tuple[Tensor, int]:
         """One update; the loss (detached, before the update) and the number of samples."""

@@ -102,10 +102,8 @@ class Training(Learner):
         self._steering = Steering(config)
         self._told = 0  # of the last epoch that `on_epoch` was told of
         # Since the last frame, and whether one is owed.
-        self._loss_sum, self._loss_samples = (
-            torch.zeros((), device=self.device, dtype=torch.float32),
-            0,
-        )
+        self._loss_sum = torch.zeros((), device=self.device, dtype=torch.float32)
+        self._loss_samples = 0
         self._lr, self._due = config.lr, False
         # Reading a loss makes a GPU wait; a CPU has it at hand.
         self._reads_each_loss = self.device.type == "cpu"
@@ -344,6 +342,7 @@ class Training(Learner):
             "cadence": self.cadence.state_dict(),
             "probe": [torch.tensor(array) for array in self.probe.previous or ()],
             "regime": self.probe.regime,
+            "initial": self._initial_statistics(),
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -354,6 +353,7 @@ class Training(Learner):
             self.probe.frame(0.0, 0)
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        self._take_statistics(state.get("initial", {}))
         self.step = self._told = int(state["step"])
         self._clock = Clock(self.step)
         self.cadence.resume(self.step)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models import vgg
 from torchvision.models.resnet import BasicBlock
 
@@ -172,6 +173,34 @@ def transformer(config: Settings, shape: Shape, num_outputs: int) -> nn.Module:
     return Transformer(config, shape[0], num_outputs + 2, num_outputs)
 
 
+def settle(model: nn.Module, inputs: Tensor) -> None:
+    """Give batch normalisation that has seen no batch the statistics of these inputs, in place.
+
+    In eval mode it would else normalise nothing, and the untrained network's features be those of
+    another network than the one that trains: what they drift in the first epochs would be the
+    statistics and not the weights. Our choice.
+    """
+    norms = [norm for norm in _norms(model) if not norm.num_batches_tracked]
+    if not norms or len(inputs) < 2:
+        return
+    momenta, mode = [norm.momentum for norm in norms], model.training
+    model.eval()  # dropout draws nothing
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model(inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.train(mode)
+
+
+def _norms(model: nn.Module) -> list[_BatchNorm]:
+    """Batch normalisation that keeps statistics."""
+    found = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    return [norm for norm in found if norm.num_batches_tracked is not None]
+
+
 class CentredLinear(nn.Linear):
     """A linear head that gives α(WΦ + b − f₀), f₀ being set anew before each forward pass."""
 
@@ -192,7 +221,8 @@ def centre(model: nn.Module, head_name: str, initial: nn.Module, scale: float) -
     head_name : str
         Where the head is in `model`; "" if `model` is the head itself.
     initial : nn.Module
-        f₀, a frozen copy of the untrained network on the same device.
+        f₀, a frozen copy of the untrained network on the same device. Its batch normalisation takes
+        the batches that the network's does, so that f = f₀ as long as no parameter has moved.
     scale : float
         α
     """
@@ -204,8 +234,11 @@ def centre(model: nn.Module, head_name: str, initial: nn.Module, scale: float) -
     centred.weight, centred.bias, centred.scale = head.weight, head.bias, scale
     model.set_submodule(head_name, centred)
     initial.eval().requires_grad_(False)
+    norms = list(zip(_norms(model), _norms(initial), strict=True))
 
     def before(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        for norm, first in norms:
+            first.train(norm.training)
         with torch.no_grad():
             centred.initial = initial(*args)
 

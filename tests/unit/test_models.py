@@ -122,6 +122,31 @@ def test_centred_output_is_the_scaled_change() -> None:
         torch.testing.assert_close(network(inputs), expected)
 
 
+def test_centred_outputs_are_zero_with_batch_norm_until_a_parameter_moves() -> None:
+    network, initial = (make("mlp", "digits", batchnorm=True) for _ in range(2))
+    head = find_head(network, example("digits", 9))
+    networks.centre(network, head.name, initial, 1000.0)
+    inputs = example("digits", 64)
+    for batch in (inputs[:20], 3 * inputs[20:]):
+        assert torch.equal(network.train()(batch), torch.zeros(len(batch), 10))
+    assert torch.equal(network.eval()(inputs), torch.zeros(64, 10))
+
+
+def test_fresh_batch_norm_normalises_in_eval_mode() -> None:
+    network, inputs = make("cnn", "digits", batchnorm=True), example("digits", 64)
+    networks.settle(network, inputs)
+    assert network.training
+    norm = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+    values = network.eval()[: list(network).index(norm) + 1](inputs)
+    torch.testing.assert_close(
+        values.mean((0, 2, 3)), torch.zeros(values.shape[1]), atol=1e-5, rtol=0
+    )
+    before = [buffer.clone() for buffer in network.buffers()]
+    networks.settle(network, 2 * inputs)  # it has seen a batch by now
+    assert all(torch.equal(a, b) for a, b in zip(before, network.buffers(), strict=True))
+    assert norm.momentum == 0.1
+
+
 def test_a_new_network_appears_in_the_menu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.networks, "random_features", None)  # type: ignore[arg-type]
 

@@ -21,7 +21,7 @@ CASES = {
     "sgd": {"optimizer": "sgd", "nesterov": True, "schedule": "cosine", "warmup_steps": 3},
     "cnn": {"model": "cnn", "augment": True, "label_noise": 0.2},
     "resnet18": {"model": "resnet18", "batchnorm": True, "train_size": 40},
-    "centred": {"output_scale": 10.0, "optimizer": "sgd", "schedule": "step"},
+    "centred": {"output_scale": 10.0, "optimizer": "sgd", "schedule": "step", "batchnorm": True},
     "last layer": {"last_layer_only": True},
     "teacher": {"dataset": "teacher", "loss": "mse", "target_scale": 0.1},
     "mixed": {"precision": "bfloat16"},
@@ -201,6 +201,13 @@ def test_a_large_output_scale_is_lazy() -> None:
     assert lazy.scalars["kernel_drift"] < 0.01 < rich.scalars["kernel_drift"]
     assert lazy.scalars["loss"] < 1e-6
     assert lazy.scalars["test_accuracy"] > 0.6
+
+
+def test_statistics_of_batch_norm_are_no_drift() -> None:
+    settings = {"batchnorm": True, "optimizer": "sgd", "lr": 0.02, "width": 64, "loss": "mse"}
+    rich, lazy = (record(small(**settings, output_scale=scale))[-1] for scale in (1.0, 1000.0))
+    assert lazy.scalars["kernel_drift"] < 0.01 < rich.scalars["kernel_drift"]
+    assert lazy.scalars["train_accuracy"] > 0.8
 
 
 def test_learning_rates_of_the_schedules() -> None:
