@@ -153,7 +153,8 @@ def counted(values: Tensor, tolerance: float) -> Tensor:
 class ClassMeans:
     """What NC1 and debiasing need of the class means μ_c about the global mean."""
 
-    share: Tensor  # (K,) of the samples, for the K classes present
+    present: Tensor  # of bool, (T,), the K classes that have samples
+    share: Tensor  # (K,) of the samples
     means: Tensor  # (p, K) μ_c
     gram: Tensor  # (K, K) μ_cᵀ μ_c'
     covariance: Tensor  # (K, K) μ_cᵀ Cov(Φ) μ_c'
@@ -169,7 +170,7 @@ class ClassMeans:
         offset = averages.offset(columns.features)
         image = averages.about[columns.features, columns.features] @ means
         image -= torch.outer(offset, offset @ means)
-        return cls(share[present], means, means.T @ means, means.T @ image)
+        return cls(present, share[present], means, means.T @ means, means.T @ image)
 
     def share_within(self, averages: Averages, directions: Tensor) -> float:
         """Share of Φ's variance within classes in the span of `directions`, shape (r, p)."""

@@ -49,6 +49,7 @@ def diagonalize(
     if errors:
         how = task, tolerance, debias, measures.by_class
         spread = jackknife(moments, whole, solution, curves[1], num_features, *how)
+    more: dict[str, Any] = {**measures.numbers, **_bands(averages, measures, solution)}
     return Spectrum(
         eigenvalues=to_numpy(solution.values),
         eigenvectors=to_numpy(solution.vectors if basis is None else basis @ solution.vectors),
@@ -56,9 +57,6 @@ def diagonalize(
         utilization=curves[1],
         low_rank_measure=measures.low_rank.of(debias),
         low_rank_measure_plain=measures.low_rank.plain,
-        low_rank_measure_debiased=measures.low_rank.debiased,
-        nc1=measures.nc1,
-        kernel_drift=measures.kernel_drift,
         output_rank=measures.learned.rank,
         target_rank=measures.wanted.rank,
         task=task,
@@ -75,7 +73,7 @@ def diagonalize(
         debiased=debias,
         outputs_moved=outputs_moved,
         target_share=measures.target_share,
-        **_bands(averages, measures, solution),
+        **more,
         errors=spread.errors,
         quality_error=spread.quality_error,
         utilization_error=spread.utilization_error,

@@ -85,13 +85,11 @@ def jackknife(
         quality, learned = measures.curves(found)
         replicates.append(
             {
+                **measures.numbers,
                 "low_rank_measure": measures.low_rank.of(debias),
-                "low_rank_measure_debiased": measures.low_rank.debiased,
                 "used_features": float(first_at(learned, num_features)),
                 "crossing": crossing(learned, num_features),
                 "effective_rank": rank,
-                "nc1": measures.nc1,
-                "kernel_drift": measures.kernel_drift,
             }
         )
         curves.append((_fit(quality, size), _fit(learned, size)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from fswidget.analysis.arrays import Array, to_numpy
 from fswidget.analysis.averages import Averages, ClassMeans, Span, counted
+from fswidget.analysis.collapse import Collapse
 from fswidget.analysis.eigensolvers import EigenDecomposition
 from fswidget.analysis.gram import householder
 from fswidget.analysis.moments import Moments
@@ -185,6 +187,14 @@ def shared_variance(wanted: Span, learned: Span, between: Tensor, n: float) -> f
     return float(1 - (1 - found) * (n - 1) / freedom)
 
 
+def alignment(averages: Averages, a: slice, b: slice) -> float:
+    """CKA of the linear kernels of two parts, centred; NaN where one is constant."""
+    own, other = averages.inner_product(a, a), averages.inner_product(b, b)
+    if not (own > 0 and other > 0):
+        return math.nan
+    return min(averages.inner_product(a, b) / math.sqrt(own) / math.sqrt(other), 1.0)
+
+
 @dataclass(frozen=True)
 class Measures:
     """The spans of targets and outputs, and all the measures that need no eigensolve."""
@@ -192,9 +202,10 @@ class Measures:
     wanted: Span
     learned: Span
     low_rank: LowRank
-    nc1: float
+    collapse: Collapse
     kernel_drift: float
     target_share: float
+    target_alignment: float
     by_class: bool  # whether the samples count as drawn class by class
 
     @classmethod
@@ -209,9 +220,11 @@ class Measures:
     ) -> Measures:
         columns, shift = averages.columns, task == "cross_entropy"
         coding = None if task == "multilabel" else moments._coding
-        classes = None
+        classes, collapse = None, Collapse()
         if coding is not None and coding.hard:
             classes = ClassMeans.of(averages, coding)
+            how: dict[str, Any] = {"tolerance": tolerance, "common_shift": shift}
+            collapse = Collapse.of(averages, classes, coding, **how)
         # A common shift of logits, their first axis, changes nothing.
         outputs = slice(columns.outputs.start + shift, columns.outputs.stop)
         learned = Span.of(averages, outputs, tolerance, beside=columns.outputs)
@@ -225,11 +238,26 @@ class Measures:
             low_rank_measure(
                 averages, learned, classes if by_class else None, shift, moments._epsilons
             ),
-            math.nan if classes is None else classes.nc1(averages, tolerance),
+            collapse,
             kernel_drift(averages, debias),
             shared_variance(wanted, learned, between, averages.n),
+            alignment(averages, columns.features, columns.targets),
             by_class,
         )
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What has an error by the jackknife and needs no eigenvalues."""
+        collapse = self.collapse
+        return {
+            "low_rank_measure_debiased": self.low_rank.debiased,
+            "nc1": collapse.nc1,
+            "nc2": collapse.nc2,
+            "nc3": collapse.nc3,
+            "cdnv": collapse.cdnv,
+            "target_alignment": self.target_alignment,
+            "kernel_drift": self.kernel_drift,
+        }
 
     def map_of_outputs(self, averages: Averages) -> Tensor:
         """What makes the orthonormal basis of Ĥ from the outputs as they were given, (C, rank)."""
@@ -283,6 +311,16 @@ def crossing(curve: Array, otherwise: int) -> float:
     before = float(curve[place - 2]) if place > 1 else 0.0
     step = float(curve[place - 1]) - before
     return float(place - 1 + (USED - before) / step if step > 0 else place)
+
+
+def alpha_req(values: Array) -> float:
+    """−slope of log ρ_k over log k, k from 11 to 100 at most, weighted by 1/k."""
+    ranks = np.arange(11, min(len(values), 100) + 1)
+    if len(ranks) < 10:
+        return math.nan
+    # polyfit's weights multiply residuals, so that they enter squared.
+    fitted = np.polyfit(np.log(ranks), np.log(values[ranks - 1]), 1, w=ranks**-0.5)
+    return float(-fitted[0])
 
 
 def rank_me(values: Array) -> float:

@@ -17,7 +17,13 @@ import torch
 from fswidget.analysis.arrays import Array, as_matrix, to_numpy
 from fswidget.analysis.averages import Averages
 from fswidget.analysis.gram import householder
-from fswidget.analysis.measures import crossing, effective_rank, first_at, rank_me
+from fswidget.analysis.measures import (
+    alpha_req,
+    crossing,
+    effective_rank,
+    first_at,
+    rank_me,
+)
 from fswidget.analysis.moments import Moments
 from fswidget.analysis.nulls import UNKNOWN, Band
 from fswidget.analysis.regime import Regime, classify
@@ -51,6 +57,13 @@ class Spectrum:
     target_share : float
         Mean squared canonical correlation of targets and outputs, adjusted for chance: 0 where the
         outputs know nothing of the targets, 1 where they hold them.
+    target_alignment : float
+        CKA of the features and the targets, centred, 0 to 1 (Cortes et al. 2012, of the linear
+        kernel of the targets); too large where samples are few.
+    nc2, nc3, cdnv : float
+        0 where classes have collapsed to a simplex of equal sides, the last layer's weights point
+        along its corners, and the variance within classes is gone; NaN where NC1 is. See
+        `fswidget.analysis.collapse.Collapse`.
     null : Band
         k95 and D_LR of random heads on the same features, for as many output functions.
     lazy_twin : Band
@@ -112,6 +125,10 @@ class Spectrum:
     low_rank_measure_plain: float | None = None
     outputs_moved: bool = True
     target_share: float = math.nan
+    target_alignment: float = math.nan
+    nc2: float = math.nan
+    nc3: float = math.nan
+    cdnv: float = math.nan
     null: Band = UNKNOWN
     lazy_twin: Band = UNKNOWN
     errors: Mapping[str, float] = field(default_factory=dict)
@@ -151,6 +168,17 @@ class Spectrum:
         where samples are few.
         """
         return rank_me(self.eigenvalues) if self.complete else math.nan
+
+    @property
+    def alpha_req(self) -> float:
+        """α-ReQ, the exponent of ρ_k ∝ k^−α; NaN with fewer than 20 eigenvalues.
+
+        By least squares of log ρ_k on log k with weights 1/k (Agrawal et al. 2022, as Stringer et
+        al. 2019), for k from 11 to 100 or as far as they are known (our choice). Of a whole
+        spectrum that ends within that, the last ones are too small where samples are few, and α too
+        large.
+        """
+        return alpha_req(self.eigenvalues)
 
     @property
     def effective_rank_debiased(self) -> float:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fswidget.analysis.api import FeatureMoments
 from fswidget.analysis.basis import orthonormal_basis, project
+from fswidget.analysis.collapse import collapse_of
 from fswidget.analysis.measures import first_at
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.analysis.targets import assign_blocks, minimal_features
@@ -207,8 +208,12 @@ class FrameMaker:
         """Scalars of the samples held out, and their eigenfunctions."""
         assert self.held_out is not None
         features = project(rows.features, basis)
-        quality, utilization = spectrum.held_out(self._moments(features, rows, self.held_out))
+        moments = self._moments(features, rows, self.held_out)
+        quality, utilization = spectrum.held_out(moments)
         scalars = self.held_out.score(self._errors(rows, self.held_out), "test")
+        if spectrum.classification:
+            collapse = collapse_of(moments, self.samples.task)
+            scalars |= {"nc1_held_out": collapse.nc1, "cdnv_held_out": collapse.cdnv}
         scalars["quality_total_held_out"] = total_quality(quality)
         scalars["used_features_held_out"] = first_at(utilization, self.num_features)
         return scalars, eigenfunctions(spectrum, self._shown(features, self.held_out), count)

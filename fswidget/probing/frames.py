@@ -28,6 +28,10 @@ LAYER_MEASURES = (
 )
 
 
+#: A regression has no classes, which is not the same as NaN.
+_OF_CLASSES = ("nc1", "nc1_debiased", "nc1_error", "nc2", "nc3", "cdnv")
+
+
 def spectrum_of(moments: FeatureMoments, task: str, top: int | None, start: Any) -> Spectrum:
     """The spectrum of a frame, found from the eigenvectors `start` where they fit."""
     if top is None and moments.num_features > _MAX_WIDTH:
@@ -42,8 +46,7 @@ def scalars_of(spectrum: Spectrum) -> dict[str, float]:
     found |= {f"{name}_error": value for name, value in spectrum.errors.items()}
     found["quality_total"] = total_quality(spectrum.quality)
     found |= bands_of(spectrum.null, "null")
-    # NC1 is a matter of classes: a regression has none, which is not the same as NaN.
-    absent = () if spectrum.classification else ("nc1", "nc1_debiased", "nc1_error")
+    absent = () if spectrum.classification else _OF_CLASSES
     return {
         name: float(value)
         for name, value in found.items()

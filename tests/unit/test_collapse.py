@@ -1,0 +1,137 @@
+"""Neural collapse, alignment and the exponent of the spectrum, against closed forms and rows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import fswidget as fs
+
+pytestmark = pytest.mark.filterwarnings("ignore:targets")
+
+
+def simplex(classes, p):
+    """Corners of a simplex of equal sides about the origin, of length 1."""
+    frame = np.linalg.qr(np.random.default_rng(3).normal(size=(p, classes)))[0]
+    corners = (np.eye(classes) - 1 / classes) @ frame.T
+    return corners / np.linalg.norm(corners[0])
+
+
+@pytest.mark.parametrize("task", ["cross_entropy", "squared_error"])
+@pytest.mark.parametrize("counts", [[30, 30, 30, 30], [60, 20, 7, 3]])
+def test_every_measure_of_collapse_is_0_where_there_is_collapse(task, counts):
+    means, labels = simplex(4, 9) + 2.0, np.repeat(np.arange(4), counts)
+    outputs = means[labels] @ simplex(4, 9).T * 5 + 1
+    found = fs.analyze(means[labels], outputs, labels, task=task, errors=False)
+    for name in ("nc1", "nc2", "nc3", "cdnv"):
+        assert getattr(found, name) < 1e-6, name
+
+
+def test_cdnv_and_nc1_of_isotropic_noise_about_orthogonal_means():
+    classes, p, length, noise = 5, 12, 3.0, 0.7
+    means = length * np.linalg.qr(np.random.default_rng(0).normal(size=(p, classes)))[0].T
+    # Both signs along each axis: means and covariances within classes are exact.
+    cloud = noise * math.sqrt(p) * np.concatenate([np.eye(p), -np.eye(p)])
+    features = np.concatenate([mean + cloud for mean in means])
+    labels = np.repeat(np.arange(classes), 2 * p)
+    found = fs.analyze(features, features @ means.T, labels, errors=False)
+    assert found.cdnv == pytest.approx(p * noise**2 / (2 * length**2))
+    assert found.nc1 == pytest.approx(noise**2 * (classes - 1) * classes / length**2)
+    assert found.nc2 == pytest.approx(0, abs=1e-7)
+    assert found.nc3 == pytest.approx(0, abs=1e-7)
+
+
+def test_nc2_and_nc3_of_unequal_sides_and_turned_weights():
+    # Three classes, one of length t: the Gram matrix of the centred means is known.
+    t, labels = 3.0, np.arange(60) % 3
+    means = np.diag([1.0, 1.0, t])
+    centre = np.eye(3) - 1 / 3
+    gram = centre @ np.diag([1, 1, t**2]) @ centre
+    far = np.linalg.norm(gram / np.linalg.norm(gram) - centre / math.sqrt(2))
+    found = fs.analyze(means[labels], means[labels], labels, errors=False)
+    assert found.nc2 == pytest.approx(far)
+    # Weights that point away from the means are as far as can be.
+    equal = np.eye(3)[labels]
+    assert fs.analyze(equal, -equal, labels, errors=False).nc3 == pytest.approx(2)
+    # Weights along another class's mean: A is a turned simplex.
+    turned = fs.analyze(equal, np.roll(equal, 1, 1), labels, errors=False)
+    assert turned.nc3 == pytest.approx(
+        math.sqrt(2 - 2 * np.trace(centre @ np.roll(centre, 1, 1)) / 2)
+    )
+    # As many outputs as classes are needed.
+    two = fs.analyze(equal, equal, labels % 2, errors=False)
+    assert math.isnan(two.nc3)
+    assert two.nc2 == pytest.approx(0, abs=1e-7)
+
+
+def test_measures_of_classes_from_moments_are_those_of_the_rows():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 4, 300)
+    features = rng.normal(size=(300, 7)) + 40 + rng.normal(size=(4, 7))[labels]
+    weights = rng.normal(size=(4, 7))
+    outputs = features @ weights.T + 3
+    means = np.stack([features[labels == c].mean(0) for c in range(4)])
+    spread = [((features[labels == c] - means[c]) ** 2).sum(1).mean() for c in range(4)]
+    pairs = [(a, b) for a in range(4) for b in range(a)]
+    cdnv = np.mean(
+        [(spread[a] + spread[b]) / 2 / ((means[a] - means[b]) ** 2).sum() for a, b in pairs]
+    )
+    centred, centre = (means - means.mean(0)).T, (np.eye(4) - 1 / 4) / math.sqrt(3)
+    dual = weights @ centred
+    distance = {}
+    for task, matrix in (("squared_error", dual), ("cross_entropy", dual - dual.mean(0))):
+        distance[task] = np.linalg.norm(matrix / np.linalg.norm(matrix) - centre)
+    one_hot = np.eye(4)[labels]
+    for task, nc3 in distance.items():
+        found = fs.analyze(features, outputs, labels, task=task)
+        assert found.cdnv == pytest.approx(cdnv)
+        assert found.nc3 == pytest.approx(nc3)
+        assert {"cdnv", "nc2", "nc3", "target_alignment"} < found.errors.keys()
+        # Smoothed labels name the same classes.
+        smooth = fs.analyze(features, outputs, 0.9 * one_hot + 0.025, task=task)
+        assert (smooth.cdnv, smooth.nc3) == pytest.approx((cdnv, nc3))
+    x, y = features - features.mean(0), one_hot - one_hot.mean(0)
+    kernels = [x @ x.T, y @ y.T]
+    norms = [np.linalg.norm(kernel) for kernel in kernels]
+    assert found.target_alignment == pytest.approx((kernels[0] * kernels[1]).sum() / np.prod(norms))
+
+
+def test_regressions_have_alignment_and_no_classes():
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(200, 6)) - 0)[0]
+    basis = np.linalg.qr(basis - basis.mean(0))[0] * math.sqrt(200)
+    # One feature of strength 2 is the target, five of strength 1 are not.
+    features = basis * np.sqrt([2, 1, 1, 1, 1, 1])
+    found = fs.analyze(features, basis[:, :1], basis[:, :1], task="squared_error", errors=False)
+    assert found.target_alignment == pytest.approx(2 / 3)
+    assert math.isnan(found.cdnv)
+    frame = fs.Recorder(task="squared_error").snapshot(features, basis[:, :1], basis[:, :1])
+    assert not frame.scalars.keys() & {"nc1", "nc2", "nc3", "cdnv", "nc1_debiased"}
+    assert frame.scalars["target_alignment"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.3])
+def test_alpha_req_is_the_exponent_of_a_power_law(alpha):
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(300, 64)))[0]
+    values = np.arange(1, 65.0) ** -alpha
+    values[:3] *= [5, 3, 2]  # the leading ones do not count
+    features = basis * np.sqrt(300 * values)
+    found = fs.analyze(features, features[:, :2], features[:, :2], task="squared_error")
+    assert found.alpha_req == pytest.approx(alpha)
+    few = fs.analyze(features[:, :19], features[:, :2], features[:, :2], task="squared_error")
+    assert math.isnan(few.alpha_req)
+
+
+def test_held_out_samples_have_their_own_collapse():
+    import torch
+
+    model = torch.nn.Linear(5, 3)
+    inputs = torch.randn(120, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(120) % 3
+    probe = fs.watch(model, inputs[:60], labels[:60], held_out=(inputs[60:], labels[60:]))
+    scalars = probe.snapshot(epoch=0).scalars
+    other = fs.analyze(inputs[60:], model(inputs[60:]).detach(), labels[60:], errors=False)
+    assert scalars["nc1_held_out"] == pytest.approx(other.nc1, rel=1e-5)
+    assert scalars["cdnv_held_out"] == pytest.approx(other.cdnv, rel=1e-5)
