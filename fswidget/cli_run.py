@@ -17,9 +17,10 @@ from typing import Any
 from tqdm import tqdm
 
 from fswidget.recording.atomic import require_writable, with_suffix
-from fswidget.recording.frame import SCALARS, Frame
+from fswidget.recording.frame import Frame
 from fswidget.recording.grid import Sweep
 from fswidget.recording.recording import Recording
+from fswidget.recording.scalars import SCALARS
 
 #: What a shell expects after Ctrl-C.
 INTERRUPTED = 130

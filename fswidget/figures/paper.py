@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, label, regime_zones
-from fswidget.recording.frame import Frame, best_estimate
+from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
+from fswidget.recording.scalars import best_estimate
 from fswidget.recording.seeds import mean_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from bokeh.models import ColorBar, ColumnDataSource, LinearColorMapper
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 
-from fswidget.recording.frame import SCALARS
+from fswidget.recording.scalars import SCALARS
 
 _ONLY = "·"
 

@@ -23,8 +23,9 @@ from fswidget.figures.theme import (
     places,
     regime_zones,
 )
-from fswidget.recording.frame import Frame, best_estimate
+from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
+from fswidget.recording.scalars import best_estimate
 
 #: Width of a figure between its axes, in pixels, as `figures.figure` makes it.
 _WIDTH = 480

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR
-from fswidget.recording.frame import Frame, best_estimate
+from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
+from fswidget.recording.scalars import best_estimate
 
 #: Pixels of the picture, and of one drawn pixel before it is made smaller.
 _WIDTH, _HEIGHT, _SCALE = 960, 300, 2

@@ -7,7 +7,7 @@ from typing import Any
 
 from bokeh.palettes import Viridis256
 
-from fswidget.recording.frame import ESTIMATES, SCALARS
+from fswidget.recording.scalars import ESTIMATES, SCALARS
 
 #: Ten colours that stay apart under colour-vision deficiency (Petroff, arXiv 2107.02270), and the
 #: same lighter, for a dark page.

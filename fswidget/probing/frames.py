@@ -15,7 +15,7 @@ from fswidget.analysis.alignment import align
 from fswidget.analysis.api import FeatureMoments
 from fswidget.analysis.nulls import Band
 from fswidget.analysis.spectrum import Spectrum
-from fswidget.recording.frame import SCALARS
+from fswidget.recording.scalars import SCALARS
 
 # Wider features are not diagonalised in full, which takes seconds for each frame (our choice).
 _MAX_WIDTH = 1024

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fswidget.recording.frame import SCALARS, Frame
+from fswidget.recording.frame import Frame
+from fswidget.recording.scalars import SCALARS
 
 Measure = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], float]
 _registered: dict[str, tuple[Measure, str]] = {}

@@ -8,96 +8,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Every scalar that a frame may carry: its unit and what it says.
-SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "loss": ("loss", "training loss, mean over the samples since the last frame"),
-        "train_accuracy": ("fraction", "accuracy on the probe"),
-        "test_accuracy": ("fraction", "accuracy on held-out samples"),
-        "train_label_accuracy": ("fraction", "share of labels right on the probe, over all labels"),
-        "test_label_accuracy": ("fraction", "the same on held-out samples"),
-        "train_r2": ("R²", "coefficient of determination on the probe"),
-        "test_r2": ("R²", "coefficient of determination on held-out samples"),
-        "low_rank_measure": (
-            "D_LR",
-            "low-rank measure, 0 rich to 1 lazy: the paper's plain estimate",
-        ),
-        "low_rank_measure_error": ("D_LR", "jackknife standard error of the plain D_LR"),
-        "low_rank_measure_debiased": (
-            "D_LR",
-            "low-rank measure, 0 rich to 1 lazy, without the bias of a finite probe",
-        ),
-        "low_rank_measure_debiased_error": (
-            "D_LR",
-            "jackknife standard error of the debiased D_LR",
-        ),
-        "used_features": ("features", "k95: features that hold 95% of what the last layer uses"),
-        "used_features_debiased": ("features", "k95 without the bias of a finite probe"),
-        "used_features_error": ("features", "standard error of k95, once that is debiased"),
-        "used_features_held_out": ("features", "k95 on held-out samples"),
-        "effective_rank": ("features", "exponential of the entropy of the eigenvalues"),
-        "effective_rank_error": ("features", "jackknife standard error of the effective rank"),
-        "rank_me": ("features", "exponential of the entropy of the singular values, RankMe"),
-        "participation_ratio": ("features", "(Σρ)²/Σρ²"),
-        "output_rank": ("dimensions", "rank of the span of the learned functions"),
-        "nc1": ("ratio", "neural collapse: variability within against between classes"),
-        "nc1_debiased": ("ratio", "NC1 without the bias of a finite probe"),
-        "nc1_held_out": ("ratio", "NC1 on held-out samples"),
-        "nc2": ("distance", "neural collapse: class means against a simplex of equal sides"),
-        "nc3": ("distance", "neural collapse: last layer's weights against the class means"),
-        "cdnv": ("ratio", "variance within classes against the distances between them"),
-        "cdnv_held_out": ("ratio", "the same on held-out samples"),
-        "target_alignment": ("CKA", "how alike features and targets tell samples apart"),
-        "alpha_req": ("exponent", "how steeply eigenvalues fall, α-ReQ"),
-        "nc1_error": ("ratio", "jackknife standard error of NC1"),
-        "kernel_drift": ("1 − CKA", "how far the features moved from the first frame"),
-        "target_share": ("fraction", "how much of the targets' variance the outputs hold"),
-        "null_used_features": ("features", "k95 of random heads on the same features"),
-        "null_low_rank_measure": ("D_LR", "plain D_LR of random heads on the same features"),
-        "twin_used_features": (
-            "features",
-            "k95 of the lazy twin: the first features with a new last layer",
-        ),
-        "twin_low_rank_measure": ("D_LR", "plain D_LR of the lazy twin"),
-        "quality_total": ("fraction", "how much of the targets all features together express"),
-        "quality_total_held_out": ("fraction", "the same on held-out samples"),
-        "top_share": ("fraction", "share of the trace in the C largest eigenvalues"),
-        "regime_confidence": ("fraction", "share of jackknife replicates that agree on the regime"),
-        "eigenvalue_scale": (
-            "",
-            "what a frame's eigenvalues were divided by, where float32 could not hold them",
-        ),
-        "parameter_norm_squared": ("‖θ‖²", "sum of the squared parameters"),
-        "lr": ("per step", "learning rate"),
-        "seconds": ("s", "wall time since the run began"),
-        "analysis_seconds": ("s", "wall time of this frame's analysis"),
-    }
-)
-
-#: The estimates of D_LR, the best one first: a small probe makes the plain one too small.
-ESTIMATES = ("low_rank_measure_debiased", "low_rank_measure")
-
-
-def best_estimate(known: Mapping[str, Any], prefix: str = "") -> str:
-    """The best estimate of D_LR that `known` has a finite number of; the plain one where none is.
-
-    Parameters
-    ----------
-    known : mapping of str to float or ndarray
-    prefix : str
-        What stands before the names there.
-    """
-    for name in ESTIMATES:
-        if np.isfinite(known.get(f"{prefix}{name}", np.nan)).any():
-            return name
-    return ESTIMATES[-1]
-
+from fswidget.recording.scalars import SCALARS as SCALARS
+from fswidget.recording.scalars import best_estimate as best_estimate
 
 #: Arrays with one entry per eigenvalue.
 _CURVES = ("eigenvalues", "quality", "utilization", "quality_error", "utilization_error")

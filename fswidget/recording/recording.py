@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from fswidget.recording import file
 from fswidget.recording.atomic import atomic_write, with_suffix
-from fswidget.recording.frame import SCALARS, Frame, RunInfo
+from fswidget.recording.frame import Frame, RunInfo
 from fswidget.recording.provenance import made_now, words
+from fswidget.recording.scalars import SCALARS
 from fswidget.recording.thinning import Thinning
 
 if TYPE_CHECKING:
