@@ -104,7 +104,7 @@ class Training(Learner):
         # Since the last frame, and whether one is owed.
         self._loss_sum = torch.zeros((), device=self.device, dtype=torch.float32)
         self._loss_samples = 0
-        self._lr, self._due = config.lr, False
+        self._lr, self.due = config.lr, False
         # Reading a loss makes a GPU wait; a CPU has it at hand.
         self._reads_each_loss = self.device.type == "cpu"
         self.cadence = FrameSchedule(
@@ -227,7 +227,7 @@ class Training(Learner):
     @property
     def finished(self) -> bool:
         """Whether all steps are done, and all frames made."""
-        return self.step >= self.total_steps and not self._due
+        return self.step >= self.total_steps and not self.due
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
@@ -235,7 +235,7 @@ class Training(Learner):
     def frames(self, *, first: bool = True) -> Iterator[Frame]:
         """Train and yield frames, the first of them of the network as it is, if `first`."""
         with self._running():
-            if first and not self._due:
+            if first and not self.due:
                 frame = self._frame() if self._may_go_on() else None
             else:
                 frame = self._advance()
@@ -247,7 +247,7 @@ class Training(Learner):
     def _advance(self) -> Frame | None:
         """Train until the next frame is due; None where the run ends."""
         while True:
-            if self._due:
+            if self.due:
                 return self._frame_of_interval() if self._may_go_on() else None
             self._end_epoch()
             self._take_up()
@@ -267,8 +267,8 @@ class Training(Learner):
             self._check_finite(float(loss))
         self.progress = self._progress()
         ended = self._batches.ends_epoch(self.step)
-        self._due = self.cadence.due(self.step, self._clock.seconds, ended)
-        if ended and not (self._due or self._reads_each_loss):
+        self.due = self.cadence.due(self.step, self._clock.seconds, ended)
+        if ended and not (self.due or self._reads_each_loss):
             # The sum is finite only if every loss was.
             self._check_finite(float(self._loss_sum))
         return True
@@ -282,7 +282,7 @@ class Training(Learner):
     def _frame_of_interval(self) -> Frame:
         """A frame with the mean loss of a sample since the last one."""
         frame = self._frame(loss=self._take_loss(), lr=self._lr)
-        self._due = False
+        self.due = False
         return frame
 
     def _take_loss(self) -> float:
@@ -335,7 +335,7 @@ class Training(Learner):
             "optimizer": copy.deepcopy(self._optimizer.state_dict()),
             "loss": (self._loss_sum.clone(), self._loss_samples),
             "lr": self._lr,
-            "due": self._due,
+            "due": self.due,
             "batches": tuple(self._batches.start),
             "changes": list(self._steering.events),
             "seconds": self._clock.seconds,
@@ -363,7 +363,7 @@ class Training(Learner):
     def _continue(self, state: Mapping[str, Any], earlier: Config) -> None:
         """Take over what only numbers about the run depend on: loss, time and alignment."""
         loss, self._loss_samples = state["loss"]
-        self._lr, self._due = state["lr"], state["due"]
+        self._lr, self.due = state["lr"], state["due"]
         self._batches = self._divide(Start(*state["batches"]))
         self._steering.events = list(state["changes"])
         self._loss_sum = loss.to(self.device, copy=True)

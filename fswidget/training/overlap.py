@@ -44,9 +44,9 @@ class OverlappedTraining(Training):
         if not self._apart:
             return super()._advance()
         while True:
-            if self._job is not None and (self._due or self._job.done() or self._changes):
+            if self._job is not None and (self.due or self._job.done() or self._changes):
                 return self._collect()
-            if self._due:
+            if self.due:
                 if not self._may_go_on():
                     return None
                 self._submit()
@@ -87,7 +87,7 @@ class OverlappedTraining(Training):
             "lr": self._lr,
             "seconds": self._clock.seconds,
         }
-        self._due = False
+        self.due = False
         self._take_snapshot()
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(self.device))

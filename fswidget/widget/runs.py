@@ -26,6 +26,10 @@ from fswidget.widget.viewer import log, weak
 #: Earlier runs that can still be looked at and compared with.
 KEPT_RUNS = 8
 
+#: Measuring more features than these takes long enough to be announced (our choice).
+WIDE = 1024
+MEASURING = "Measuring"
+
 
 class RunsView(SettingsView):
     """A view with a trainer, which says what happens to the runs it is given.
@@ -97,14 +101,23 @@ class RunsView(SettingsView):
             del self._recordings[old["run"]], self._configs[old["run"]]
 
     def progressed(self) -> None:
-        """A batch follows."""
+        """A batch follows, or a frame."""
         self._tell_sometimes(progress=self._progress())
+        training, recording = self._trainer.training, self.recording
+        if training is not None and recording is not None and (training.due or not len(recording)):
+            p = recording.info.num_features
+            if p > WIDE:
+                last = recording[-1].scalars["analysis_seconds"] if len(recording) else 0.0
+                took = f", which took {last:.0f} s last time" if last >= 1 else ""
+                self._tell(message=f"{MEASURING} {p:,} features{took} …")
 
     def took(self, frame: Frame) -> None:
         """A frame was taken."""
         if self.recording is not None:
             self.recording.append(frame)
             self.push()
+        if self.message.startswith(MEASURING):
+            self._tell(message="")
 
     def ended(self, ending: Ending) -> None:
         """No run is left."""

@@ -397,3 +397,17 @@ def test_earlier_runs_are_bounded(
         explorer.start()
     assert len(explorer._recordings) == 3
     assert len(json.loads(explorer._runs)) == 3
+
+
+def test_a_long_analysis_is_announced(
+    make: Callable[..., Explorer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fswidget.widget.runs.WIDE", 8)
+    explorer = make(**{**SMALL, "epochs": 1})
+    said: list[str] = []
+    explorer.observe(lambda change: said.append(change.new), "message")
+    explorer.start()
+    assert explorer.wait(60) == "finished"
+    announced = [text for text in said if text]
+    assert announced == ["Measuring 16 features …"] * 2 + ["Finished at epoch 1."]
+    assert said.count("") == 2  # gone with each frame
