@@ -3,29 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fswidget.experiments.catalogue import recipes
+from fswidget.recording import file
+from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
 
 #: Handwritten digits and an MLP, with the loss that shows the regimes most clearly.
 _DIGITS = Config(loss="mse")
 
 
+#: By data set: where in the data folder its files lie, any of which will do, and how many megabytes
+#: fetching them takes; those that cannot be fetched have none.
+_FILES: dict[str, tuple[tuple[str, ...], float | None]] = {
+    "mnist": (("MNIST/raw",), 12),
+    "fashion_mnist": (("FashionMNIST/raw",), 31),
+    "cifar10": (("cifar-10-batches-py",), 170),
+    "cifar100": (("cifar-100-python", "cifar100"), 169),
+    "california": (("cal_housing.tgz",), 0.4),
+}
+
+_RECORDINGS = resources.files("fswidget") / "experiments" / "recordings"
+
+
 class Experiment(NamedTuple):
-    """Two or more runs, and what to look for."""
+    """Runs, and what to look for in them.
+
+    Parameters
+    ----------
+    title, claim : str
+    arms : mapping of str to Config
+        To be run one after the other.
+    recorded : mapping of str to str
+        In place of `arms`: files of runs that came with the package, see the README beside them.
+    """
 
     title: str
     claim: str
-    arms: Mapping[str, Config]
+    arms: Mapping[str, Config] = MappingProxyType({})
+    recorded: Mapping[str, str] = MappingProxyType({})
+
+    def recordings(self) -> list[Recording]:
+        """What was recorded of each arm, in order."""
+        return [
+            Recording.restore(file.read((_RECORDINGS / f"{name}.npz").read_bytes()))
+            for name in self.recorded.values()
+        ]
+
+    def configs(self) -> list[Config]:
+        """The settings of each arm, in order."""
+        if not self.recorded:
+            return list(self.arms.values())
+        return [Config.from_dict(recording.config) for recording in self.recordings()]
+
+    def absent(self, root: str) -> list[str]:
+        """Data sets that are not in the data folder."""
+        names = {config.dataset for config in self.arms.values() if config.source.files}
+        folder = Path(root).expanduser()
+        return sorted(
+            name
+            for name in names
+            if not any((folder / path).exists() for path in _FILES.get(name, ((".",), None))[0])
+        )
 
     def missing(self, root: str) -> str:
         """What of the data is not there, in words; empty where all is."""
-        names = {config.dataset for config in self.arms.values() if config.source.files}
-        if not names or Path(root).expanduser().is_dir():
-            return ""
-        return f"Needs {' and '.join(sorted(names))} in the folder {root!r}, which is not there."
+        names = self.absent(root)
+        return f"Needs {' and '.join(names)}, not found in the folder {root!r}." if names else ""
+
+    def fetch(self, root: str) -> str:
+        """How much there is to fetch, in words; empty where nothing, or not all, can be."""
+        sizes = [_FILES.get(name, ((), None))[1] for name in self.absent(root)]
+        known = [size for size in sizes if size is not None]
+        return f"{sum(known):g} MB" if known and len(known) == len(sizes) else ""
 
 
 def _digits(title: str, claim: str, first: str, second: str, **changes: Any) -> Experiment:
@@ -121,8 +175,40 @@ AT_HAND: dict[str, Experiment] = {
 }
 
 
+#: Runs of hours on a GPU, which play at once and need neither data nor training.
+RECORDED: dict[str, Experiment] = {
+    "grokking_recorded": Experiment(
+        "Grokking, recorded",
+        "97 × 97 pairs of modular addition. Test accuracy stays at chance for 100 epochs, then "
+        "goes to 1 within 60; look at the samples: pairs fall into place as the rule is found.",
+        recorded={"weight decay 0.5": "grokking"},
+    ),
+    "resnet18_recorded": Experiment(
+        "ResNet18 on all of CIFAR-10, recorded",
+        "50,000 pictures. Look at k95: 76 before training, 11 of a minimum of 10 after two epochs, "
+        "minimal from the fifth on.",
+        recorded={"ResNet18": "resnet18"},
+    ),
+    "shuffled_recorded": Experiment(
+        "ResNet18 learns shuffled labels by heart, recorded",
+        "10,000 pictures. Both runs end with minimal features, and only one of them has learned "
+        "something: look at test accuracy, and how much later k95 falls to 10.",
+        recorded={
+            "true labels": "resnet18_true_labels",
+            "shuffled labels": "resnet18_shuffled_labels",
+        },
+    ),
+    "vgg16_recorded": Experiment(
+        "VGG16 with and without batch norm, recorded",
+        "5,000 pictures. Without it VGG16 ends with minimal features and the better test accuracy; "
+        "with it k95 jumps between 13 and all 256.",
+        recorded={"plain": "vgg16_plain", "batch norm": "vgg16_batchnorm"},
+    ),
+}
+
+
 def experiments() -> dict[str, Experiment]:
-    """All of them: those at hand, then the paper's at the size of a laptop."""
+    """All of them: those at hand, the recorded ones, then the paper's at the size of a laptop."""
     paper = {
         name: Experiment(
             recipe.title,
@@ -131,18 +217,21 @@ def experiments() -> dict[str, Experiment]:
         )
         for name, recipe in recipes.items()
     }
-    return AT_HAND | paper
+    return AT_HAND | RECORDED | paper
 
 
 def menu(root: str) -> list[dict[str, Any]]:
-    """The same for a front end, as JSON types: name, title, help, arms and what is missing."""
+    """The same for a front end, as JSON types: name, title, help and arms; what is missing, and
+    what there is to fetch; and whether it is played."""
     return [
         {
             "name": name,
             "title": one.title,
             "help": one.claim,
-            "arms": list(one.arms),
+            "arms": list(one.recorded or one.arms),
             "missing": one.missing(root) or None,
+            "fetch": one.fetch(root) or None,
+            "recorded": bool(one.recorded),
         }
         for name, one in experiments().items()
     ]

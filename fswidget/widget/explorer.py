@@ -17,8 +17,9 @@ from typing import Any, get_type_hints
 from fswidget.training.config import Config
 from fswidget.training.signatures import takes_settings
 from fswidget.widget import lifetime
-from fswidget.widget.experiments import Experiment, experiments, menu
-from fswidget.widget.linked_explorer import BASE, LinkedExplorer
+from fswidget.widget.experimenting import Experimenting
+from fswidget.widget.experiments import menu
+from fswidget.widget.linked_explorer import BASE
 from fswidget.widget.presenting import DEFAULTS, Presentation
 from fswidget.widget.trainer import Ending, Job
 
@@ -26,7 +27,7 @@ from fswidget.widget.trainer import Ending, Job
 QUIET = 0.15
 
 
-class Explorer(LinkedExplorer):
+class Explorer(Experimenting):
     """Train a network and see its features while it learns.
 
     Parameters
@@ -82,10 +83,7 @@ class Explorer(LinkedExplorer):
     ) -> None:
         # What the cell of a notebook has to do with it; see `lifetime`.
         self._cell: tuple[str, int] | None = None
-        self._named = self._loading = False
-        #: What an experiment has still to run, and the settings before it.
-        self._arms: list[Config] = []
-        self._before: Config | None = None
+        self._named = False
         foreground = "google.colab" in sys.modules if foreground is None else foreground
         options = {name: settings.pop(name) for name in DEFAULTS if name in settings}
         settings = {**BASE, **settings}
@@ -220,54 +218,12 @@ class Explorer(LinkedExplorer):
                 getattr(self, name)(value)
             except (ValueError, TypeError) as error:
                 self._tell(message=str(error))
-        elif name in ("load", "experiment") and isinstance(value, str) and value in experiments():
-            self._load(experiments()[value], run=name == "experiment")
-        elif name == "load" and value == "":
-            self._leave_experiment()
         elif name == "defaults":
             self._before = None
             self._aside.clear()
             self._adopt(self._first)
         else:
             super()._command(name, value)
-
-    def _load(self, experiment: Experiment, *, run: bool) -> None:
-        """Set the controls as for the first arm; `run` it, and then the others."""
-        self._before = self._before or self._config
-        local = {name: getattr(self, name) for name in ("root", "device", "download")}
-        first, *others = (arm.replace(**local) for arm in experiment.arms.values())
-        for name in self.lock:
-            if any(getattr(arm, name) != getattr(self, name) for arm in (first, *others)):
-                self._tell(message=f"{name} is locked, and this experiment needs another one.")
-                return
-        self._show_settings(first)
-        if run:
-            self._begin()
-            self._arms = others
-
-    def _leave_experiment(self) -> None:
-        """Set the controls as they were before it."""
-        self._arms.clear()
-        if self._before is not None:
-            self._show_settings(self._before)
-            self._tell(message="The settings are those from before the experiment.")
-        self._before = None
-
-    def _show_settings(self, config: Config) -> None:
-        """Set the controls; whoever calls decides whether that begins a run."""
-        self._loading = True
-        try:
-            self._adopt(config)
-        finally:
-            self._loading = False
-
-    def ended(self, ending: Ending) -> None:
-        """No run is left; an experiment goes on with its next arm."""
-        super().ended(ending)
-        if self._arms and self.state == "finished" and not self._control.stopping:
-            self._show_settings(self._arms[0])
-            self._begin()
-            del self._arms[0]
 
     # Beginning and end of its own life.
 

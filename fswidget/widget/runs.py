@@ -86,7 +86,8 @@ class RunsView(SettingsView):
         changed = describe_change(before, config)
         self._configs[run] = config
         label = f"{config.dataset}, {config.model}, p = {recording.info.num_features}"
-        entry = {"run": run, "label": label, "changed": changed, "frames": 0}
+        # Frames of a recording that goes on, or is only played, are there already.
+        entry = {"run": run, "label": label, "changed": changed, "frames": len(recording)}
         if job.parent:
             entry |= {"parent": job.parent, "epoch": job.epoch}
             entry["changed"] = f"branch at epoch {job.epoch:g}" + (changed and f", {changed}")

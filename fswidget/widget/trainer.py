@@ -136,6 +136,11 @@ class Trainer:
         self._errand: Callable[[], None] | None = None
         self._errand_error: Exception | None = None
 
+    def leave(self) -> None:
+        """Forget the run that has ended: what is on show is another one."""
+        self.training, self.job, self.entered = None, None, False
+        self.checkpoints = Checkpoints()
+
     @property
     def busy(self) -> bool:
         """Whether there is a run, or one to come."""

@@ -706,3 +706,34 @@ test("without a kernel the last frames stay, and what needs one is off", async (
   expect(banner.hidden).toBe(true);
   expect(query<HTMLButtonElement>(".fsw-go").disabled).toBe(false);
 });
+
+test("a recorded experiment is played from its beginning, its first run as the ghost", async () => {
+  const entry = (run: string, frames: number) => ({ run, label: run, changed: "", frames });
+  const preset = { name: "grok", title: "Grokking", help: "Look.", arms: ["a", "b"] };
+  const { begin, push, model, query, root } = show({
+    run: "",
+    state: "idle",
+    _presets: JSON.stringify([{ ...preset, recorded: true }]),
+    _runs: JSON.stringify([entry("A", 3), entry("B", 3)]),
+  });
+  const select = query<HTMLSelectElement>("[aria-label=Experiment]");
+  select.value = "grok";
+  select.dispatchEvent(new Event("change"));
+  const [, play] = query(".fsw-experiment").querySelectorAll<HTMLButtonElement>(".fsw-plain");
+  expect(play?.textContent).toBe("Play");
+  play?.click();
+  expect(model.sent.at(-1)).toMatchObject({ name: "experiment", value: "grok" });
+  model.set("state", "finished");
+  for (const run of ["A", "B"]) begin(run);
+  model.set("num_frames", 3);
+  await pass();
+  expect(model.sent).toContainEqual(expect.objectContaining({ type: "sync", run: "A" }));
+  push("B", 0, 1, 2);
+  await pass();
+  expect(root.dataset).toMatchObject({ run: "B", drawn: "0" });
+  push("A", 0, 1, 2);
+  await pass();
+  expect(query(".fsw-ghost").dataset.ghost).toBe("A");
+  await vi.advanceTimersByTimeAsync(2000);
+  expect(root.dataset.drawn).toBe("2");
+});

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import fswidget as fs
 from fswidget.experiments.catalogue import recipes
 from fswidget.training.config import Config
-from fswidget.widget.experiments import AT_HAND, Experiment, experiments
+from fswidget.widget.experiments import AT_HAND, RECORDED, Experiment, experiments
 from fswidget.widget.explorer import Explorer
 
 SMALL: dict[str, Any] = {"width": 16, "train_size": 200, "epochs": 4, "frame_every": "epoch"}
@@ -25,9 +27,74 @@ def test_the_menu_holds_what_is_at_hand_and_the_papers_experiments(
     assert set(listed) > set(recipes)
     runnable = [entry for entry in listed.values() if not entry["missing"]]
     assert len(runnable) >= 8
-    assert all(len(entry["arms"]) >= 2 and entry["help"] for entry in runnable)
-    needy = next(entry for entry in listed.values() if entry["missing"])
-    assert "in the folder 'nowhere'" in needy["missing"]
+    assert all(entry["help"] for entry in runnable)
+    assert all(len(entry["arms"]) >= 2 for entry in runnable if not entry["recorded"])
+    needy = listed["shuffled_labels"]
+    assert needy["missing"] == "Needs cifar10, not found in the folder 'nowhere'."
+    assert needy["fetch"] == "170 MB"
+    assert listed["digits_width"]["fetch"] is None
+
+
+def test_data_are_looked_for_where_their_files_lie(tmp_path: Path) -> None:
+    shuffled = experiments()["shuffled_labels"]
+    assert shuffled.absent(str(tmp_path)) == ["cifar10"]  # the folder is there, and empty
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    assert shuffled.missing(str(tmp_path)) == shuffled.fetch(str(tmp_path)) == ""
+
+
+@pytest.mark.parametrize("name", list(RECORDED))
+def test_what_came_recorded_is_small_and_says_what_it_claims(name: str) -> None:
+    for file in RECORDED[name].recorded.values():
+        assert (
+            Path(fs.__file__).parent / "experiments/recordings" / f"{file}.npz"
+        ).stat().st_size < 300_000
+    for recording, config in zip(
+        RECORDED[name].recordings(), RECORDED[name].configs(), strict=True
+    ):
+        assert len(recording) > 12
+        assert recording.config["dataset"] == config.dataset
+        assert recording.provenance["citation"]
+
+
+def test_the_recorded_claims_hold() -> None:
+    def table(name: str, arm: int = 0) -> dict[str, Any]:
+        return RECORDED[name].recordings()[arm].table()
+
+    grokking = table("grokking_recorded")
+    accuracy = dict(zip(grokking["epoch"], grokking["test_accuracy"], strict=True))
+    assert accuracy[100] < 0.05 < 0.99 < accuracy[160]
+    resnet = table("resnet18_recorded")
+    used = dict(zip(resnet["epoch"], resnet["used_features"], strict=True))
+    assert (used[0], used[2], used[5]) == (76, 11, 10)
+    assert all(k == 10 for epoch, k in used.items() if epoch >= 5)
+    true, shuffled = (table("shuffled_recorded", arm) for arm in (0, 1))
+    assert true["used_features"][-1] == shuffled["used_features"][-1] == 10
+    assert shuffled["test_accuracy"][-1] < 0.12 < 0.5 < true["test_accuracy"][-1]
+    plain, normed = (table("vgg16_recorded", arm) for arm in (0, 1))
+    assert plain["used_features"][-1] == 10
+    assert normed["used_features"][1:].min() == 13
+    assert normed["used_features"][1:].max() == 256
+    assert plain["test_accuracy"][-1] > normed["test_accuracy"][-1]
+
+
+def test_a_recorded_experiment_plays_without_data_or_training(
+    make: Callable[..., Explorer],
+) -> None:
+    explorer = make(root="nowhere", **SMALL | {"epochs": 100_000})
+    explorer.start()
+    send(explorer, "experiment", "shuffled_recorded")
+    assert explorer.wait(60) == "finished"
+    runs = json.loads(explorer._runs)[-2:]
+    assert [explorer._recordings[entry["run"]].config["label_noise"] for entry in runs] == [0, 1]
+    assert explorer.run == runs[1]["run"]
+    assert runs[0]["frames"] == len(explorer._recordings[runs[0]["run"]]) == 17
+    assert (explorer.config.model, explorer.config.label_noise) == ("resnet18", 1.0)
+    assert explorer.config.root == "nowhere"
+    assert explorer.network is None
+    with pytest.raises(ValueError, match="no run to go on with"):
+        explorer.go_on(1)
+    send(explorer, "load", "")
+    assert explorer.config.model == "mlp"
 
 
 def send(explorer: Explorer, name: str, value: str) -> None:

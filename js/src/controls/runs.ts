@@ -81,9 +81,13 @@ export class Runs {
     if (run === this.#current) return;
     this.#previous = this.#current;
     this.#current = run;
-    const held = this.store.runs.get(this.#previous)?.frames.length;
+    const entry = this.#entries().find((of) => of.run === this.#previous);
+    const held = this.store.runs.get(this.#previous)?.frames.length || entry?.frames || 0;
     // A run that never got anywhere is nothing to compare with: the ghost before it stays.
-    if (!this.#pinned && held && held > 1) this.#chosen = this.#previous;
+    if (!this.#pinned && held > 1) {
+      this.#chosen = this.#previous;
+      this.store.fetch(this.#previous);
+    }
     if (this.#pinned) remember(run, this.#chosen);
     this.#show();
     this.changed();

@@ -14,7 +14,7 @@ import {
   setText,
 } from "../host/dom";
 import { setIcon } from "../host/icons";
-import { assign, listen, type Model } from "../host/model";
+import { assign, listen, type Model, number } from "../host/model";
 
 const SPEEDS = [1, 2, 5, 10, 30];
 
@@ -45,6 +45,10 @@ export class Scrubber {
   #timer: ReturnType<typeof setInterval> | undefined;
   /** The frame that was chosen here: of several of one epoch, the one that is meant. */
   #chosen: Frame | null = null;
+
+  /** So many runs are to come, of which the last is played from its beginning. */
+  #awaited = 0;
+  #arrived = false;
 
   constructor(
     private readonly model: Model,
@@ -91,7 +95,10 @@ export class Scrubber {
     // Another run, or back to live from elsewhere: nothing is left to play.
     cleanup.add(
       listen(model, {
-        "change:run": () => this.#stop(),
+        "change:run": () => {
+          this.#stop();
+          this.#arrived = this.#awaited > 0 && --this.#awaited === 0;
+        },
         "change:epoch": () => {
           if (this.following) this.#stop();
         },
@@ -134,8 +141,17 @@ export class Scrubber {
     if (same) this.changed(); // another frame of the same epoch
   }
 
+  /** Play the last of so many runs once all of it is here. */
+  await(runs: number): void {
+    this.#awaited = runs;
+  }
+
   draw({ run, index, frame, ghost, epochs }: Scene): void {
     const last = run.frames.length - 1;
+    if (this.#arrived && run.next >= number(this.model, "num_frames", 1)) {
+      this.#arrived = false;
+      this.#start();
+    }
     attribute(this.#slider, "max", last);
     if (this.#slider.valueAsNumber !== index) this.#slider.value = String(index);
     const text = `epoch ${Number(frame.epoch.toFixed(2))}`;

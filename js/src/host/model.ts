@@ -42,8 +42,11 @@ export interface Preset {
   help: string;
   /** The runs that it makes, one after the other. */
   arms?: string[];
-  /** What is missing, or null. */
+  /** What is missing, and how much there is to fetch; or null. */
   missing?: string | null;
+  fetch?: string | null;
+  /** Whether it is played and not run. */
+  recorded?: boolean;
 }
 
 export interface RunEntry {

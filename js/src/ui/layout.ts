@@ -1,6 +1,6 @@
 // Where everything stands: the headline on top, causes at the left, effects at the right, time below.
 
-import { experiments } from "../controls/experiments";
+import { Experiments } from "../controls/experiments";
 import type { Runs } from "../controls/runs";
 import type { Scrubber } from "../controls/scrubber";
 import { Settings } from "../controls/settings";
@@ -110,10 +110,12 @@ export class Layout {
 
   #rail(): HTMLElement {
     const { model, command, runs } = this.parts;
-    const { row, card, close, forget } = experiments(model, command, this.cleanup);
+    const play = (runs: number) => this.parts.scrubber.await(runs);
+    const experiments = new Experiments(model, command, play, this.cleanup);
+    const { row, card } = experiments;
     this.#close.push(() => {
       if (card.hidden) return false;
-      close();
+      experiments.close();
       return true;
     });
     const slot = h("div", { class: "fsw-slot" }, runs.key, this.suggestion?.root);
@@ -123,7 +125,7 @@ export class Layout {
     });
     hide(defaults, !flag(model, "_can_train"));
     this.cleanup.on(defaults, "click", () => {
-      forget();
+      experiments.forget();
       command("defaults");
     });
     const further = h("div", { class: "fsw-more fsw-inline" }, this.#more, defaults);
