@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fswidget.figures.words import REGIMES
 from fswidget.recording.frame import RUN_ARRAYS, Frame
 from fswidget.recording.grid import Sweep
 from fswidget.recording.recording import Recording
@@ -110,6 +111,33 @@ class Grid:
         told = [name for name in _TOLD if name in self.fixed and name not in self.axes]
         fixed = [_control(name, [self.fixed[name]], fixed=True) for name in told]
         return [*axes, *fixed]
+
+    def map(self) -> dict[str, Any] | None:
+        """How each run ended, by its place: what a map over the first two axes shows.
+
+        Returns
+        -------
+        dict or None
+            ``axes``, those of the map first; ``cells`` by their places along these; None where no
+            axis but the seeds has several values.
+        """
+        spread = [n for n, values in self.axes.items() if n != "seed" and len(values) > 1][:2]
+        if not spread:
+            return None
+        order = [*spread, *(name for name in self.axes if name not in spread)]
+        names = list(self.axes)
+        cells = {}
+        for place, recording in self.runs.items():
+            frame = recording[-1]
+            regime = frame.labels.get("regime", "")
+            sign, said, _ = REGIMES.get(regime, (regime or "–", regime, ""))
+            words = [f"{self.label(place)}: {said}"]
+            if "used_features" in frame.scalars:
+                words.append(f"k95 {frame.scalars['used_features']:.0f}")
+            key = ",".join(str(place[names.index(name)]) for name in order)
+            cells[key] = {"regime": regime, "sign": sign, "words": ", ".join(words)}
+        axes = [{"name": n, "label": _described(n)[0], "values": list(self.axes[n])} for n in order]
+        return {"axes": axes, "cells": cells}
 
     def page(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """The grid as JSON types, and the packed runs that it names.

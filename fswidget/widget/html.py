@@ -242,7 +242,8 @@ def _data(
             grid.check({n: value for n, value in state.items() if n not in PLACES})
         if epoch is None and made.get("reveal"):
             epoch = grid.runs[grid.start][0].epoch
-        traits |= {"_controls": json.dumps(controls), "epoch": epoch, **made}
+        traits |= {"_controls": json.dumps(controls), "_map": json.dumps(grid.map())}
+        traits |= {"epoch": epoch, **made}
         traits |= grid.choices(grid.start)
         return data | {"grid": layout, "blocks": {n: _base64(b) for n, b in blocks.items()}}
     traits |= presented(options, ())

@@ -46,6 +46,7 @@ class ViewState(anywidget.AnyWidget):
         traitlets.Dict(help="by control, what is other than `_controls` says, and any note on it")
     )
     _presets = _told(traitlets.Unicode("[]"))
+    _map = _told(traitlets.Unicode("", help="the regimes of a sweep; empty elsewhere"))
     _runs = _told(traitlets.Unicode("[]"))
     _can_train = _told(traitlets.Bool(False))
     _can_control = _told(traitlets.Bool(False))

@@ -26,7 +26,8 @@ class SweepViewer(Viewer):
         self._grid = grid
         self._place: Place | None = None
         self._visited: list[dict[str, Any]] = []
-        super().__init__(_controls=json.dumps(grid.controls()), **options)
+        controls, shown = json.dumps(grid.controls()), json.dumps(grid.map())
+        super().__init__(_controls=controls, _map=shown, **options)
         with self.hold_sync():
             for name, value in grid.choices(grid.start).items():
                 setattr(self, name, value)

@@ -229,7 +229,15 @@ class Viewer(LinkedView):
             for name, value in sync_data.items()
             if name in self.keys and not self.trait_metadata(name, "told")
         }
-        locked = [name for name in self.lock if allowed.pop(name, None) is not None]
+        # What is locked is for presets alone to set.
+        locked = [
+            name
+            for name in self.lock
+            if name in allowed
+            and not any(name in p and p[name] == allowed[name] for p in self.presets.values())
+        ]
+        for name in locked:
+            del allowed[name]
         with self._exclusive():
             try:
                 super().set_state(allowed)

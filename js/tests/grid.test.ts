@@ -3,8 +3,7 @@ import { gzipSync } from "node:zlib";
 import { describe, expect, it, vi } from "vitest";
 import { GridModel, nearest } from "../src/data/grid";
 import { Store } from "../src/data/store";
-import { PageModel } from "../src/host/page";
-import { permalink, readHash, writeHash } from "../src/host/permalink";
+import type { GridLayout } from "../src/host/page";
 import { golden } from "./fake";
 
 const LAYOUT = {
@@ -20,12 +19,12 @@ const LAYOUT = {
   missing: { "1,1": "this run failed" },
 };
 
-function make(state: Record<string, unknown> = {}) {
+function make(state: Record<string, unknown> = {}, layout: GridLayout = LAYOUT) {
   const block = gzipSync(Buffer.from(golden().block, "base64")).toString("base64");
   const blocks = { "run-1": block, "run-2": block, "run-3": block };
   return new GridModel(
     { width: 8, batchnorm: false, epoch: null, run: "", ...state },
-    LAYOUT,
+    layout,
     blocks,
   );
 }
@@ -85,6 +84,21 @@ describe("GridModel", () => {
     await vi.waitFor(() => expect(model.get("message")).toBe(""));
   });
 
+  it("takes what is set at once as one move, past places that have no run", async () => {
+    const cells = { ...LAYOUT.cells, "2,1": { run: "run-2", shared: "run-1", label: "wide, on" } };
+    const model = make({ width: 16 }, { ...LAYOUT, cells });
+    await model.ready();
+    const told = vi.fn();
+    model.on("change:message", told);
+    model.set("batchnorm", true); // (16, on) has failed
+    model.set("width", 64);
+    await vi.waitFor(() => expect(JSON.parse(String(model.get("_runs")))).toHaveLength(1));
+    await vi.waitFor(() => expect(model.get("message")).toBe(""));
+    const [entry] = JSON.parse(String(model.get("_runs")));
+    expect(entry.changed).toBe("width 16 → 64, batchnorm false → true");
+    expect(told).not.toHaveBeenCalled();
+  });
+
   it("shows the last of several quick moves", async () => {
     const model = make();
     await model.ready();
@@ -94,34 +108,5 @@ describe("GridModel", () => {
     model.set("width", 64);
     await vi.waitFor(() => expect(model.get("run")).toBe("run-3"));
     expect(seen.mock.calls).toEqual([["run-3"]]);
-  });
-});
-
-describe("permalink", () => {
-  it("reads what it writes", () => {
-    const state = { width: 16, batchnorm: true, seed: "all", epoch: 2.5, left: null };
-    const hash = writeHash(state);
-    expect(hash).toBe("#width=16&batchnorm=true&seed=all&epoch=2.5");
-    expect(readHash(hash)).toEqual({ width: 16, batchnorm: true, seed: "all", epoch: 2.5 });
-    expect(writeHash({})).toBe("");
-  });
-
-  it("opens where the address says, and follows", () => {
-    const model = new PageModel({ epoch: null, width: 8, theme: "auto" });
-    const frame = {
-      location: { hash: "#epoch=3&width=16&theme=dark&panel=spectrum" },
-      history: {
-        replaceState: (_: unknown, __: string, hash: string) => {
-          frame.location.hash = hash;
-        },
-      },
-    };
-    const stop = permalink(model, ["width"], frame as unknown as Window);
-    expect([model.get("epoch"), model.get("width"), model.get("theme")]).toEqual([3, 16, "auto"]);
-    model.set("epoch", 5);
-    expect(frame.location.hash).toBe("#width=16&epoch=5&panel=spectrum");
-    stop();
-    model.set("epoch", 7);
-    expect(frame.location.hash).toContain("epoch=5");
   });
 });

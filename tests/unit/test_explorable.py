@@ -73,6 +73,22 @@ def test_a_page_holds_every_run_and_what_they_share_once(tmp_path: Path) -> None
     assert controls["loss"]["note"] == "fixed in this sweep"
 
 
+def test_a_map_says_how_each_run_ended(tmp_path: Path) -> None:
+    sweep = make_sweep(width=16, batchnorm=True)
+    view = sweep.view()
+    layout = json.loads(view._map)
+    assert [axis["name"] for axis in layout["axes"]] == ["width", "batchnorm", "seed"]
+    assert layout["axes"][0]["values"] == [8, 16, 64]
+    assert len(layout["cells"]) == 15
+    cell = layout["cells"]["0,1,0"]
+    assert cell["words"].startswith("width 8, batchnorm on, seed all: ")
+    assert cell["regime"] == view._grid.runs[0, 1, 0][-1].labels["regime"]
+    assert "1,1,0" not in layout["cells"]
+    assert data_of(sweep.to_html(tmp_path / "explore"))["traits"]["_map"] == view._map
+    alone = Sweep(sweep.base, {"seed": [0, 1]}, [r for r in sweep if r.settings["width"] == 8][:2])
+    assert Grid.of(alone).map() is None
+
+
 def test_pictures_and_failed_runs(tmp_path: Path) -> None:
     sweep = make_sweep(width=16, batchnorm=True)
     data = data_of(sweep.to_html(tmp_path / "explore", pictures=False))

@@ -121,5 +121,9 @@ def test_readers_cannot_change_what_is_locked() -> None:
     explorer._command("load", "digits_width")
     assert explorer.width == 256
     assert "width is locked" in explorer.message
-    explorer.width = 32  # whoever has the kernel may
+    explorer.presets = {"Narrow": {"width": 8}}
+    explorer.set_state({"width": 16})
+    explorer.set_state({"width": 8})  # a preset may
+    assert explorer.width == 8
+    explorer.width = 32  # and whoever has the kernel
     assert explorer.width == 32

@@ -3,7 +3,7 @@
 import { differences, spoken } from "../data/changes";
 import type { Run } from "../data/store";
 import { attribute, type Cleanup, format, h, hide, setText } from "../host/dom";
-import { assign, type ControlSpec, listen, type Model, specs } from "../host/model";
+import { assign, type ControlSpec, listen, type Model, names, specs } from "../host/model";
 
 /** So long after the last key a value that was chosen by keys is taken: several are one choice. */
 const KEYS_MS = 400;
@@ -112,9 +112,12 @@ class Control {
     } else {
       this.#limit(this.#input);
     }
-    // What has no effect is left out.
-    hide(this.root, Boolean(spec.disabled));
-    attribute(this.root, "title", spec.help);
+    const locked = names(this.model, "lock").includes(spec.name);
+    this.#input.disabled = locked;
+    attribute(this.root, "data-locked", locked);
+    // What has no effect is left out, and so is what is not for this reader.
+    hide(this.root, Boolean(spec.disabled) || names(this.model, "hide").includes(spec.name));
+    attribute(this.root, "title", locked ? `Locked. ${spec.help}` : spec.help);
     this.#say();
     this.#show();
   }
@@ -232,7 +235,8 @@ export class Settings {
   ) {
     this.#update();
     const update = () => this.#update();
-    cleanup.add(listen(model, { "change:_controls": update, "change:_controls_now": update }));
+    const told = ["_controls", "_controls_now", "hide", "lock"];
+    cleanup.add(listen(model, Object.fromEntries(told.map((name) => [`change:${name}`, update]))));
   }
 
   get specs(): ControlSpec[] {
@@ -260,13 +264,10 @@ export class Settings {
       this.#known.set(spec.name, made);
       this.#place(spec).append(made.root);
     }
-    for (const group of [this.main, this.rows, this.further]) {
-      hide(group, group.childElementCount === 0);
-    }
-    for (const section of this.#sections.values()) {
-      const shown = [...section.querySelectorAll<HTMLElement>("[data-control]")];
+    for (const group of [this.main, this.rows, this.further, ...this.#sections.values()]) {
+      const shown = [...group.querySelectorAll<HTMLElement>("[data-control]")];
       hide(
-        section,
+        group,
         shown.every(({ hidden }) => hidden),
       );
     }

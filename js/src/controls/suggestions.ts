@@ -3,7 +3,7 @@
 import type { Run } from "../data/store";
 import { button, type Cleanup, h, hide, setText } from "../host/dom";
 import { icon } from "../host/icons";
-import { type Model, specs, text } from "../host/model";
+import { type Model, names, specs, text } from "../host/model";
 
 const SUGGESTIONS = [
   { name: "batchnorm", label: "batch norm" },
@@ -35,7 +35,8 @@ export class Suggestion {
 
   draw(run: Run | undefined): void {
     const finished = text(this.model, "state") === "finished";
-    const known = specs(this.model);
+    const left = new Set([...names(this.model, "hide"), ...names(this.model, "lock")]);
+    const known = specs(this.model).filter(({ name }) => !left.has(name));
     const next = SUGGESTIONS.find(({ name }) => {
       const spec = known.find((one) => one.name === name);
       return spec && !spec.disabled && run?.info.config[name] !== true && !this.#tried.has(name);

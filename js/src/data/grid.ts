@@ -19,6 +19,8 @@ export class GridModel extends PageModel {
   readonly #sent = new Map<string, number[]>();
   #visited: { run: string; label: string; changed: string; frames: number }[] = [];
   #place: number[];
+  /** Where a move that has begun came from. */
+  #from: number[] | undefined;
   #turn = 0;
 
   constructor(state: Record<string, unknown>, layout: GridLayout, blocks: Record<string, string>) {
@@ -40,7 +42,16 @@ export class GridModel extends PageModel {
     super.set(name, axis.values[this.#place[at] ?? 0]);
     // A control that stands between two values moves to the nearer one, whether or not that is new.
     this.emit(`change:${name}`);
-    if (this.#place[at] !== before[at]) void this.show(before);
+    if (this.#place[at] === before[at]) return;
+    // What is set together is shown together: the places between need not have a run.
+    if (!this.#from) queueMicrotask(() => this.#move());
+    this.#from ??= before;
+  }
+
+  #move(): void {
+    const before = this.#from;
+    this.#from = undefined;
+    void this.show(before);
   }
 
   override ready(): Promise<void> {

@@ -79,6 +79,12 @@ export function flag(model: Model, name: string, otherwise = false): boolean {
   return typeof value === "boolean" ? value : otherwise;
 }
 
+/** A list of names; empty where there is none. */
+export function names(model: Model, name: string): string[] {
+  const value = model.get(name);
+  return Array.isArray(value) ? value.map(String) : [];
+}
+
 /** A JSON string trait; `otherwise` where it is absent or broken. */
 export function json<T>(model: Model, name: string, otherwise: T): T {
   const value = text(model, name);

@@ -1,7 +1,7 @@
 // The exported page: the same front end on a model that holds everything and has no kernel.
 
 import type { Handler, Model } from "./model";
-import { permalink, revealPanel } from "./permalink";
+import { permalink } from "./permalink";
 
 /** What anywidget's hosts call; the default export of index.ts. */
 export interface Widget {
@@ -34,6 +34,10 @@ export interface PageData extends ViewData {
   style: string;
   /** What several recordings, whose epochs are linked, have of their own. */
   views?: ViewData[];
+  /** Whether the page's address is for this element to read and write. */
+  address?: boolean;
+  /** Whether it stands in somebody else's page, whose styles must not reach it. */
+  fragment?: boolean;
   /** A sweep: its layout, and base64 of its packed runs by name. */
   grid?: GridLayout;
   blocks?: Record<string, string>;
@@ -80,14 +84,15 @@ export function fromBase64(text: string): DataView {
   return new DataView(bytes.buffer);
 }
 
-/** Show recordings in `root`; what goes wrong is said there, a page has no other place for it. */
+/** Show recordings in `element`; what goes wrong is said there, a page has no other place for it. */
 export async function mount(
   widget: Widget,
-  root: HTMLElement,
+  element: HTMLElement,
   data: PageData,
   make: (state: Record<string, unknown>, data: PageData) => PageModel = (state) =>
     new PageModel(state),
 ): Promise<void> {
+  const root = data.fragment ? element.attachShadow({ mode: "open" }) : element;
   try {
     const style = document.createElement("style");
     style.textContent = data.style;
@@ -99,7 +104,7 @@ export async function mount(
     );
     for (const [index, model] of models.entries()) follow(model, models[index - 1]);
     const [first] = models;
-    if (first) permalink(first, data.grid?.axes.map(({ name }) => name) ?? []);
+    if (first && data.address) permalink(first, data.grid?.axes.map(({ name }) => name) ?? []);
     for (const [index, model] of models.entries()) {
       const el = document.createElement("div");
       const { title } = views[index] ?? {};
@@ -109,7 +114,10 @@ export async function mount(
       await model.ready();
       await widget.render({ model, el });
     }
-    revealPanel(root);
+    const panel = first?.get("panel");
+    const panels = [...root.querySelectorAll<HTMLElement>("[data-panel]")];
+    const large = panels.find(({ dataset }) => panel && dataset.panel === panel);
+    large?.scrollIntoView?.({ block: "nearest" });
   } catch (error) {
     root.append(`This recording cannot be shown: ${error}. Browsers from 2023 on can show it.`);
     console.error("fswidget:", error);

@@ -13,6 +13,7 @@ import {
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { attribute, button, format, h, menu, rich } from "../host/dom";
+import { flag } from "../host/model";
 import { places, Scale } from "./bands";
 import type { Found } from "./card";
 import { FigurePanel } from "./figure";
@@ -43,6 +44,8 @@ export class HistoryPanel extends FigurePanel {
   readonly #names = memo<string[]>();
   readonly #colored = memo<Curve[]>();
   readonly #offered = memo();
+  readonly #known = memo<Run>();
+  readonly #knownGhost = memo<Run | null>();
   #curves: Curve[] = [];
   #end = 1;
   #ghostColor = "";
@@ -73,6 +76,26 @@ export class HistoryPanel extends FigurePanel {
   /** Where an epoch lies on the axis. */
   #at(epoch: number): number {
     return this.#logEpochs ? Math.log10(1 + 10 * epoch) : epoch;
+  }
+
+  override draw(scene: Scene): void {
+    super.draw(flag(this.host.model, "reveal") ? this.#upTo(scene) : scene);
+  }
+
+  /** The scene as one knows it who has seen no later frame; the axis is as long as ever. */
+  #upTo(scene: Scene): Scene {
+    const { run, frame, ghost, epochs } = scene;
+    const last = (of: Run | null) => of?.frames.at(-1)?.epoch ?? 0;
+    const known = (of: Run): Run => {
+      const frames = of.frames.filter(({ epoch }) => epoch <= frame.epoch);
+      return { ...of, frames };
+    };
+    return {
+      ...scene,
+      run: this.#known([run, run.revision, frame], () => known(run)),
+      ghost: this.#knownGhost([ghost, ghost?.revision, frame], () => ghost && known(ghost)),
+      epochs: Math.max(epochs, last(run), last(ghost)),
+    };
   }
 
   protected fill(plot: Plot, scene: Scene): void {
@@ -331,7 +354,7 @@ export class HistoryPanel extends FigurePanel {
         disabled: !checked && full(name),
       });
     });
-    const active = document.activeElement;
+    const active = (this.#boxes.getRootNode() as Document | ShadowRoot).activeElement ?? null;
     const focused = active instanceof HTMLInputElement && this.#boxes.contains(active);
     const again = focused ? boxes.find(({ value }) => value === active.value) : undefined;
     this.#boxes.replaceChildren(

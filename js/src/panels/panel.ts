@@ -35,6 +35,8 @@ export abstract class Panel {
   readonly #help: HTMLButtonElement;
   readonly #card: HTMLElement;
   readonly #now = h("p", { class: "fsw-says" });
+  readonly #caption = h("span");
+  readonly #usual: string;
   readonly title: string;
   large = false;
   /** Out of sight, a panel draws nothing. */
@@ -47,6 +49,8 @@ export abstract class Panel {
   ) {
     const [title = name, caption = ""] = host.words.panels[name] ?? [];
     this.title = title;
+    this.#usual = caption;
+    this.#caption.textContent = caption;
     const id = `fsw-${name}-${Math.random().toString(36).slice(2, 8)}`;
     this.heading = h("h3", { id }, title);
     this.#sizing = iconButton("grow", "Enlarge");
@@ -56,7 +60,7 @@ export abstract class Panel {
     this.#card = h(
       "div",
       { class: "fsw-card", role: "note", hidden: true },
-      h("p", { class: "fsw-caption" }, h("b", {}, `${title}. `), caption),
+      h("p", { class: "fsw-caption" }, h("b", {}, `${title}. `), this.#caption),
       this.#now,
     );
     this.root = h(
@@ -107,6 +111,11 @@ export abstract class Panel {
   set captioned(shown: boolean) {
     hide(this.#help, !shown);
     if (!shown) this.explain(false);
+  }
+
+  /** What the caption says; its usual words where nothing else is given. */
+  set caption(words: string | undefined) {
+    setText(this.#caption, words ?? this.#usual);
   }
 
   /** Show a scene; called at most once an animation frame, and only in sight. */

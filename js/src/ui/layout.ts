@@ -1,6 +1,7 @@
 // Where everything stands: the headline on top, causes at the left, effects at the right, time below.
 
 import { Experiments } from "../controls/experiments";
+import { RegimeMap } from "../controls/map";
 import type { Runs } from "../controls/runs";
 import type { Scrubber } from "../controls/scrubber";
 import { Settings } from "../controls/settings";
@@ -8,7 +9,7 @@ import { Suggestion } from "../controls/suggestions";
 import { type Command, Trainer } from "../controls/trainer";
 import { attribute, button, type Cleanup, h, hide, iconButton, setText } from "../host/dom";
 import { icon } from "../host/icons";
-import { flag, type Model, specs } from "../host/model";
+import { flag, type Model, names, specs } from "../host/model";
 import type { Panel } from "../panels/panel";
 import type { RegimeView } from "../panels/regime";
 
@@ -66,7 +67,21 @@ export class Layout {
     this.grid.classList.toggle("fsw-railless", !rail);
     this.grid.append(regime.root);
     if (rail) this.grid.append(rail);
-    this.grid.append(...panels.map(({ root }) => root), this.#bar(), this.welcome, this.drawer);
+    attribute(regime.root, "data-part", "regime");
+    this.grid.append(...this.#shown(panels), this.#bar(), this.welcome, this.drawer);
+  }
+
+  /** The panels in their places; where some were chosen, one beside the other. */
+  #shown(panels: Panel[]): HTMLElement[] {
+    const roots = panels.map(({ root }) => root);
+    if (names(this.parts.model, "panels").length === 0) return roots;
+    // These two stand in one place, one of them at a time.
+    const both = ["extremes", "layers"].every((one) => panels.some(({ name }) => name === one));
+    const places = panels.length - (both ? 1 : 0);
+    const columns = places === 4 ? 2 : Math.min(places, 3);
+    const chosen = h("div", { class: "fsw-chosen" }, ...roots);
+    chosen.style.setProperty("--columns", String(columns));
+    return [chosen];
   }
 
   /** Fold what is open; whether there was something. */
@@ -129,12 +144,15 @@ export class Layout {
       command("defaults");
     });
     const further = h("div", { class: "fsw-more fsw-inline" }, this.#more, defaults);
+    attribute(further, "data-part", "further");
+    attribute(row, "data-part", "experiment");
     return h(
       "aside",
       { class: "fsw-rail", "aria-label": "Settings" },
       this.trainer.root,
       slot,
       this.settings?.main,
+      RegimeMap.of(model, this.cleanup)?.root,
       this.settings?.rows,
       h("div", { class: "fsw-group fsw-more-group" }, row, further),
       card,
@@ -148,11 +166,14 @@ export class Layout {
     this.cleanup.on(guide, "click", tour);
     this.cleanup.on(full, "click", () => {
       const root = this.grid.closest(".fswidget");
-      if (document.fullscreenElement) void document.exitFullscreen();
+      const place = this.grid.getRootNode() as Document | ShadowRoot;
+      if (place.fullscreenElement) void document.exitFullscreen();
       else void root?.requestFullscreen?.().catch(() => hide(full, true));
     });
     hide(full, !document.fullscreenEnabled);
     const controls = flag(model, "_can_control") && !this.settings;
+    const parts = { runs: runs.root, save, full, tour: guide };
+    for (const [name, part] of Object.entries(parts)) attribute(part, "data-part", name);
     const acts = h(
       "div",
       { class: "fsw-acts" },

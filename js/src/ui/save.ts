@@ -8,7 +8,11 @@ import type { Panel } from "../panels/panel";
 
 export function download(name: string, content: Blob): void {
   const link = h("a", { href: URL.createObjectURL(content), download: name });
+  // VS Code listens to the document, which hears nothing of a link that is not part of it.
+  link.hidden = true;
+  document.body.append(link);
   link.click();
+  link.remove();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 

@@ -8,34 +8,19 @@ import type { Change, FileMessage, Store } from "../data/store";
 import { retarget } from "../data/wire";
 import { attribute, Cleanup, h, hide, setText } from "../host/dom";
 import { watchKernel } from "../host/kernel";
-import {
-  type Buffer,
-  flag,
-  json,
-  listen,
-  type Model,
-  number,
-  type Progress,
-  text,
-} from "../host/model";
+import { assign, type Buffer, json, listen, type Model, type Progress, text } from "../host/model";
 import { surroundingTheme, type Theme, watchTheme } from "../host/theme";
-import { CumulativePanel } from "../panels/cumulative";
-import { ExtremesPanel } from "../panels/extremes";
-import { HistoryPanel } from "../panels/history";
-import { LayersPanel } from "../panels/layers";
 import type { Host, Panel } from "../panels/panel";
-import { ProjectionsPanel } from "../panels/projections";
 import { RegimeView } from "../panels/regime";
-import { SpectrumPanel } from "../panels/spectrum";
 import { spokenFrame } from "../panels/words";
 import { Layout } from "./layout";
+import { Panels } from "./panels";
+import { present, presets, questions } from "./presented";
 import { download, saveMenu } from "./save";
 import { Tour } from "./tour";
 
 /** A screen reader hears of a new frame no more often than this. */
 const ANNOUNCE_MS = 2000;
-/** Height of the view, in pixels, to which `height` is compared. */
-const HEIGHT = 632;
 
 export class View {
   readonly #cleanup = new Cleanup();
@@ -43,8 +28,7 @@ export class View {
   readonly #status = h("div", { class: "fsw-sr", role: "status", "data-testid": "status" });
   readonly #problem = h("p", { class: "fsw-problem", role: "alert", hidden: true });
   readonly #panels: Panel[];
-  readonly #extremes: ExtremesPanel;
-  readonly #layers: LayersPanel;
+  readonly #places: Panels;
   readonly #regime: RegimeView;
   readonly #runs: Runs;
   readonly #scrubber: Scrubber;
@@ -96,22 +80,18 @@ export class View {
     this.#scrubber = new Scrubber(model, () => this.store.current, redraw, cleanup);
     this.#runs = new Runs(model, store, redraw, cleanup);
     this.#regime = new RegimeView(this.#figures.words, this.#figures.style, cleanup);
-    this.#extremes = new ExtremesPanel(host);
-    this.#layers = new LayersPanel(host);
-    this.#panels = [
-      new SpectrumPanel(host),
-      new CumulativePanel(host),
-      new ProjectionsPanel(host),
-      new HistoryPanel(host),
-      this.#extremes,
-      this.#layers,
-    ];
+    this.#places = new Panels(model, host);
+    this.#panels = this.#places.all;
     for (const panel of this.#panels) cleanup.add(() => panel.dispose());
     this.#tour = new Tour(this.#root, this.#figures.words.tour, cleanup);
     this.#layout = this.#build();
-    this.#root.append(this.#problem, this.#layout.banner, this.#layout.grid, this.#status);
+    const { banner, grid } = this.#layout;
+    const parts = [this.#problem, banner, presets(model, cleanup), grid, questions(model)];
+    this.#root.append(...parts.filter((part) => part !== null), this.#status);
     this.#attend();
     el.append(this.#root);
+    present(model, this.#root, this.#panels, redraw, cleanup);
+    this.#enlarged();
     this.#restyle();
     this.#redraw();
   }
@@ -134,10 +114,12 @@ export class View {
       figure: (name) => structuredClone(this.#figures.figures[name]),
       choose: (choices) => {
         this.#choices = { ...this.#choices, ...choices };
+        const { k, l } = this.#choices;
+        if ("k" in choices || "l" in choices) assign(this.model, "axes", [k + 1, l + 1]);
         this.#redraw();
       },
       goTo: (frame) => this.#scrubber.look(frame),
-      enlarge: (panel) => this.#enlarge(panel),
+      enlarge: (panel) => assign(this.model, "panel", panel?.name ?? ""),
       redraw: () => this.#redraw(),
       announce: (words) => this.#announce(words),
       fail: (error) => this.#fail(error),
@@ -179,15 +161,12 @@ export class View {
     const cleanup = this.#cleanup;
     const redraw = () => this.#redraw();
     cleanup.add(store.subscribe((change, file) => this.#received(change, file)));
-    const size = () => {
-      const height = number(model, "height", HEIGHT) || HEIGHT;
-      this.#root.style.setProperty("--fsw-extra", `${height - HEIGHT}px`);
+    const turn = () => {
+      const [k = 2, l = 3] = (model.get("axes") ?? []) as number[];
+      this.#choices = { ...this.#choices, k: k - 1, l: l - 1 };
+      this.#redraw();
     };
-    const captions = () => {
-      for (const panel of this.#panels) panel.captioned = flag(model, "captions", true);
-    };
-    size();
-    captions();
+    turn();
     cleanup.add(
       listen(model, {
         "change:epoch": redraw,
@@ -201,8 +180,8 @@ export class View {
         "change:_controls": redraw,
         "change:_controls_now": redraw,
         "change:theme": () => this.#restyle(),
-        "change:height": size,
-        "change:captions": captions,
+        "change:axes": turn,
+        "change:panel": () => this.#enlarged(),
       }),
     );
     cleanup.add(
@@ -219,7 +198,6 @@ export class View {
       for (const panel of this.#panels) panel.inSight = true;
       this.#redraw();
     });
-    cleanup.on(document, "fullscreenchange", () => this.#scale());
     // The notebook's shortcuts (and VS Code's) must not fire while someone types or steps here.
     cleanup.on(this.#root, "keydown keyup keypress", (event) => event.stopPropagation());
     cleanup.on<KeyboardEvent>(this.#root, "keydown", (event) => {
@@ -236,23 +214,20 @@ export class View {
       open.open = false;
       open.querySelector("summary")?.focus();
     } else {
-      this.#enlarge(null);
+      assign(this.model, "panel", "");
     }
   }
 
-  #enlarge(panel: Panel | null): void {
+  /** Have the panel that was chosen fill the view, or none. */
+  #enlarged(): void {
+    const wanted = text(this.model, "panel");
+    const panel = this.#panels.find(({ name }) => name === wanted) ?? null;
+    if (panel === this.#large) return;
     this.#large = panel;
+    const { extremes, layers } = this.#places;
+    if (panel && (panel === layers || panel === extremes)) this.#choices.deep = panel === layers;
     for (const each of this.#panels) each.resize(each === panel);
     attribute(this.#layout.grid, "data-large", panel?.name ?? null);
-    this.#redraw();
-  }
-
-  /** On a projector's whole screen, type grows with the view. */
-  #scale(): void {
-    const whole = document.fullscreenElement === this.#root;
-    this.#root.classList.toggle("fsw-whole", whole);
-    const scale = Math.min(window.innerWidth / 1180, window.innerHeight / 640);
-    this.#root.style.setProperty("--z", whole ? String(Math.max(1, Math.min(2.5, scale))) : "");
     this.#redraw();
   }
 
@@ -301,10 +276,13 @@ export class View {
       this.#fitAxes();
     }
     const layered = run.info.layers.length > 0;
-    const deep = layered && this.#choices.deep;
-    hide(this.#layers.root, !deep);
-    hide(this.#extremes.root, deep);
-    hide(this.#extremes.layers, !layered);
+    const { extremes, layers } = this.#places;
+    const deep = layered && (this.#choices.deep || !extremes);
+    if (layers) hide(layers.root, !deep);
+    if (extremes) {
+      hide(extremes.root, deep && Boolean(layers));
+      hide(extremes.layers, !layered || !layers);
+    }
     for (const panel of this.#shown()) panel.draw(scene);
     this.#regime.draw(scene);
     this.#scrubber.draw(scene);
