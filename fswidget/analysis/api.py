@@ -15,6 +15,7 @@ from fswidget.analysis.targets import (
     Targets,
     assign_blocks,
     check_task,
+    class_weights,
     read_targets,
     warn_unbalanced,
 )
@@ -175,11 +176,14 @@ def analyze(
     reference = None if reference is None else as_matrix("reference", reference, "p_0")
     basis = orthonormal_basis(features)
     moments = _moments(features, outputs, read, reference, basis, errors)
+    weighted, weights = None, class_weights(read.labels)
+    if weights is not None:
+        weighted = _moments(features, outputs, read, None, basis, False, weights)
     if read.labels is not None:
         warn_unbalanced(read.labels, read.num_targets)
     errors = moments.num_blocks > 1
     options: dict[str, Any] = {"debias": debias, "errors": errors, "tolerance": tolerance}
-    return diagonalize(moments, task, basis=basis, **options)
+    return diagonalize(moments, task, basis=basis, weighted=weighted, **options)
 
 
 def _read(features: Any, outputs: Any, targets: Any, task: str) -> tuple[Tensor, Tensor, Targets]:
@@ -198,6 +202,7 @@ def _moments(
     reference: Tensor | None,
     basis: Tensor | None,
     errors: bool,
+    weights: Tensor | None = None,
 ) -> Moments:
     """All samples at once, in the coordinates of `basis`."""
     features = project(features, basis)
@@ -213,4 +218,5 @@ def _moments(
     )
     named = targets.rows if targets.labels is None else targets.labels
     blocks = assign_blocks(named, moments.num_blocks)
-    return moments.update(features, outputs, targets.rows, reference, blocks=blocks)
+    rows = features, outputs, targets.rows, reference
+    return moments.update(*rows, blocks=blocks, weights=weights)

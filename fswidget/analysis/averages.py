@@ -183,6 +183,10 @@ class ClassMeans:
         between = float(((axes @ self.means).square() @ self.share).sum())
         return min(max(1 - between / square, 0.0), 1.0) if square > 0 else 1.0
 
+    def are_equal(self, n: float) -> bool:
+        """Whether the counts are the same."""
+        return float(self.share.max() - self.share.min()) * n < 0.5
+
     def is_balanced(self, n: float) -> bool:
         """Whether the counts differ by at most one sample, as drawn class by class."""
         return is_balanced((self.share * n).cpu().numpy())

@@ -34,8 +34,12 @@ def diagonalize(
     tolerance: float = 1e-5,
     outputs_moved: bool = True,
     basis: Tensor | None = None,
+    weighted: Moments | None = None,
 ) -> Spectrum:
-    """See `FeatureMoments.spectrum`; features are coordinates on `basis`, shape (p, n)."""
+    """See `FeatureMoments.spectrum`; features are coordinates on `basis`, shape (p, n).
+
+    `weighted` are moments of the same samples with `class_weights`.
+    """
     _check(moments, task, errors, tolerance)
     averages = Averages.of(moments)
     measures = Measures.of(averages, moments, task, tolerance, debias)
@@ -50,6 +54,7 @@ def diagonalize(
         how = task, tolerance, debias, measures.by_class
         spread = jackknife(moments, whole, solution, curves[1], num_features, *how)
     more: dict[str, Any] = {**measures.numbers, **_bands(averages, measures, solution)}
+    more["low_rank_measure_weighted"] = _class_weighted(measures, moments, weighted, averages)
     return Spectrum(
         eigenvalues=to_numpy(solution.values),
         eigenvectors=to_numpy(solution.vectors if basis is None else basis @ solution.vectors),
@@ -81,6 +86,18 @@ def diagonalize(
         _coefficients=tuple(to_numpy(c) for c in measures.coefficients(solution)),
         _maps=(to_numpy(measures.wanted.map), to_numpy(measures.map_of_outputs(averages))),
     )
+
+
+def _class_weighted(
+    measures: Measures, moments: Moments, weighted: Moments | None, averages: Averages
+) -> float:
+    """D_LR with classes of equal weight; NaN where they are unequal and no such moments given."""
+    if weighted is not None:
+        again = Measures.of(Averages.of(weighted), weighted, measures.task, measures.tolerance)
+        return again.low_rank.plain
+    if measures.classes is None or not measures.classes.are_equal(averages.n):
+        return math.nan
+    return measures.low_rank.plain
 
 
 def _bands(averages: Averages, measures: Measures, solution: EigenDecomposition) -> dict[str, Band]:

@@ -199,8 +199,11 @@ def alignment(averages: Averages, a: slice, b: slice) -> float:
 class Measures:
     """The spans of targets and outputs, and all the measures that need no eigensolve."""
 
+    task: str
+    tolerance: float
     wanted: Span
     learned: Span
+    classes: ClassMeans | None
     low_rank: LowRank
     collapse: Collapse
     kernel_drift: float
@@ -215,7 +218,7 @@ class Measures:
         moments: Moments,
         task: str,
         tolerance: float,
-        debias: bool,
+        debias: bool = False,
         by_class: bool | None = None,
     ) -> Measures:
         columns, shift = averages.columns, task == "cross_entropy"
@@ -233,8 +236,11 @@ class Measures:
         wanted = Span.of(averages, columns.targets, tolerance)
         between = averages.covariance(columns.targets, outputs)
         return cls(
+            task,
+            tolerance,
             wanted,
             learned,
+            classes,
             low_rank_measure(
                 averages, learned, classes if by_class else None, shift, moments._epsilons
             ),

@@ -68,7 +68,7 @@ class Moments:
 
     @property
     def num_samples(self) -> int:
-        """Samples added so far, over all processes after `all_reduce`."""
+        """Samples added so far, by weight, over all processes after `all_reduce`."""
         return round(float(self._upper[:, 0, 0].sum()))
 
     @property
@@ -91,6 +91,7 @@ class Moments:
         reference: Any | None = None,
         *,
         blocks: ArrayLike | None = None,
+        weights: Any | None = None,
     ) -> Self:
         """Add a batch.
 
@@ -106,6 +107,9 @@ class Moments:
             Needed exactly where `num_reference` > 0.
         blocks : array of int, shape (n,), optional
             Jackknife block of each sample, from 0; see `assign_blocks`.
+        weights : array, shape (n,), optional
+            How many samples each counts as, 1 by default; see `class_weights`. Debiased estimates
+            and errors take them for counts.
 
         Returns
         -------
@@ -125,6 +129,7 @@ class Moments:
         if count == 0:
             return self
         numbers = self._blocks(blocks, count)
+        roots = None if weights is None else self._roots(weights, count)
         if self._shift is None:
             self._shift, self._coding = self._first_shift(parts), coding
         elif self._coding is not None:
@@ -132,7 +137,8 @@ class Moments:
         self._round_to(_epsilon(parts["features"]), _epsilon(parts["outputs"]))
         for start in range(0, count, _ROWS):
             chunk = slice(start, start + _ROWS)
-            self._add({name: part[chunk] for name, part in parts.items()}, numbers[chunk])
+            some = {name: part[chunk] for name, part in parts.items()}
+            self._add(some, numbers[chunk], None if roots is None else roots[chunk])
         self._count += count
         return self
 
@@ -169,6 +175,15 @@ class Moments:
             raise ValueError(f"blocks: from {blocks.min()} to {blocks.max()}; {allowed}")
         return blocks
 
+    def _roots(self, weights: Any, count: int) -> Tensor:
+        """What rows are multiplied by, for their products to have the weights; (n, 1)."""
+        values = as_tensor("weights", weights).to(self.device, torch.float64)
+        if values.shape != (count,):
+            raise ValueError(f"weights: shape {tuple(values.shape)}; must be ({count},)")
+        if not bool((values >= 0).all() & values.isfinite().all()):
+            raise ValueError(f"weights: least {float(values.min()):g}; must be finite and ≥ 0")
+        return values.sqrt()[:, None]
+
     def _targets(self, value: Any) -> tuple[Tensor, Coding | None]:
         targets = as_tensor("targets", value)
         # A single target function cannot tell classes: integers are its values.
@@ -187,7 +202,9 @@ class Moments:
                 shift[getattr(self._columns, name)] = _wide(name, part[::step]).median(0).values
         return shift
 
-    def _add(self, parts: dict[str, Tensor], blocks: NDArray[np.int64]) -> None:
+    def _add(
+        self, parts: dict[str, Tensor], blocks: NDArray[np.int64], roots: Tensor | None
+    ) -> None:
         columns, shift = self._columns, self._shift
         assert shift is not None
         count = parts["features"].shape[0]
@@ -197,6 +214,8 @@ class Moments:
             where = getattr(columns, name)
             torch.sub(_wide(name, part), shift[where], out=z[:, where])
         columns.fill_products(z)
+        if roots is not None:
+            z *= roots
         if self.num_blocks == 1:
             self._add_upper(0, z)
         else:

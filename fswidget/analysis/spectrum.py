@@ -51,6 +51,10 @@ class Spectrum:
         The same with the bias of a finite probe removed; may leave [0, 1] by its noise.
     low_rank_measure_plain : float or None
         The same without; None in spectra kept by earlier versions.
+    low_rank_measure_weighted : float
+        Plain D_LR with all expectations over classes of equal weight, whatever the counts: 0 at
+        collapse. The plain one where they are equal; NaN without classes, and from `FeatureMoments`
+        of unequal ones, which take ``weights``. Our choice.
     nc1 : float
         tr(Σ_W Σ_B⁺), not divided by C; NaN unless the targets name one class each, two at least
         present.
@@ -123,6 +127,7 @@ class Spectrum:
     complete: bool
     debiased: bool = False
     low_rank_measure_plain: float | None = None
+    low_rank_measure_weighted: float = math.nan
     outputs_moved: bool = True
     target_share: float = math.nan
     target_alignment: float = math.nan

@@ -224,9 +224,25 @@ def warn_unbalanced(targets: Tensor, num_classes: int, stacklevel: int = 2) -> N
     if high > 1.5 * max(low, 1) and high - low > 4 * math.sqrt(high):
         warnings.warn(
             f"targets: from {low} to {high} samples per class; with unequal counts the low-rank "
-            "measure of a collapsed network is not 0: use the same number per class",
+            "measure of a collapsed network is not 0: use the same number per class, or read "
+            "low_rank_measure_weighted",
             stacklevel=stacklevel + 1,
         )
+
+
+def class_weights(labels: Tensor | None) -> Tensor | None:
+    """Weights, shape (n,) of float64, of mean 1, that give each class present the same sum.
+
+    None where there are no labels, or as many of each class.
+    """
+    if labels is None or not len(labels):
+        return None
+    names = labels.cpu()
+    counts = torch.bincount(names)
+    present = counts[counts > 0]
+    if bool((present == present[0]).all()):
+        return None
+    return (len(names) / len(present) / counts.double().clamp(min=1))[names]
 
 
 def is_balanced(counts: NDArray[Any]) -> bool:

@@ -17,7 +17,7 @@ from fswidget.analysis.basis import orthonormal_basis, project
 from fswidget.analysis.collapse import collapse_of
 from fswidget.analysis.measures import first_at
 from fswidget.analysis.spectrum import Spectrum
-from fswidget.analysis.targets import assign_blocks, minimal_features
+from fswidget.analysis.targets import assign_blocks, class_weights, minimal_features
 from fswidget.probing import measures
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.frames import (
@@ -89,6 +89,7 @@ class FrameMaker:
         self.unknown = False
         self.regime: str | None = None
         self._blocks = assign_blocks(samples.named, _NUM_BLOCKS)
+        self._weights = class_weights(samples.labels)
 
     def describe(
         self,
@@ -125,6 +126,7 @@ class FrameMaker:
         shown = int(goal.shown.sum())
         self.samples = goal.fit(self.num_outputs, goal.task, shown)
         self._blocks = assign_blocks(self.samples.targets, _NUM_BLOCKS)
+        self._weights = class_weights(self.samples.labels)
 
     def refer_to(self, rows: Activations) -> None:
         """Measure drift from these rows on."""
@@ -140,7 +142,10 @@ class FrameMaker:
         reference, moved = self._since(features, rows, begins=epoch == 0 and step == 0)
         moments = self._moments(features, rows, self.samples, reference, self.errors)
         start = None if self.previous is None else self.previous[0]
-        spectrum = self._spectrum(moments, start)
+        weighted = None
+        if self._weights is not None:
+            weighted = self._moments(features, rows, self.samples, weights=self._weights)
+        spectrum = self._spectrum(moments, start, weighted)
         whole = dataclasses.replace(spectrum, num_features=self.num_features)
         regime = whole.classify(outputs_moved=moved, previous=self.regime)
         self.regime = regime.label
@@ -229,6 +234,7 @@ class FrameMaker:
         samples: Samples,
         reference: Tensor | None = None,
         errors: bool = False,
+        weights: Tensor | None = None,
     ) -> FeatureMoments:
         """Moments over all processes."""
         width, widest = features.shape[1], 0 if reference is None else reference.shape[1]
@@ -245,11 +251,15 @@ class FrameMaker:
         # The same blocks however many processes share the probe.
         mine = slice(rows.start, rows.start + len(features))
         blocks = self._blocks[mine] if moments.num_blocks > 1 else None
-        moments.update(features, rows.outputs, rows.targets, reference, blocks=blocks)
+        arrays = features, rows.outputs, rows.targets, reference
+        mine_too = None if weights is None else weights[mine]
+        moments.update(*arrays, blocks=blocks, weights=mine_too)
         return moments if self.team.group is None else moments.all_reduce(self.team.group)
 
-    def _spectrum(self, moments: FeatureMoments, start: Any = None) -> Spectrum:
-        return spectrum_of(moments, self.samples.task, self.top, start)
+    def _spectrum(
+        self, moments: FeatureMoments, start: Any = None, weighted: FeatureMoments | None = None
+    ) -> Spectrum:
+        return spectrum_of(moments, self.samples.task, self.top, start, weighted)
 
     def _shown(self, values: Tensor, samples: Samples) -> Tensor:
         """The rows of the shown samples, of all processes."""

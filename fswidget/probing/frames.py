@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fswidget.analysis.alignment import align
 from fswidget.analysis.api import FeatureMoments
+from fswidget.analysis.diagonalization import diagonalize
 from fswidget.analysis.nulls import Band
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.recording.scalars import SCALARS
@@ -29,16 +30,23 @@ LAYER_MEASURES = (
 
 
 #: A regression has no classes, which is not the same as NaN.
-_OF_CLASSES = ("nc1", "nc1_debiased", "nc1_error", "nc2", "nc3", "cdnv")
+_OF_CLASSES = {"nc1", "nc1_debiased", "nc1_error", "nc2", "nc3", "cdnv"}
 
 
-def spectrum_of(moments: FeatureMoments, task: str, top: int | None, start: Any) -> Spectrum:
+def spectrum_of(
+    moments: FeatureMoments,
+    task: str,
+    top: int | None,
+    start: Any,
+    weighted: FeatureMoments | None = None,
+) -> Spectrum:
     """The spectrum of a frame, found from the eigenvectors `start` where they fit."""
     if top is None and moments.num_features > _MAX_WIDTH:
         top = max(64, 4 * moments.num_outputs)
     if start is not None and len(start) != moments.num_features:
         start = None
-    return moments.spectrum(task=task, errors=moments.num_blocks > 1, top=top, start=start)
+    errors = moments.num_blocks > 1
+    return diagonalize(moments, task, errors=errors, top=top, start=start, weighted=weighted)
 
 
 def scalars_of(spectrum: Spectrum) -> dict[str, float]:
@@ -46,7 +54,10 @@ def scalars_of(spectrum: Spectrum) -> dict[str, float]:
     found |= {f"{name}_error": value for name, value in spectrum.errors.items()}
     found["quality_total"] = total_quality(spectrum.quality)
     found |= bands_of(spectrum.null, "null")
-    absent = () if spectrum.classification else _OF_CLASSES
+    absent = set() if spectrum.classification else set(_OF_CLASSES)
+    weighted = spectrum.low_rank_measure_weighted
+    if math.isnan(weighted) or weighted == spectrum.low_rank_measure_plain:
+        absent.add("low_rank_measure_weighted")
     return {
         name: float(value)
         for name, value in found.items()

@@ -52,7 +52,8 @@ class Probe:
         ``model(*inputs)`` for a tuple or list. Tensors or numpy arrays.
     targets : array, shape (n,) of int or (n,) or (n, T) of float
         As `fswidget.analyze` reads them. Choose as many samples of each class: with
-        unequal counts the low-rank measure of a collapsed network is not 0.
+        unequal counts the low-rank measure of a collapsed network is not 0; frames then carry
+        ``low_rank_measure_weighted`` too, for one more pass of the moments.
     task : {"cross_entropy", "squared_error", "multilabel", "binary"}
         What the outputs mean: logits, of which a common shift does not matter, values, a logit for
         each of several labels, or a single logit.

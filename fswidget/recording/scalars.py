@@ -23,6 +23,10 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "low-rank measure, 0 rich to 1 lazy: the paper's plain estimate",
         ),
         "low_rank_measure_error": ("D_LR", "jackknife standard error of the plain D_LR"),
+        "low_rank_measure_weighted": (
+            "D_LR",
+            "plain low-rank measure with classes of equal weight, where they are not equally many",
+        ),
         "low_rank_measure_debiased": (
             "D_LR",
             "low-rank measure, 0 rich to 1 lazy, without the bias of a finite probe",

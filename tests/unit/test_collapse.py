@@ -135,3 +135,46 @@ def test_held_out_samples_have_their_own_collapse():
     other = fs.analyze(inputs[60:], model(inputs[60:]).detach(), labels[60:], errors=False)
     assert scalars["nc1_held_out"] == pytest.approx(other.nc1, rel=1e-5)
     assert scalars["cdnv_held_out"] == pytest.approx(other.cdnv, rel=1e-5)
+
+
+@pytest.mark.parametrize("counts", [[600, 300, 150, 75, 60, 45, 40, 35, 32, 30], [3, 90, 5]])
+def test_classes_of_equal_weight_have_no_low_rank_measure_at_collapse(counts):
+    classes = len(counts)
+    means, labels = simplex(classes, classes + 6), np.repeat(np.arange(classes), counts)
+    outputs = means[labels] @ simplex(classes, classes + 6).T
+    found = fs.analyze(means[labels] + 0.3, outputs, labels, errors=False)
+    assert found.low_rank_measure_weighted <= 1e-6
+    assert found.low_rank_measure > 0.1
+    frame = fs.Recorder().snapshot(means[labels] + 0.3, outputs, labels)
+    assert abs(frame.scalars["low_rank_measure_weighted"]) <= 1e-6
+    assert frame.scalars["low_rank_measure"] == pytest.approx(found.low_rank_measure)
+
+
+def test_weights_count_samples_as_often():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [40, 20, 10])
+    features = rng.normal(size=(70, 6)) + 3 * rng.normal(size=(3, 6))[labels]
+    outputs = features @ rng.normal(size=(6, 3))
+    often = np.repeat(np.arange(70), np.repeat([1, 2, 4], [40, 20, 10]))
+    wanted = fs.analyze(features[often], outputs[often], labels[often], errors=False)
+    found = fs.analyze(features, outputs, labels, errors=False)
+    assert found.low_rank_measure_weighted == pytest.approx(wanted.low_rank_measure)
+    assert wanted.low_rank_measure_weighted == wanted.low_rank_measure
+    weights = np.repeat([1.0, 2.0, 4.0], [40, 20, 10])
+    moments = fs.FeatureMoments(6, 3, 3).update(features, outputs, labels, weights=weights)
+    assert moments.num_samples == 120
+    np.testing.assert_allclose(moments.spectrum().eigenvalues, wanted.eigenvalues)
+    unequal = fs.FeatureMoments(6, 3, 3).update(features, outputs, labels).spectrum()
+    assert math.isnan(unequal.low_rank_measure_weighted)
+    for wrong in (np.ones(3), -weights, np.full(70, np.inf)):
+        with pytest.raises(ValueError, match=r"weights: .*must be"):
+            moments.update(features, outputs, labels, weights=wrong)
+
+
+def test_frames_of_equal_classes_and_of_values_have_no_weighted_measure():
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(40, 4)), np.arange(40) % 2
+    frame = fs.Recorder().snapshot(features, features[:, :2], labels)
+    assert "low_rank_measure_weighted" not in frame.scalars
+    values = fs.Recorder(task="squared_error").snapshot(features, features[:, :2], features[:, :2])
+    assert "low_rank_measure_weighted" not in values.scalars
