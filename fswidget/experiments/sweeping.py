@@ -20,8 +20,9 @@ from fswidget.recording.atomic import with_suffix
 from fswidget.recording.grid import Run, Sweep, content_of
 from fswidget.recording.journal import Journal
 from fswidget.recording.loading import load_sweep
-from fswidget.training.checks import plain
+from fswidget.training.checks import read_setting
 from fswidget.training.config import Config, no_setting
+from fswidget.training.registry import DataSource, Network
 from fswidget.training.signatures import takes_settings
 
 KEPT = (None, "recordings")
@@ -131,7 +132,8 @@ takes_settings(sweep, annotation="Sequence[Any]", default=())
 class _Grid:
     """The combinations of a sweep, and what is known of each."""
 
-    def __init__(self, config: Config, axes: dict[str, list[Any]], path: Path | None) -> None:
+    def __init__(self, config: Config, values: dict[str, list[Any]], path: Path | None) -> None:
+        axes = {name: [_name(value) for value in some] for name, some in values.items()}
         self.base = {k: v for k, v in _settings(config).items() if k not in (*axes, "root")}
         self.axes, self.path = axes, path
         old: list[Run] = []
@@ -139,10 +141,16 @@ class _Grid:
             old, self.axes = _continue(load_sweep(path), self.base, axes, path)
         self._journal = None if path is None else Journal(path, self.base, self.axes)
         self.done = {self._key(run.settings): self._kept(run) for run in old}
-        self.settings = [
-            _settings(config.replace(**dict(zip(self.axes, combination, strict=True))))
-            for combination in itertools.product(*self.axes.values())
-        ]
+        entries = {_name(v): v for v in (*values.get("model", ()), *values.get("dataset", ()))}
+        self.settings = []
+        for combination in itertools.product(*self.axes.values()):
+            chosen = dict(zip(self.axes, combination, strict=True))
+            for name in {"model", "dataset"} & chosen.keys():
+                chosen[name] = entries.get(chosen[name], chosen[name])
+            made = config.replace(**chosen)
+            # A network or data set of one's own goes to the workers as such.
+            own = {n: v for n, v in vars(made).items() if isinstance(v, Network | DataSource)}
+            self.settings.append({**_settings(made), **own})
 
     def __len__(self) -> int:
         return len(self.settings)
@@ -163,7 +171,7 @@ class _Grid:
 
     def _key(self, settings: Mapping[str, Any]) -> str:
         # All else is the same in all runs.
-        return json.dumps([settings.get(name) for name in self.axes])
+        return json.dumps([_name(settings.get(name)) for name in self.axes])
 
     def _public(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings that are kept: where data lies on this machine is nobody else's business."""
@@ -189,10 +197,16 @@ def _axis(name: str, given: Any) -> list[Any]:
         raise ValueError(
             f"{name}={given!r}: must be a list of values, not {given.ndim}-dimensional"
         )
-    values = [_listed(plain(value)) for value in given]
-    if not values or any(values.count(value) > 1 for value in values):
+    values = [_listed(read_setting(name, value)) for value in given]
+    names = [_name(value) for value in values]
+    if not values or any(names.count(value) > 1 for value in names):
         raise ValueError(f"{name}={given!r}: must be at least one value, each of them once")
     return values
+
+
+def _name(value: Any) -> Any:
+    """What a file has of a value: of networks and data sets of one's own what they are called."""
+    return value.name if isinstance(value, Network | DataSource) else value
 
 
 def _listed(value: Any) -> Any:

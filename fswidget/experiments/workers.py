@@ -16,8 +16,9 @@ from typing import Any
 
 from fswidget.recording.grid import Run
 from fswidget.recording.recording import Recording
+from fswidget.training.checks import as_json
 from fswidget.training.config import Config
-from fswidget.training.registry import DataSource, Network, networks, sources
+from fswidget.training.registry import DataSource, Network, named, networks, sources
 
 #: Networks and data sets that workers do not have yet.
 Own = tuple[Network | DataSource, ...]
@@ -28,11 +29,11 @@ def require_ready(waiting: Sequence[dict[str, Any]], executor: Executor | None) 
 
     Each folder is looked into once.
     """
-    for own in {_own(settings): settings for settings in waiting}.items():
-        _require_known(*own, executor)
-    folders = {(s["dataset"], s["root"], s["download"]): s for s in waiting}
+    for own in {tuple(map(id, _own(settings))): settings for settings in waiting}.values():
+        _require_known(_own(own), own, executor)
+    folders = {(str(s["dataset"]), s["root"], s["download"]): s for s in waiting}
     for settings in folders.values():
-        if not sources[settings["dataset"]].files:
+        if not named(sources, settings["dataset"]).files:
             continue
         if executor is None:
             _read(settings)
@@ -41,27 +42,33 @@ def require_ready(waiting: Sequence[dict[str, Any]], executor: Executor | None) 
 
 
 def _own(settings: Mapping[str, Any]) -> Own:
-    """What these settings name that does not come with the package."""
-    named = networks[settings["model"]], sources[settings["dataset"]]
-    return tuple(e for e in named if not _function(e).__module__.startswith("fswidget."))
+    """What these settings name, or are, that does not come with the package."""
+    entries = named(networks, settings["model"]), named(sources, settings["dataset"])
+    return tuple(e for e in entries if not _module(_function(e)).startswith("fswidget."))
 
 
-def _function(entry: Network | DataSource) -> Callable[..., Any]:
-    return entry.build if isinstance(entry, Network) else entry.read
+def _function(entry: Network | DataSource) -> Any:
+    function = entry.build if isinstance(entry, Network) else entry.read
+    return getattr(function, "func", function)  # of a functools.partial
+
+
+def _module(function: Any) -> str:
+    return str(getattr(function, "__module__", None) or type(function).__module__)
 
 
 def _require_known(own: Own, settings: dict[str, Any], executor: Executor | None) -> None:
     for entry in own:
         setting = "model" if isinstance(entry, Network) else "dataset"
         function = _function(entry)
-        where = f"{setting}={entry.name!r}: {function.__qualname__} of module {function.__module__}"
+        called = getattr(function, "__qualname__", type(function).__qualname__)
+        where = f"{setting}={entry.name!r}: {called} of module {_module(function)}"
         try:
             if executor is not None:
-                executor.submit(_with, (entry,), Config.from_dict, settings).result()
+                _submit(executor, Config.from_dict, settings).result()
                 continue
             pickle.dumps(entry)
             interactive = not hasattr(sys.modules["__main__"], "__file__")
-            if function.__module__ == "__main__" and interactive:
+            if _module(function) == "__main__" and interactive:
                 raise ValueError("the module is a notebook or a prompt")
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
@@ -73,7 +80,8 @@ def _require_known(own: Own, settings: dict[str, Any], executor: Executor | None
 
 def _submit(executor: Executor, function: Callable[..., Any], *given: Any) -> Future[Any]:
     """Call ``function(settings, …)`` there, with the networks and data sets that it names."""
-    own = _own(given[0])
+    # What has no name is in the settings themselves.
+    own = tuple(entry for entry in _own(given[0]) if entry.name in given[0].values())
     return (
         executor.submit(_with, own, function, *given) if own else executor.submit(function, *given)
     )
@@ -178,8 +186,9 @@ def _train(settings: dict[str, Any], kept_bytes: int | None = None) -> Run:
     except Exception as error:
         return _failed(settings, error, time.perf_counter() - start)
     seconds = time.perf_counter() - start
-    return Run(settings, last.scalars, last.labels, seconds, recording=recording)
+    return Run(config.to_dict(), last.scalars, last.labels, seconds, recording=recording)
 
 
 def _failed(settings: dict[str, Any], error: BaseException, seconds: float = math.nan) -> Run:
-    return Run(settings, seconds=seconds, error="".join(traceback.format_exception(error)))
+    told = {name: as_json(value) for name, value in settings.items()}
+    return Run(told, seconds=seconds, error="".join(traceback.format_exception(error)))

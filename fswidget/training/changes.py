@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fswidget.training.checks import check, plain
+from fswidget.training.checks import check, read_setting
 from fswidget.training.config import _FIELDS, Config
-from fswidget.training.registry import networks, sources
+from fswidget.training.registry import named, networks, sources
 from fswidget.training.rules import conflicts
 
 
@@ -44,7 +44,7 @@ def nearest_valid(
     if values.keys() - {field.name for field in _FIELDS}:
         return Config(**values), []  # which says what is unknown
     checked = {field.name: getattr(base, field.name, field.default) for field in _FIELDS}
-    values = {**checked, **{name: plain(value) for name, value in values.items()}}
+    values = {**checked, **{name: read_setting(name, value) for name, value in values.items()}}
     for field in _FIELDS:
         value, known = values[field.name], checked[field.name]
         # True == 1, and a whole number may stand for a float.
@@ -57,7 +57,7 @@ def nearest_valid(
         adjustments.append(f"{name} {before} → {after}: {reason}.")
         values[name] = value
 
-    network, source = networks[values["model"]], sources[values["dataset"]]
+    network, source = named(networks, values["model"]), named(sources, values["dataset"])
     if "model" in kept and "dataset" not in kept and not network.reads(source):
         fitting = next(name for name, other in sources.items() if network.reads(other))
         adjust("dataset", fitting, f"model={network.name!r} cannot read {source.name!r}")

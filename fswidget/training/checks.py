@@ -7,7 +7,8 @@ import math
 import os
 from typing import Any
 
-from fswidget.training.registry import networks, sources
+from fswidget.training.own import network_of_own, source_of_own
+from fswidget.training.registry import DataSource, Network, networks, sources
 
 #: Where an integer would cost more than memory or patience allow.
 _LIMITS = {"modulus": 997, "depth": 512, "pixels": 512}
@@ -22,6 +23,22 @@ def plain(value: Any) -> Any:
     return tuple(map(plain, value)) if isinstance(value, (list, tuple)) else value
 
 
+def read_setting(name: str, value: Any) -> Any:
+    """`plain`, and a network or data set of one's own as an entry beside those that have names."""
+    if name == "model" and callable(value):
+        return network_of_own(value)
+    if name == "dataset" and not isinstance(value, (str, DataSource)):
+        return source_of_own(value)
+    return value if isinstance(value, DataSource) else plain(value)
+
+
+def as_json(value: Any) -> Any:
+    """A setting as JSON has it."""
+    if isinstance(value, Network | DataSource):
+        return value.name
+    return list(value) if isinstance(value, tuple) else value
+
+
 def check(field: dataclasses.Field[Any], value: Any) -> None:
     """Raise ValueError if `value` is impossible for the setting on its own."""
     name, meta, default = field.name, field.metadata, field.default
@@ -31,6 +48,8 @@ def check(field: dataclasses.Field[Any], value: Any) -> None:
 
     if name in ("model", "dataset"):
         known = networks if name == "model" else sources
+        if isinstance(value, Network if name == "model" else DataSource):
+            return
         if not _is_str(value) or value not in known:
             raise wrong(f"one of {', '.join(known)}")
     elif name == "root":

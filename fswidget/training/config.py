@@ -7,20 +7,30 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import wraps
+from types import SimpleNamespace
 from typing import Any
 
 from fswidget.training import dataset_readers  # noqa: F401 (they register)
-from fswidget.training.checks import check, plain
+from fswidget.training.checks import as_json, check, plain, read_setting
 from fswidget.training.knobs import knob
-from fswidget.training.registry import DataSource, Network, networks, sources
+from fswidget.training.registry import (
+    Builder,
+    DataSource,
+    Network,
+    named,
+    networks,
+    own_again,
+    sources,
+)
 from fswidget.training.rules import conflicts
 
 #: What each squared error or cross-entropy loss means for the analysis of the outputs.
 TASKS = {"cross_entropy": "cross_entropy", "mse": "squared_error"}
 
 
-def _name_unknown(cls: type[Config]) -> type[Config]:
-    """Have the constructor say which settings there are where it is given another."""
+def _reads_own(cls: type[Config]) -> type[Config]:
+    """Have the constructor say which settings there are where it is given another, and take all of
+    a data set of one's own unless told how much."""
     init = cls.__init__
 
     @wraps(init)
@@ -28,18 +38,33 @@ def _name_unknown(cls: type[Config]) -> type[Config]:
         for name, value in settings.items():
             if name not in cls.__dataclass_fields__:
                 raise TypeError(f"{name}={value!r}: {no_setting(name)}")
+        for name in ("model", "dataset"):
+            if name in settings:
+                settings[name] = read_setting(name, settings[name])
+        own = settings.get("dataset")
+        if isinstance(own, DataSource) and settings.get("train_size") is None:
+            field = cls.__dataclass_fields__["held_out"]
+            share = plain(settings.get("held_out", field.default))
+            check(field, share)
+            settings["train_size"] = own.of(SimpleNamespace(held_out=share)).train_size
         init(self, **settings)
 
     cls.__init__ = checked  # type: ignore[method-assign]
     return cls
 
 
-@_name_unknown
+@_reads_own
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """What to train, on what, and how. Every value is checked when the object is made.
 
     Numbers and arrays of numpy and paths of pathlib are taken too, and kept as Python's own types.
+
+    ``model`` takes a function of your own as well: ``build(config, shape, num_outputs)`` returns a
+    ``torch.nn.Module`` for samples of `shape` that ends in a linear layer; p is what enters it, so
+    ``width`` counts only if the function reads it. ``dataset`` takes a pair (inputs, targets) of
+    arrays, a torch ``Dataset`` of such pairs, or two of either, (train, test); all samples are used
+    unless `train_size` is given. See `fswidget.training.own`.
 
     A setting that can have no effect beside the others (batch normalisation for the transformer,
     momentum for Adam) must be left at its default. Each setting is described where it is declared;
@@ -61,10 +86,22 @@ class Config:
     >>> fs.Config(width=-1)
     Traceback (most recent call last):
     ValueError: width=-1: must be ...
+
+    >>> from torch import nn
+    >>> def build(config, shape, num_outputs):
+    ...     hidden, last = nn.Linear(*shape, config.width), nn.Linear(config.width, num_outputs)
+    ...     return nn.Sequential(hidden, nn.ReLU(), last)
+    >>> inputs = np.random.default_rng(0).normal(size=(200, 8))
+    >>> own = fs.Config(model=build, dataset=(inputs, inputs[:, 0] > 0), width=16, epochs=2)
+    >>> recording = fs.record(own)
+    >>> recording.config["model"], recording.config["dataset"], recording.config["train_size"]
+    ('build', 'arrays (200, 8)', 160)
     """
 
-    model: str = knob("mlp", "Network", "Which network learns the features.", group="main")
-    dataset: str = knob("digits", "Data", "What the network learns from.", group="main")
+    model: str | Network | Builder = knob(
+        "mlp", "Network", "Which network learns the features.", group="main"
+    )
+    dataset: Any = knob("digits", "Data", "What the network learns from.", group="main")
     root: str = knob("data", "Data folder", "Folder with the files of the data set.", group=None)
     download: bool = knob(
         False, "Download", "Fetch missing files of the data set into the data folder.", group=None
@@ -303,7 +340,9 @@ class Config:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
+            object.__setattr__(
+                self, field.name, read_setting(field.name, getattr(self, field.name))
+            )
             check(field, getattr(self, field.name))
         for conflict in conflicts(self):
             value = getattr(self, conflict.field)
@@ -312,13 +351,13 @@ class Config:
 
     @property
     def network(self) -> Network:
-        """What `model` names."""
-        return networks[self.model]
+        """What `model` names, or is."""
+        return named(networks, self.model)
 
     @property
     def source(self) -> DataSource:
-        """What `dataset` names."""
-        return sources[self.dataset].of(self)
+        """What `dataset` names, or is."""
+        return named(sources, self.dataset).of(self)
 
     @property
     def task(self) -> str:
@@ -326,17 +365,26 @@ class Config:
         return TASKS[self.loss]
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON types."""
-        values = dataclasses.asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        """The settings as JSON types; a network or data set of your own by what it is called."""
+        return {field.name: as_json(getattr(self, field.name)) for field in _FIELDS}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Config:
-        """The inverse of `to_dict`."""
-        return cls(**values)
+    def from_dict(cls, values: Mapping[str, Any], like: Config | None = None) -> Config:
+        """The inverse of `to_dict`; a network or data set of your own comes from `like`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As the constructor does, and where one of your own is in neither.
+        """
+        return cls(**own_again(values, vars(like) if like else {}))
 
     def replace(self, **changes: Any) -> Config:
         """A copy with some settings changed."""
+        if "dataset" in changes:
+            changes["dataset"] = read_setting("dataset", changes["dataset"])
+            if isinstance(changes["dataset"], DataSource):
+                changes.setdefault("train_size", None)  # all there is
         return dataclasses.replace(self, **changes)
 
 

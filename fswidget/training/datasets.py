@@ -88,18 +88,20 @@ def _load(config: Settings, device: torch.device | str) -> Data:
             random = torch.randint(classes, (test_size,), generator=generator)
             inputs = write_labels(inputs, targets, classes)
             test_inputs = write_labels(test_inputs, random, classes)
-        images = _pictures(inputs[:probe_size])
-        inputs, test_inputs = _standardise(
-            inputs.float() / 255, test_inputs.float() / 255, (0, 2, 3)
-        )
-    elif source.kind == "vector":
+        if not inputs.is_floating_point():
+            images = _pictures(inputs[:probe_size])
+            inputs, test_inputs = _standardise(
+                inputs.float() / 255, test_inputs.float() / 255, (0, 2, 3)
+            )
+    elif source.kind == "vector" and not source.given:
         inputs, test_inputs = _standardise(inputs, test_inputs, (0,))
 
     names = source.class_names
     if source.kind == "tokens":
         names = tuple(str(value) for value in range(config.modulus))
     if names is None:
-        targets, test_targets = _standardise(targets, test_targets, (0,))
+        if not source.given:
+            targets, test_targets = _standardise(targets, test_targets, (0,))
         targets, test_targets = targets * config.target_scale, test_targets * config.target_scale
     outputs = targets.shape[1] if names is None else len(names)
     return Data(
@@ -230,7 +232,9 @@ def augment(images: Tensor, generator: torch.Generator, padding: int = 4) -> Ten
     return crop(images, Crops.draw(len(images), generator, padding).to(images.device))
 
 
-def _pictures(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _pictures(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+    if images.shape[1] not in (1, 3):
+        return None
     array: np.ndarray[Any, np.dtype[np.uint8]] = images.permute(0, 2, 3, 1).contiguous().numpy()
     return array[..., 0] if array.shape[-1] == 1 else array
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fswidget.probing.head import find_head
+from fswidget.probing.head import Head, find_head
 from fswidget.probing.inference import Diverged
 from fswidget.training.batches import Batches, Start
 from fswidget.training.config import Config
@@ -43,18 +43,42 @@ class Learner:
         self.data = data = data.arranged(lay_out(self.model, data.inputs[:2]))
         self._batches = self._divide(Start())
         self.step = 0
-        head = find_head(self.model, data.inputs[:2])
+        head = self._find_head()
         settle(self.model, data.inputs[:_SETTLING])
         self._initial: nn.Module | None = None
         if config.output_scale != 1:
             self._initial = copy.deepcopy(self.model)
             centre(self.model, head.name, self._initial, config.output_scale)
-        self._head = head.name
+        self._head, self._num_features = head.name, head.num_features
         check_frozen(config.frozen, self.model)
         self._still = freeze(config, self.model, head.name)
         self._trained = compiled(self.model) if config.compile else self.model
         self._optimizer = make_optimizer(config, self.model)
         self.threads = choose_threads(self.model, data.inputs[:1], self._batches.largest)
+
+    def _find_head(self) -> Head:
+        """The last linear layer.
+
+        Raises
+        ------
+        ValueError
+            If the network cannot read the samples, has no such layer, or not the right outputs.
+        """
+        wanted, name = self.data.num_outputs, self.config.network.name
+        inputs = self.data.inputs[:2]
+        try:
+            head = find_head(self.model, inputs)
+        except RuntimeError as error:
+            raise ValueError(
+                f"model={name!r}: fails on samples of shape {tuple(inputs.shape[1:])} and "
+                f"{inputs.dtype} ({error})"
+            ) from error
+        if head.num_outputs != wanted:
+            raise ValueError(
+                f"model={name!r}: its last layer {head.name!r} gives {head.num_outputs} outputs; "
+                f"must be num_outputs = {wanted}"
+            )
+        return head
 
     def _divide(self, start: Start) -> Batches:
         """The batches from `start` on, as the settings in force have them."""

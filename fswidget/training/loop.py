@@ -19,12 +19,7 @@ from fswidget.training.config import Config
 from fswidget.training.frame_schedule import FrameSchedule
 from fswidget.training.isolation import isolated, threads
 from fswidget.training.learner import Learner
-from fswidget.training.optimisation import (
-    Clock,
-    Progress,
-    check_frozen,
-    learning_rate,
-)
+from fswidget.training.optimisation import Clock, Progress, check_frozen, learning_rate
 from fswidget.training.steering import FREE, STEERABLE, Steering, check_same_run, shows_the_same
 
 
@@ -131,7 +126,7 @@ class Training(Learner):
             num_shown=config.num_shown,
             device=self.device,
             config=config.to_dict(),
-            title=f"{config.model} on {config.dataset}, p = {config.width}",
+            title=f"{config.model} on {config.dataset}, p = {self._num_features}",
         )
 
     def change(self, **settings: Any) -> Config:
@@ -201,14 +196,16 @@ class Training(Learner):
         keep_going, on_epoch
             As for `Training`.
         **settings
-            As for `change`, and those that say where it runs and what it shows (``device``, …).
+            As for `change`, and those that say where it runs and what it shows (``device``, …);
+            a ``model`` or ``dataset`` of your own again, which no state keeps.
 
         Raises
         ------
         ValueError, TypeError
             As `Training` and `change` do.
         """
-        config = Config.from_dict(state["config"])
+        own = {str(n): settings.pop(n) for n in ("model", "dataset") if n in settings}
+        config = Config.from_dict({**state["config"], **own})
         free = {name: settings.pop(name) for name in FREE & settings.keys() - {*STEERABLE}}
         training = cls(
             config.replace(**free), keep_going=keep_going, state=state, on_epoch=on_epoch
@@ -346,7 +343,7 @@ class Training(Learner):
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        earlier = Config.from_dict(state["config"])
+        earlier = Config.from_dict(state["config"], like=self.config)
         check_same_run(earlier, self.config)
         with self._running():
             # The network is still untrained: what kernel drift is measured from.

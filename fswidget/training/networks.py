@@ -31,6 +31,11 @@ def build(config: Settings, shape: Shape, num_outputs: int) -> nn.Module:
     """
     with own_numbers(config.seed):
         model: nn.Module = config.network.build(config, shape, num_outputs)
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model={config.network.name!r}: returned a {type(model).__name__}; must return a "
+            "torch.nn.Module"
+        )
     if config.init_scale != 1:
         with torch.no_grad():
             for parameter in model.parameters():

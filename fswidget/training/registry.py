@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 #: A `fswidget.Config`, which is made of what is registered here and so cannot be imported.
 Settings: TypeAlias = Any
@@ -15,7 +15,11 @@ Settings: TypeAlias = Any
 Shape = tuple[int, ...]
 
 
-Builder = Callable[[Settings, Shape, int], "nn.Module"]
+#: ``build(config, shape, num_outputs)`` returns a ``torch.nn.Module``.
+Builder = Callable[[Settings, Shape, int], Any]
+
+#: What samples can be: pictures, vectors, the tokens of modular arithmetic, whole numbers.
+KINDS = ("image", "vector", "tokens", "other")
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Network:
     build : callable
         ``build(config, shape, num_outputs) -> nn.Module``; `shape` is that of one sample, and the
         last layer is an ``nn.Linear`` from ``config.width`` features.
-    kinds : sequence of {"image", "vector", "tokens"}
+    kinds : sequence of {"image", "vector", "tokens", "other"}
         Which inputs it reads.
     batchnorm, depth, activation : bool
         Whether it follows these settings.
@@ -55,9 +59,41 @@ class Network:
         small = source.kind == "image" and min(source.shape[-2:]) < self.min_pixels
         return source.kind in self.kinds and not small
 
+    def __str__(self) -> str:
+        return self.name
+
 
 #: The networks by name, in the order of the menu.
 networks: dict[str, Network] = {}
+
+
+_Entry = TypeVar("_Entry")
+
+
+def named(known: Mapping[str, _Entry], value: Any) -> _Entry:
+    """What a setting names, or is itself."""
+    return known[value] if isinstance(value, str) else value
+
+
+def own_again(values: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that were kept by name, with networks and data sets of one's own from `like`.
+
+    Raises
+    ------
+    ValueError
+        If one is neither there nor has a name here.
+    """
+    whole = dict(values)
+    for name, known in (("model", networks), ("dataset", sources)):
+        value, own = whole.get(name), like.get(name)
+        if isinstance(own, Network | DataSource) and own.name == value:
+            whole[name] = own
+        elif isinstance(value, str) and value not in known:
+            raise ValueError(
+                f"{name}={value!r}: must be one of {', '.join(known)}; one of your own is not "
+                f"kept in files or states: pass it again, as {name}="
+            )
+    return whole
 
 
 def network(
@@ -114,7 +150,7 @@ class DataSource:
         One line for the menu.
     read : callable
         ``read(config) -> Split``.
-    kind : {"image", "vector", "tokens"}
+    kind : {"image", "vector", "tokens", "other"}
     shape : tuple of int
         Of one sample.
     class_names : tuple of str or None
@@ -125,6 +161,8 @@ class DataSource:
         Whether it needs files in ``config.root``.
     resolve : callable, optional
         ``resolve(config) -> DataSource`` where the files decide shape, classes and sizes.
+    given : bool
+        Whether a configuration was given the samples themselves: floats go in as they are.
     """
 
     name: str
@@ -137,6 +175,10 @@ class DataSource:
     test_size: int
     files: bool = False
     resolve: Callable[[Settings], DataSource] | None = None
+    given: bool = False
+
+    def __str__(self) -> str:
+        return self.name
 
     def of(self, config: Settings) -> DataSource:
         """The data set as a configuration has it."""

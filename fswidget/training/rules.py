@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from fswidget.training.registry import Settings, networks
+from fswidget.training.registry import DataSource, Network, Settings, networks
 
 
 class Conflict(NamedTuple):
@@ -18,7 +18,8 @@ class Conflict(NamedTuple):
 
     def error(self, value: Any) -> ValueError:
         """What to raise where the setting has this value."""
-        return ValueError(f"{self.field}={value!r}: {self.reason}")
+        shown = value.name if isinstance(value, Network | DataSource) else value
+        return ValueError(f"{self.field}={shown!r}: {self.reason}")
 
 
 def default_of(config: Settings, name: str) -> Any:
@@ -30,12 +31,13 @@ def conflicts(config: Settings) -> Iterator[Conflict]:
     network, source = config.network, config.source
     if not network.reads(source):
         fitting = [name for name, other in networks.items() if other.reads(source)]
-        yield Conflict(
-            "model",
-            f"cannot read dataset={source.name!r} ({source.kind}, shape {source.shape}); "
-            f"these can: {', '.join(fitting)}",
-            fitting[0],
-        )
+        what = f"dataset={source.name!r} ({source.kind}, shape {source.shape})"
+        if fitting:
+            can = f"these can: {', '.join(fitting)}"
+            yield Conflict("model", f"cannot read {what}; {can}", fitting[0])
+        else:
+            reason = f"no network that has a name reads {what}; give model= a function of your own"
+            yield Conflict("dataset", reason, default_of(config, "dataset"))
         return
     yield from _of_network(config)
     yield from _of_samples(config)
@@ -79,7 +81,7 @@ def _of_network(config: Settings) -> Iterator[Conflict]:
         yield from _idle(config, f"model={network.name!r} has a fixed depth", "depth")
     if not network.activation:
         yield from _idle(config, f"model={network.name!r} has a fixed activation", "activation")
-    if network.name != "transformer":
+    if network.name != "transformer" and isinstance(config.model, str):
         yield from _idle(config, "only the transformer has it", "final_norm")
 
 
@@ -104,7 +106,11 @@ def _of_targets(config: Settings) -> Iterator[Conflict]:
     source = config.source
     if source.name != "folder":
         reason = "applies to dataset='folder' only"
-        yield from _idle(config, reason, "pixels", "grey", "held_out")
+        yield from _idle(config, reason, "pixels", "grey")
+        if not source.given:
+            yield from _idle(config, reason, "held_out")
+        elif source.resolve is None:
+            yield from _idle(config, "the data set has a test part", "held_out")
     if source.name != "teacher":
         yield from _idle(config, "applies to dataset='teacher' only", "num_targets")
 
@@ -113,6 +119,8 @@ def _of_targets(config: Settings) -> Iterator[Conflict]:
             reason = f"dataset={source.name!r} is a regression, which needs loss='mse'"
             yield Conflict("loss", reason, "mse")
         yield from _idle(config, "a regression has no labels", "label_noise", "label_pixels")
+    if source.given:
+        yield from _idle(config, "applies to data sets that have a name only", "label_pixels")
     if source.kind != "image":
         yield from _idle(
             config, f"dataset={source.name!r} has no pictures", "augment", "label_pixels"

@@ -110,13 +110,16 @@ class Continuing(RunsView):
             if wanted is None:
                 wanted = self.recording[-1].epoch
             found, state = self._trainer.checkpoints.nearest(wanted)
-            config = Config.from_dict(state["config"]).replace(**settings)
+            training = self._trainer.training
+            like = None if training is None else training.config
+            config = Config.from_dict(state["config"], like=like).replace(**settings)
             for name in settings.keys() - set(STEERABLE):
                 raise ValueError(
                     f"{name}={settings[name]!r}: begins a new run; a branch takes "
                     f"{', '.join(STEERABLE)}"
                 )
-            changes = {"epochs": config.epochs, **settings}
+            own = {"model": config.model, "dataset": config.dataset}
+            changes = {"epochs": config.epochs, **settings, **own}
             frame = next((f for f in self.recording if f.step == state["step"]), None)
             origin = {"parent": self.run, "epoch": found, "frame": frame}
             job = Job(config, state=state, changes=changes, **origin)
@@ -159,21 +162,23 @@ class Continuing(RunsView):
         ----------
         folder : path
         **options
-            Of the explorer, and ``root``, ``download`` and ``device``.
+            Of the explorer, and ``root``, ``download`` and ``device``; ``model`` and ``dataset``
+            again where they are your own, which no file keeps.
 
         Raises
         ------
         FileNotFoundError
             If the folder holds no run.
         ValueError
-            If a file is damaged.
+            If a file is damaged, or the network or data set was one of your own and is not given.
         """
         if not (Path(folder).expanduser() / "state.pt").is_file():
             raise FileNotFoundError(f"folder={str(folder)!r}: holds no run that save has kept")
         kept = RunFolder(folder)
         state, progress = kept.state(), kept.progress()
         assert state is not None
-        made = cls(**{**Config.from_dict(state["config"]).to_dict(), **options})
+        own = {str(n): options.pop(n) for n in ("model", "dataset") if n in options}
+        made = cls(**{**vars(Config.from_dict({**state["config"], **own})), **options})
         recording = kept.recording()
         job = Job(made.config, state=state, recording=recording)
         made._enter(recording, job)

@@ -28,7 +28,11 @@ SECTIONS = {
 _SECTION = {name: section for section, names in SECTIONS.items() for name in names}
 
 
-def controls(config: Config, notes: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+def controls(
+    config: Config,
+    notes: Mapping[str, str] | None = None,
+    own: Mapping[str, Sequence[str]] | None = None,
+) -> list[dict[str, Any]]:
     """Descriptions of the controls that change a configuration, as JSON types.
 
     Parameters
@@ -37,6 +41,8 @@ def controls(config: Config, notes: Mapping[str, str] | None = None) -> list[dic
     notes : mapping of str to str, optional
         What happened to a setting just now that its control should say: why a value was refused,
         or what was changed along with another setting.
+    own : mapping of str to sequence of str, optional
+        By setting ("model", "dataset"), further choices: those that have no name elsewhere.
 
     Returns
     -------
@@ -55,7 +61,7 @@ def controls(config: Config, notes: Mapping[str, str] | None = None) -> list[dic
     fields = [field for field in dataclasses.fields(config) if field.metadata["group"]]
     return [
         {
-            **_describe(field, config),
+            **_describe(field, config, (own or {}).get(field.name, ())),
             "note": (notes or {}).get(field.name),
             "disabled": obstacles.get(field.name),
         }
@@ -63,15 +69,15 @@ def controls(config: Config, notes: Mapping[str, str] | None = None) -> list[dic
     ]
 
 
-def _describe(field: dataclasses.Field[Any], config: Config) -> dict[str, Any]:
+def _describe(field: dataclasses.Field[Any], config: Config, own: Sequence[str]) -> dict[str, Any]:
     meta = dict(field.metadata)
     slider = meta.pop("slider")
     above = meta.pop("open_min")
     choices = meta.pop("choices")
     if field.name == "model":
-        choices = tuple(networks)
+        choices = (*networks, *own)
     elif field.name == "dataset":
-        choices = tuple(sources)
+        choices = (*sources, *own)
     if choices is not None:
         kind = "select"
     elif isinstance(field.default, bool):
@@ -84,7 +90,7 @@ def _describe(field: dataclasses.Field[Any], config: Config) -> dict[str, Any]:
         meta["step"] = config.network.width_multiple
     elif kind in ("slider", "number") and not isinstance(field.default, float):
         meta["step"] = 1  # JSON does not tell whole numbers from others
-    value = getattr(config, field.name)
+    value = config.to_dict()[field.name]
     if choices is not None and value not in choices:
         choices = (*choices, value)
     return {
@@ -99,7 +105,10 @@ def _describe(field: dataclasses.Field[Any], config: Config) -> dict[str, Any]:
 
 
 def changes(
-    described: Sequence[Mapping[str, Any]], config: Config, notes: Mapping[str, str]
+    described: Sequence[Mapping[str, Any]],
+    config: Config,
+    notes: Mapping[str, str],
+    own: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """What of the controls is other than `described` said, by control.
 
@@ -109,7 +118,7 @@ def changes(
         What `controls` returned for the settings at the start.
     config : Config
         The settings now.
-    notes : mapping of str to str
+    notes, own
         See `controls`.
 
     Returns
@@ -118,7 +127,7 @@ def changes(
         Entries as in `controls`. A control's value is its trait, and not among them.
     """
     now = {}
-    for before, after in zip(described, controls(config, notes), strict=True):
+    for before, after in zip(described, controls(config, notes, own), strict=True):
         new = {k: v for k, v in after.items() if k != "value" and v != before[k]}
         if new:
             now[after["name"]] = new

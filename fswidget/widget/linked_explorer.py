@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from fswidget.recording.frame import Frame
 from fswidget.training.config import Config
+from fswidget.training.registry import own_again
 from fswidget.widget.continuing import Continuing
 from fswidget.widget.links import decode, encode
 from fswidget.widget.presenting import DEFAULTS, PLACES
@@ -66,7 +67,8 @@ class LinkedExplorer(Continuing):
 
     def _show_settings_of(self, settings: Mapping[str, Any]) -> None:
         local = {name: getattr(self, name) for name in LOCAL}
-        self._adopt(Config(**{**BASE, **_settings_of(settings), **local}))
+        wanted = {**BASE, **_settings_of(settings), **local}
+        self._adopt(Config.from_dict(wanted, like=self._config))
 
     def _show_epoch(self, epoch: Any) -> None:
         self._epoch_wanted = None
@@ -77,7 +79,7 @@ class LinkedExplorer(Continuing):
             super()._show_epoch(epoch)
 
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
-        self._config.replace(**settings)
+        self._config.replace(**own_again(settings, vars(self._config)))
 
     def took(self, frame: Frame) -> None:
         """A frame was taken; one that a link has asked for is shown."""

@@ -11,8 +11,9 @@ from typing import Any
 import traitlets
 
 from fswidget.training.changes import describe_change, nearest_valid
-from fswidget.training.checks import plain
+from fswidget.training.checks import read_setting
 from fswidget.training.config import Config
+from fswidget.training.registry import DataSource, Network
 from fswidget.training.signatures import takes_settings
 from fswidget.widget.controls import changes, controls
 from fswidget.widget.viewer import Viewer
@@ -24,14 +25,25 @@ LOCAL = {"root", "download", "device"}
 
 
 class _Setting(traitlets.TraitType[Any, Any]):
-    """A value of `Config`, in Python's own types; `SettingsView` sees to it that it is possible."""
+    """A value of `Config`, in Python's own types; `SettingsView` sees to it that it is possible.
+
+    A network or data set of one's own is known by its name.
+    """
 
     def __init__(self, field: dataclasses.Field[Any]) -> None:
         super().__init__(field.default, help=field.metadata["help"])
         self.tag(sync=field.name not in LOCAL)
 
     def validate(self, obj: Any, value: Any) -> Any:
-        return plain(value)
+        known = obj._own.get(self.name, {})
+        if isinstance(value, str) and value in known:
+            return value
+        value = read_setting(str(self.name), value)
+        return obj._remember(self.name, value) if isinstance(value, _OWN) else value
+
+
+#: Networks and data sets that have no name in the registry.
+_OWN = (Network, DataSource)
 
 
 # One trait a setting, made from Config's own declaration: the two cannot differ.
@@ -56,7 +68,8 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
     _names = tuple(_FIELDS)
 
     def __init__(self, settings: Mapping[str, Any], **traits: Any) -> None:
-        self._config = Config(**settings)
+        self._own: dict[str, dict[str, Any]] = {"model": {}, "dataset": {}}
+        self._config = self._with_own(Config(**settings))
         self._described = controls(Config())
         self._adopting = self._hearing = False
         self._first = self._config
@@ -64,7 +77,7 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
         self._aside: dict[str, Any] = {}
         super().__init__(
             _controls=json.dumps(self._described),
-            _controls_now=changes(self._described, self._config, {}),
+            _controls_now=self._changes({}),
             **traits,
             **self._config.to_dict(),
         )
@@ -82,9 +95,35 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
         ValueError, TypeError
             If one is unknown or impossible, or they are together; nothing is changed then.
         """
-        config = self._config.replace(**settings)
+        config = self._with_own(self._config.replace(**settings))
         self._aside.clear()
         self._adopt(config)
+
+    def _remember(self, setting: str, entry: Any) -> str:
+        """The name by which the controls know a network or data set of one's own."""
+        known = self._own[setting]
+        for name, other in known.items():
+            if other == dataclasses.replace(entry, name=name):
+                return name
+        name, number = entry.name, 2
+        while name in known:
+            name, number = f"{entry.name} ({number})", number + 1
+        known[name] = dataclasses.replace(entry, name=name)
+        return str(name)
+
+    def _with_own(self, config: Config) -> Config:
+        """The same, its own network and data set under the names that the controls have."""
+        entries = {n: getattr(config, n) for n in self._own}
+        own = {
+            n: self._own[n][self._remember(n, entry)]
+            for n, entry in entries.items()
+            if isinstance(entry, _OWN)
+        }
+        return config.replace(**{"train_size": config.train_size, **own}) if own else config
+
+    def _changes(self, notes: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        names = {setting: list(known) for setting, known in self._own.items()}
+        return changes(self._described, self._config, notes, names)
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take over what a front end has set; a setting that is refused says why, in its note."""
@@ -101,6 +140,8 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
             return
         # Several may have been set at once: they are looked at together.
         values = {name: getattr(self, name) for name in _FIELDS}
+        for name, known in self._own.items():
+            values[name] = known.get(values[name], values[name])
         changed = [n for n, value in values.items() if not _same(value, getattr(self._config, n))]
         if not changed:
             return
@@ -124,7 +165,7 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
         for name, value in list(self._aside.items()):
             try:
                 back, others = nearest_valid(
-                    {**config.to_dict(), name: value}, {name, *changed}, config
+                    {**vars(config), name: value}, {name, *changed}, config
                 )
             except ValueError:
                 continue
@@ -143,9 +184,7 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
             self._tell(
                 **self._config.to_dict(),
                 message=str(error),
-                _controls_now=changes(
-                    self._described, self._config, dict.fromkeys(blamed, str(error))
-                ),
+                _controls_now=self._changes(dict.fromkeys(blamed, str(error))),
             )
 
     def _adopt(self, config: Config, adjustments: Iterable[str] = ()) -> None:
@@ -157,7 +196,7 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
                 self._tell(
                     **config.to_dict(),
                     message=" ".join(notes.values()),
-                    _controls_now=changes(self._described, config, notes),
+                    _controls_now=self._changes(notes),
                 )
             if config != former:
                 self._settings_changed(former)
