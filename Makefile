@@ -7,6 +7,7 @@
 # make reproduce    run the paper's experiments at laptop size (about an hour, resumable)
 # make tables       write notebooks/reproduction.md again from kept recordings, untrained
 # make gpu          check and measure on a GPU, in minutes; without one it says so
+# make docs         the site, in site/
 # make check        formatters, linters, types
 # make watch        the quickstart in JupyterLab; a change of the front end shows when it is saved
 # make hooks        have git run them before every commit
@@ -25,7 +26,7 @@ JS := js/package.json $(wildcard js/src/* js/src/*/*)
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 export PYTHON
 
-.PHONY: demo test soak coverage test-lowest bench reproduce tables gpu check watch hooks setup clean
+.PHONY: demo test soak coverage test-lowest bench reproduce tables gpu docs check watch hooks setup clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo $(BUNDLE)
@@ -55,6 +56,9 @@ check: setup
 	$(BIN)/mypy
 	cd js && npm run check
 
+docs: setup
+	$(BIN)/mkdocs build --strict
+
 watch: setup
 	cd js && npm run --silent watch & watcher=$$!; trap "kill $$watcher" EXIT; \
 	ANYWIDGET_HMR=1 $(BIN)/jupyter lab notebooks/quickstart.ipynb
@@ -77,7 +81,7 @@ gpu: $(VENV)/.test
 setup: $(VENV)/.test $(BUNDLE)
 
 clean:
-	rm -rf $(VENV) $(LOWEST) js/node_modules fswidget/static build dist demo artifacts
+	rm -rf $(VENV) $(LOWEST) js/node_modules fswidget/static build dist demo artifacts site
 
 # Stamps: what is installed is not installed again.
 $(VENV)/.python:
@@ -93,7 +97,7 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.python | $(BUNDLE)
 
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	scripts/need.sh chromium
-	$(PIP) --editable ".[train,lightning,transformers,paper]" --group dev
+	$(PIP) --editable ".[train,completion,lightning,transformers,paper]" --group dev
 	touch $@
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.test
