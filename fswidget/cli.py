@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options = vars(_parser(given).parse_args(given))
+        asked = [word for word in given if not word.startswith("-")][:1]
+        options = vars(_parser(asked).parse_args(given))
         action: Callable[..., int] = options.pop("action")
         return action(**options)
     except KeyboardInterrupt:
@@ -40,21 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
-    """What reads the command line; only the command in use has its options."""
-    asked = next((word for word in given if not word.startswith("-")), None)
+def _parser(asked: Iterable[str]) -> argparse.ArgumentParser:
+    """What reads the command line, with the options of the commands that are asked for."""
     parser = argparse.ArgumentParser(prog="fswidget", description="See a network learn features.")
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="{run,sweep,recipe,view}")
+    commands = parser.add_subparsers(required=True, metavar="{run,sweep,recipe,view,completion}")
     for name, add, help in (
         ("run", _add_run, "train a network, with a progress bar"),
         ("sweep", _add_sweep, "train a network for every combination of settings"),
         ("recipe", _add_recipe, "repeat an experiment of the paper"),
         ("view", _add_view, "look at a saved recording or sweep in the browser"),
+        ("completion", _add_completion, "print what has a shell complete commands and options"),
     ):
         command = commands.add_parser(name, help=help, description=help.capitalize() + ".")
-        # Only for the command in use: `run` imports torch, and `view` works without it.
-        if name == asked:
+        # `run` imports torch, and `view` works without it.
+        if name in asked:
             command.set_defaults(action=add(command))
     return parser
 
@@ -260,3 +261,33 @@ def _page_folder() -> Path:
             if time.time() - folder.stat().st_mtime > 86_400:
                 shutil.rmtree(folder)
     return Path(tempfile.mkdtemp(prefix="fswidget-view-"))
+
+
+def _add_completion(parser: argparse.ArgumentParser) -> Callable[..., int]:
+    parser.epilog = (
+        "For example: fswidget completion bash > ~/.local/share/bash-completion/fswidget"
+    )
+    parser.add_argument("shell", choices=("bash", "zsh"), help="for which shell")
+    return _completion
+
+
+def _completion(*, shell: str) -> int:
+    try:
+        import shtab
+    except ImportError:
+        raise ImportError('completion needs shtab: pip install "fswidget[completion]"') from None
+    from fswidget import Config, recipes
+    from fswidget.training.registry import networks, sources
+
+    parser = _parser(("run", "sweep", "recipe", "view", "completion"))
+    known = {field.name: field.metadata["choices"] for field in fields(Config)}
+    known |= {"model": [*networks], "dataset": [*sources], "name": [*recipes]}
+    commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    for command in commands.choices.values():
+        for option in command._actions:
+            # Of a parser that reads nothing: what is refused is for Config to say.
+            option.choices = option.choices or known.get(option.dest)
+            if option.metavar == "FILE":
+                option.complete = shtab.FILE
+    print(shtab.complete(parser, shell))
+    return 0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +47,29 @@ def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for setting in fields(fs.Config):
         assert f"--{setting.name.replace('_', '-')}" in text, setting.name
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_learns_commands_options_and_names(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", shell]) == 0
+    text = capsys.readouterr().out
+    for word in ("sweep", "--batch-size", "resnet18", "grokking"):
+        assert word in text
+    if shell == "bash" and (bash := shutil.which("bash")):
+        asked = "COMP_WORDS=(fswidget run --model res); COMP_CWORD=3; _shtab_fswidget"
+        asked += "; echo ${COMPREPLY[@]}"
+        done = subprocess.run([bash, "-c", f"{text}\n{asked}"], capture_output=True, text=True)
+        assert "resnet18" in done.stdout.split(), done.stderr
+
+
+def test_completion_without_shtab_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "bash"]) == 2
+    assert 'pip install "fswidget[completion]"' in capsys.readouterr().err
 
 
 def test_settings_of_every_type(tmp_path: Path) -> None:
