@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -131,8 +132,36 @@ def test_the_source_archive_holds_what_a_build_needs(sdist: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"fswidget/static/widget.js", "js/src/index.ts", "js/package-lock.json", "README.md"}
     assert wanted <= names
-    assert not [name for name in names if "node_modules" in name or name.startswith("tests")]
+    assert {"tests/conftest.py", "tests/unit/test_regime.py", "tests/fixtures/golden.json"} <= names
+    assert not [name for name in names if "node_modules" in name or "__pycache__" in name]
     assert sdist.stat().st_size < 3_000_000
+
+
+def test_tests_run_from_the_source_archive(sdist: Path, tmp_path: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    source = next(tmp_path.glob("fswidget-*"))
+    told = run(sys.executable, "-m", "pytest", "-q", "tests/unit/test_former_names.py", cwd=source)
+    assert "passed" in told
+
+
+def test_an_index_page_shows_links_that_lead_somewhere(root: Path, tmp_path: Path) -> None:
+    hook = runpy.run_path(str(root / "scripts" / "metadata.py"))
+    text = (root / "README.md").read_text(encoding="utf-8")
+    made = hook["absolute"](text, "https://host/us/fswidget")
+    assert "](https://host/us/fswidget/blob/HEAD/CONTRIBUTING.md)" in made
+    assert "](https://host/us/fswidget/raw/HEAD/docs/screenshot.png)" in made
+    assert "](https://arxiv.org/abs/2410.04264)" in made
+    assert not re.findall(r"\]\((?!https?:)[^)]+\)", made)
+
+
+def test_the_wheel_shows_the_readme_and_no_address_that_nobody_gave(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload().lstrip().startswith("# fswidget")
+    assert metadata.get_all("Project-URL") == ["Paper, https://arxiv.org/abs/2410.04264"]
 
 
 def test_the_front_end_stays_small(wheel: Path) -> None:
