@@ -68,7 +68,8 @@ _GROUPS = {
     "last_layer_only",
     "training": "loss optimizer lr momentum nesterov beta2 weight_decay schedule warmup_steps "
     "batch_size epochs max_steps frozen precision compile device seed",
-    "measuring": "probe_size frame_every analysis_budget layers num_eigenfunctions num_shown",
+    "measuring": "probe_size frame_every analysis_budget layers num_eigenfunctions num_shown "
+    "more_measures",
 }
 
 

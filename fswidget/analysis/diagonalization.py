@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fswidget.analysis.arrays import to_numpy
 from fswidget.analysis.averages import Averages
+from fswidget.analysis.by_row import ClassCenters
 from fswidget.analysis.eigensolvers import EigenDecomposition, eigh_full, eigh_topk
 from fswidget.analysis.jackknife import Jackknife, jackknife
 from fswidget.analysis.measures import USED, Measures
@@ -54,6 +55,7 @@ def diagonalize(
         how = task, tolerance, debias, measures.by_class
         spread = jackknife(moments, whole, solution, curves[1], num_features, *how)
     more: dict[str, Any] = {**measures.numbers, **_bands(averages, measures, solution)}
+    more["_centers"] = _centers(measures, averages, solution, basis)
     more["low_rank_measure_weighted"] = _class_weighted(measures, moments, weighted, averages)
     return Spectrum(
         eigenvalues=to_numpy(solution.values),
@@ -98,6 +100,22 @@ def _class_weighted(
     if measures.classes is None or not measures.classes.are_equal(averages.n):
         return math.nan
     return measures.low_rank.plain
+
+
+def _centers(
+    measures: Measures, averages: Averages, solution: EigenDecomposition, basis: Tensor | None
+) -> ClassCenters | None:
+    classes = measures.classes
+    if classes is None:
+        return None
+    means = (classes.means.T + averages.mean(averages.columns.features)).T
+    means = means if basis is None else basis @ means
+    return ClassCenters(
+        np.flatnonzero(to_numpy(classes.present)),
+        to_numpy(means).T,
+        to_numpy(measures.coefficients_of_outputs(averages, solution)),
+        averages.columns.outputs.stop - averages.columns.outputs.start == 1,
+    )
 
 
 def _bands(averages: Averages, measures: Measures, solution: EigenDecomposition) -> dict[str, Band]:

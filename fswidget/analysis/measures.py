@@ -272,6 +272,14 @@ class Measures:
         missing = basis.new_zeros(count - len(basis), basis.shape[1])
         return householder(torch.cat([missing, basis]))
 
+    def coefficients_of_outputs(self, averages: Averages, solution: EigenDecomposition) -> Tensor:
+        """⟨f̂_c|e_k⟩ of the outputs as they were given, less a shift that does not count; (C, K)."""
+        columns, shift = averages.columns, self.task == "cross_entropy"
+        outputs = slice(columns.outputs.start + shift, columns.outputs.stop)
+        found = solution.expand(averages.second(outputs, columns.features))
+        found = torch.cat([found.new_zeros(int(shift), found.shape[1]), found])
+        return householder(found / solution.values.sqrt())
+
     def coefficients(self, solution: EigenDecomposition) -> tuple[Tensor, Tensor]:
         """⟨q|e_k⟩ for the target and the output functions, shapes (rank, K)."""
         norms = solution.values.sqrt()

@@ -16,6 +16,7 @@ import torch
 
 from fswidget.analysis.arrays import Array, as_matrix, to_numpy
 from fswidget.analysis.averages import Averages
+from fswidget.analysis.by_row import ByRow, ClassCenters
 from fswidget.analysis.gram import householder
 from fswidget.analysis.measures import (
     alpha_req,
@@ -31,7 +32,7 @@ from fswidget.analysis.targets import minimal_features
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Spectrum:
+class Spectrum(ByRow):
     """Eigenvalues and eigenfunctions of the feature operator, and the measures built on them.
 
     Attributes
@@ -142,6 +143,7 @@ class Spectrum:
     _replicates: Sequence[Mapping[str, float]] = ()
     _coefficients: Sequence[Array] = ()
     _maps: Sequence[Array] = ()
+    _centers: ClassCenters | None = None
 
     def __repr__(self) -> str:
         return (

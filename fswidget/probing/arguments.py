@@ -25,6 +25,13 @@ def check_arguments(model: Any, task: Any, **counts: Any) -> None:
             raise ValueError(f"{name}={value!r}: must be an integer ≥ 1")
 
 
+def check_flags(**flags: Any) -> None:
+    """Raise ValueError for what is neither True nor False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name}={value!r}: must be True or False")
+
+
 def device_of(device: Any) -> torch.device | None:
     """A device as torch names it."""
     try:

@@ -19,6 +19,7 @@ from fswidget.analysis.measures import first_at
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.analysis.targets import assign_blocks, class_weights, minimal_features
 from fswidget.probing import measures
+from fswidget.probing.arguments import check_flags
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.frames import (
     bands_of,
@@ -43,6 +44,10 @@ _MAX_BYTES = 1_000_000_000
 _MOVED = 1e-3
 
 
+# Evenly spread over the probe, what is measured row by row looks at so many (our choice).
+_MOST_ROWS = 1000
+
+
 class FrameMaker:
     """Turns rows of the same samples into frames, each aligned to the one before.
 
@@ -53,6 +58,7 @@ class FrameMaker:
     num_features, num_outputs, num_eigenfunctions : int
     errors : bool
     top : int, optional
+    more_measures : bool
         See `Probe`.
 
     Attributes
@@ -78,11 +84,13 @@ class FrameMaker:
         num_eigenfunctions: int,
         errors: bool,
         top: int | None,
+        more_measures: bool = False,
     ) -> None:
+        check_flags(errors=errors, more_measures=more_measures)
         self.samples, self.held_out = samples, held_out
         self.num_features, self.num_outputs = num_features, num_outputs
         self.num_eigenfunctions = num_eigenfunctions
-        self.errors, self.top = errors, top
+        self.errors, self.top, self.more_measures = errors, top, more_measures
         self.team = Communicator()
         self.reference: tuple[Tensor, Tensor] | None = None
         self.previous: tuple[NDArray[np.float64] | None, NDArray[np.float64]] | None = None
@@ -182,6 +190,7 @@ class FrameMaker:
             arrays["held_out_projections"] = turned(points, rotation)
         arrays |= self._measure_layers(rows)
         scalars |= self._own_measures(rows)
+        self._measure_rows(spectrum, features, rows, scalars, arrays)
         labels = {"regime": regime.label, "evidence": regime.evidence, "solver": spectrum.solver}
         known = {name: value for name, value in arrays.items() if value is not None}
         return Frame(epoch=epoch, step=step, scalars=scalars, labels=labels, arrays=known)
@@ -294,6 +303,30 @@ class FrameMaker:
         whole = [self.team.gather(widened(v), counts) for v in (rows.features, rows.outputs)]
         arrays = [values.cpu().numpy() for values in (*whole, self.samples.targets)]
         return measures.measured(arrays[0], arrays[1], arrays[2], self._blocks)
+
+    def _measure_rows(
+        self,
+        spectrum: Spectrum,
+        features: Tensor,
+        rows: Activations,
+        scalars: dict[str, float],
+        arrays: dict[str, NDArray[Any] | None],
+    ) -> None:
+        """NC4 and the truncated accuracy, on some rows of all processes."""
+        labels = self.samples.labels
+        if not self.more_measures or labels is None:
+            return
+        step = -(-len(labels) // _MOST_ROWS)
+        mine = slice(-rows.start % step, None, step)
+        some = features[mine], rows.outputs[mine]
+        truth = labels[rows.start : rows.start + len(features)][mine]
+        found = np.zeros(len(spectrum.eigenvalues) + 2)
+        if len(truth):
+            right = spectrum.truncated_accuracy(*some, truth)
+            found = len(truth) * np.array([*right, spectrum.nc4_of(*some), 1])
+        *hits, wrong, count = self.team.sum(found.tolist(), features.device)
+        scalars["nc4"] = wrong / count
+        arrays["truncated_accuracy"] = np.array(hits) / count
 
     def _measure_layers(self, rows: Activations) -> dict[str, NDArray[Any]]:
         spectra = []

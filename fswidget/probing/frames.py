@@ -125,12 +125,41 @@ def layer_arrays(spectra: Sequence[Spectrum]) -> dict[str, NDArray[Any]]:
     }
 
 
+class WeightChange:
+    """How far parameters are from those of the untrained network, of which it keeps a copy."""
+
+    def __init__(self) -> None:
+        self._first: list[Tensor] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._first)
+
+    def refer_to(self, model: nn.Module) -> None:
+        """Measure from these parameters on."""
+        self._first = [parameter.detach().clone() for parameter in model.parameters()]
+
+    def of(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """‖θ − θ₀‖ / ‖θ₀‖, under its name in a frame; nothing where θ₀ is not known."""
+        now = [parameter.detach() for parameter in model.parameters()]
+        if not now or [p.shape for p in now] != [p.shape for p in self._first]:
+            return {}
+        first = [p.to(q.device) for p, q in zip(self._first, now, strict=True)]
+        moved = [q.float() - p.float() for p, q in zip(first, now, strict=True)]
+        size = _squared_norm(first, device)
+        change = _squared_norm(moved, device)
+        return {"weight_change": math.sqrt(change / size) if size > 0 else math.nan}
+
+
 def squared_norm(model: nn.Module, device: torch.device) -> float:
     """Of all parameters, read at once."""
+    return _squared_norm([parameter.detach() for parameter in model.parameters()], device)
+
+
+def _squared_norm(parameters: Sequence[Tensor], device: torch.device) -> float:
     norms = [
         # Sums of squares overflow in float16.
-        torch.linalg.vector_norm(p.float() if p.itemsize < 4 else p).detach().to(device)
-        for p in model.parameters()
+        torch.linalg.vector_norm(p.float() if p.itemsize < 4 else p).to(device)
+        for p in parameters
     ]
     if not norms:
         return 0.0

@@ -25,7 +25,7 @@ from fswidget.probing.arguments import (
 from fswidget.probing.capture import resolve_layers
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.frame_maker import FrameMaker
-from fswidget.probing.frames import squared_norm
+from fswidget.probing.frames import WeightChange, squared_norm
 from fswidget.probing.head import find, unwrap
 from fswidget.probing.inference import Activations, run
 from fswidget.probing.measures import with_given
@@ -89,6 +89,10 @@ class Probe:
     top : int, optional
         Compute only this many leading eigenvalues; by default all, or four per class (64 at least)
         where both the features and the samples are more than 1,024.
+    more_measures : bool
+        Whether frames carry what costs more: for classes ``nc4`` and the curve
+        ``truncated_accuracy`` (of at most 1,000 samples, evenly spread over the probe), and
+        ``weight_change``, for which the untrained network's parameters are kept.
     byte_budget : int, optional
         See `Recording`.
     group : torch.distributed.ProcessGroup, optional
@@ -129,14 +133,13 @@ class Probe:
         title: str = "",
         errors: bool = True,
         top: int | None = None,
+        more_measures: bool = False,
         byte_budget: int | None = 256_000_000,
         group: dist.ProcessGroup | None = None,
     ) -> None:
         counts = {"num_eigenfunctions": num_eigenfunctions, "num_shown": num_shown}
         check_arguments(model, task, **counts, batch_size=batch_size)
-        self.model = model
-        self.task = task
-        self.batch_size = batch_size
+        self.model, self.task, self.batch_size = model, task, batch_size
         self._device = device_of(device)
         self._bare = unwrap(model)
         self._began = time.perf_counter()
@@ -155,6 +158,7 @@ class Probe:
             num_eigenfunctions=num_eigenfunctions,
             errors=errors,
             top=top,
+            more_measures=more_measures,
         )
         info = self._maker.describe(
             config=settings_of(config),
@@ -165,6 +169,7 @@ class Probe:
         )
         self.recording = Recording(info, byte_budget=byte_budget)
         self._team = self._maker.team
+        self._change = WeightChange() if more_measures else None
         self.share(group)
 
     @property
@@ -238,6 +243,8 @@ class Probe:
         with inference_mode(bare, self.device):
             self._team.same_buffers(bare)
             self._maker.refer_to(self._run(self._maker.samples, "before the first frame"))
+        if self._change is not None:
+            self._change.refer_to(bare)
 
     def snapshot(
         self, epoch: float | None = None, step: int | None = None, **scalars: float
@@ -288,6 +295,10 @@ class Probe:
             "seconds": time.perf_counter() - self._began,
             "analysis_seconds": time.perf_counter() - start,
         }
+        if self._change is not None:
+            if epoch == step == 0 and not self._change:
+                self._change.refer_to(bare)
+            measured |= self._change.of(bare, self.device)
         return with_given(frame, measured, given)
 
     def _look(

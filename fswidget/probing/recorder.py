@@ -10,7 +10,13 @@ from torch import Tensor
 
 from fswidget.analysis.arrays import as_matrix, as_tensor
 from fswidget.analysis.targets import check_task, warn_unbalanced
-from fswidget.probing.arguments import check_scalars, names_of_classes, settings_of, when
+from fswidget.probing.arguments import (
+    check_flags,
+    check_scalars,
+    names_of_classes,
+    settings_of,
+    when,
+)
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.frame_maker import FrameMaker
 from fswidget.probing.inference import Activations
@@ -32,7 +38,7 @@ class Recorder(LiveView):
     class_names : sequence of str or dict of int to str, optional
     images : array of uint8, shape (n, h, w) or (n, h, w, 3), optional
         Pictures of the samples.
-    num_eigenfunctions, num_shown, errors, top, byte_budget, config, title
+    num_eigenfunctions, num_shown, errors, top, more_measures, byte_budget, config, title
         As `fswidget.watch` takes them.
     on_frame : callable, optional
         Called with each frame after it was recorded.
@@ -62,6 +68,7 @@ class Recorder(LiveView):
         num_shown: int = 2000,
         errors: bool = True,
         top: int | None = None,
+        more_measures: bool = False,
         byte_budget: int | None = 256_000_000,
         config: Any = None,
         title: str = "",
@@ -70,7 +77,9 @@ class Recorder(LiveView):
         self.task = task
         self.on_frame = check_on_frame(on_frame)
         self._names, self._images = class_names, images
+        check_flags(errors=errors, more_measures=more_measures)
         self._how = {"num_eigenfunctions": num_eigenfunctions, "errors": errors, "top": top}
+        self._how["more_measures"] = more_measures
         self._num_shown, self._byte_budget = num_shown, byte_budget
         self._about: dict[str, Any] = {"config": settings_of(config), "title": title}
         self._maker: FrameMaker | None = None

@@ -17,7 +17,10 @@ from fswidget.recording.scalars import SCALARS as SCALARS
 from fswidget.recording.scalars import best_estimate as best_estimate
 
 #: Arrays with one entry per eigenvalue.
-_CURVES = ("eigenvalues", "quality", "utilization", "quality_error", "utilization_error")
+_CURVES = (
+    *("eigenvalues", "quality", "utilization", "quality_error", "utilization_error"),
+    "truncated_accuracy",
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -37,7 +40,8 @@ class Frame:
         Words: ``regime`` (the label), ``evidence`` (one sentence), ``solver`` (which eigensolver).
     arrays : dict of str to ndarray of float32
         ``eigenvalues`` (K,), ``quality`` (K,), ``utilization`` (K,) and, where known,
-        ``quality_error`` and ``utilization_error`` (K,), ``projections`` (n_shown, m),
+        ``quality_error`` and ``utilization_error`` (K,) and ``truncated_accuracy`` (K,), see
+        `Spectrum.truncated_accuracy`, ``projections`` (n_shown, m),
         ``predictions`` (n_shown,), ``held_out_projections`` (n_held_out, m), for several labels
         ``label_accuracy`` (C,), and per layer
         ``layer_low_rank_measure``, ``layer_low_rank_measure_debiased``, ``layer_effective_rank``,

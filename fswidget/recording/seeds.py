@@ -14,7 +14,7 @@ from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
 
 #: Curves along the features, cut to the shortest.
-_CURVES = ("eigenvalues", "quality", "utilization")
+_CURVES = ("eigenvalues", "quality", "utilization", "truncated_accuracy")
 
 
 def mean_of(recordings: Sequence[Recording]) -> Recording:

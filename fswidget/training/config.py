@@ -337,6 +337,7 @@ class Config:
         8, "Eigenfunctions", "How many eigenfunctions can be looked at.", min=2, max=64
     )
     num_shown: int = knob(2000, "Samples shown", "Samples in the scatter plot.", min=1)
+    more_measures: bool = knob(False, "More measures", "NC4, truncated accuracy, weight change.")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -43,7 +43,10 @@ _DTYPES = {
 _CLOUDS = ("projections", "held_out_projections")
 
 
-_CURVES = ("eigenvalues", "quality", "quality_error", "utilization", "utilization_error")
+_CURVES = (
+    *("eigenvalues", "quality", "utilization", "quality_error", "utilization_error"),
+    "truncated_accuracy",
+)
 
 
 _MISSING = -32768

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 import fswidget as fs
 
@@ -125,7 +126,6 @@ def test_alpha_req_is_the_exponent_of_a_power_law(alpha):
 
 
 def test_held_out_samples_have_their_own_collapse():
-    import torch
 
     model = torch.nn.Linear(5, 3)
     inputs = torch.randn(120, 5, generator=torch.Generator().manual_seed(0))
@@ -178,3 +178,82 @@ def test_frames_of_equal_classes_and_of_values_have_no_weighted_measure():
     assert "low_rank_measure_weighted" not in frame.scalars
     values = fs.Recorder(task="squared_error").snapshot(features, features[:, :2], features[:, :2])
     assert "low_rank_measure_weighted" not in values.scalars
+
+
+def test_nc4_counts_samples_nearer_to_another_mean():
+    means = 4 * np.eye(3, 8)
+    labels = np.array([0, 0, 0, 0, 2, 2, 2, 2])
+    features = means[labels] + 100
+    features[0] = means[2] + 100  # of class 0 in all but its features
+    outputs = 2.0 * np.eye(3)[[0, 0, 0, 0, 2, 2, 2, 2]]
+    found = fs.analyze(features, outputs, labels, errors=False)
+    assert found.nc4_of(features, outputs) == pytest.approx(1 / 8)
+    assert found.nc4_of(features[1:], outputs[1:]) == 0
+    values = fs.analyze(features, outputs, -outputs, task="squared_error", errors=False)
+    assert math.isnan(values.nc4_of(features, outputs))
+
+
+@pytest.mark.parametrize("task", ["cross_entropy", "squared_error", "binary"])
+def test_truncated_accuracy_is_that_of_the_network_less_its_later_features(task):
+    rng = np.random.default_rng(2)
+    classes = 1 if task == "binary" else 4
+    labels = rng.integers(0, max(classes, 2), 90)
+    features = rng.normal(size=(90, 12)) + 2 * rng.normal(size=(4, 12))[labels] + 3
+    outputs = features @ rng.normal(size=(12, classes)) + rng.normal(size=classes)
+    found = fs.analyze(features, outputs, labels, task=task, errors=False)
+    curve = found.truncated_accuracy(features, outputs, labels)
+    points = found.eigenfunctions(features)
+
+    def guess(values):
+        return values[:, 0] > 0 if task == "binary" else values.argmax(1)
+
+    logits = outputs - outputs.mean(1, keepdims=True) if task == "cross_entropy" else outputs
+    for k in range(12):
+        later = points[:, k + 1 :]
+        kept = logits - later @ (later.T @ logits / 90)
+        assert curve[k] == pytest.approx(np.mean(guess(kept) == labels)), k
+    assert curve[-1] == np.mean(guess(outputs) == labels)
+    # Held-out samples, and more features than samples.
+    few = fs.analyze(features[:8], outputs[:8], labels[:8], task=task, errors=False)
+    assert few.truncated_accuracy(features[:8], outputs[:8], labels[:8])[-1] == np.mean(
+        guess(outputs[:8]) == labels[:8]
+    )
+    with pytest.raises(ValueError, match="targets: are values"):
+        fs.analyze(features, outputs, outputs, task="squared_error").truncated_accuracy(
+            features, outputs, outputs
+        )
+
+
+def test_more_measures_are_made_where_they_are_asked_for():
+    generator = torch.Generator().manual_seed(0)
+    inputs, labels = torch.randn(2400, 5, generator=generator), torch.arange(2400) % 3
+    model = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    probe = fs.watch(model, inputs, labels, more_measures=True)
+    first = probe.snapshot(epoch=0)
+    assert first.scalars["weight_change"] == 0
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= 1.5
+    frame = probe.snapshot(epoch=1)
+    assert frame.scalars["weight_change"] == pytest.approx(0.5)
+    some = slice(None, None, 3)  # at most 1,000 of 2,400
+    with torch.no_grad():
+        features, outputs = model[:2](inputs), model(inputs)
+    spectrum = fs.analyze(features, outputs, labels, errors=False)
+    curve = spectrum.truncated_accuracy(features[some], outputs[some], labels[some])
+    np.testing.assert_allclose(frame.arrays["truncated_accuracy"], curve, atol=2e-3)
+    assert frame.scalars["nc4"] == pytest.approx(spectrum.nc4_of(features[some], outputs[some]))
+    fewer = fs.watch(model, inputs, labels).snapshot(epoch=0)
+    assert not fewer.scalars.keys() & {"nc4", "weight_change"}
+    assert "truncated_accuracy" not in fewer.arrays
+    with pytest.raises(ValueError, match="more_measures='yes': must be True or False"):
+        fs.Recorder(more_measures="yes")
+
+
+def test_a_run_whose_beginning_is_not_known_has_no_weight_change():
+    model, inputs, labels = torch.nn.Linear(4, 2), torch.randn(40, 4), torch.arange(40) % 2
+    states = [{k: (1 + i) * v for k, v in model.state_dict().items()} for i in range(3)]
+    known = fs.replay(model, states, inputs, labels, more_measures=True)
+    assert [f.scalars["weight_change"] for f in known] == pytest.approx([0, 1, 2])
+    later = fs.replay(model, states[1:], inputs, labels, epochs=[5, 6], more_measures=True)
+    assert not any("weight_change" in frame.scalars for frame in later)
