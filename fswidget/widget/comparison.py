@@ -67,7 +67,7 @@ class Comparison(ViewState):
 def compare(
     *recordings: Recording, link: bool = True, theme: str = "auto", **named: Recording
 ) -> Comparison:
-    """Recordings side by side.
+    """Recordings in one view: curves in shared axes, samples side by side, one slider.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def compare(
         are the same.
     link : bool
         Whether they go through the epochs together: where one has no frame of an epoch, it shows
-        the last one before.
+        the last one before. Otherwise each has a whole view of its own.
     theme : {"auto", "light", "dark"}
 
     Returns

@@ -1,6 +1,11 @@
-import { describe, expect, it } from "vitest";
+import { gzipSync } from "node:zlib";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { mount } from "../src/host/page";
+import widget from "../src/index";
 import { compared, parts } from "../src/ui/compared";
-import { FakeModel, traits } from "./fake";
+import { FakeModel, fakeBokeh, golden, traits } from "./fake";
+
+afterEach(() => document.body.replaceChildren());
 
 function make(extra: Record<string, unknown> = {}) {
   const pack = new DataView(new ArrayBuffer(0));
@@ -49,5 +54,56 @@ describe("several recordings in one widget", () => {
     const { models } = parts(make({ _linked: false }));
     models[0]?.set("epoch", 2);
     expect(models[1]?.get("epoch")).toBeNull();
+  });
+});
+
+/** A page of three recordings, as fswidget/widget/html.py writes it. */
+async function page() {
+  const packed = gzipSync(Buffer.from(golden().block, "base64")).toString("base64");
+  const { _bokehjs, _packed, ...plain } = traits({ captions: true });
+  const views = ["plain", "batch norm", "<b>"].map((title, at) => ({
+    title,
+    traits: { run: `run-${at + 1}`, num_frames: 3, epoch: null },
+    bytes: { _packed: packed },
+  }));
+  const root = document.createElement("div");
+  document.body.append(root);
+  const plots = fakeBokeh(7);
+  const style = "";
+  const own = { _bokehjs: Buffer.from(new Uint8Array(7)).toString("base64") };
+  await mount(widget, root, { traits: plain, bytes: own, style, views });
+  await vi.waitFor(() =>
+    expect(root.querySelector(".fswidget")?.getAttribute("data-drawn")).toBeTruthy(),
+  );
+  return { root, plots };
+}
+
+describe("several recordings in one view", () => {
+  it("overlays their curves in shared axes, and has the samples of each", async () => {
+    const { root, plots } = await page();
+    expect(root.querySelectorAll(".fswidget")).toHaveLength(1);
+    expect(root.querySelectorAll("[data-testid=scrubber]")).toHaveLength(1);
+    expect(root.querySelectorAll("[data-panel=projections]")).toHaveLength(3);
+    expect(root.querySelector(".fsw-heads")?.textContent).toContain("<b>"); // names stay text
+    const overlays = plots.filter(({ name }) => name === "history");
+    expect(overlays).toHaveLength(3);
+    for (const plot of overlays) {
+      const { xs, color } = plot.data("curves") as unknown as { xs: unknown[]; color: string[] };
+      expect(xs.length % 3).toBe(0);
+      expect(new Set(color).size).toBe(3);
+      expect(plot.find("range:x").start).toBeLessThan(plot.find("range:x").end as number);
+    }
+  });
+
+  it("goes through the epochs with one slider", async () => {
+    const { root } = await page();
+    const view = root.querySelector(".fswidget") as HTMLElement;
+    const { epochs } = golden().expected;
+    expect(view.dataset.drawn?.split(" ")).toHaveLength(3);
+    const slider = root.querySelector("[data-testid=scrubber]") as HTMLInputElement;
+    slider.value = "0";
+    slider.dispatchEvent(new Event("input"));
+    await vi.waitFor(() => expect(view.dataset.epoch).toBe(String(epochs[0])));
+    await vi.waitFor(() => expect(new Set(view.dataset.drawn?.split(" ")).size).toBe(1));
   });
 });

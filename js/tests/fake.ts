@@ -96,8 +96,8 @@ export function bytes(base64: string): ArrayBuffer {
 }
 
 export function golden(): Golden {
-  const path = new URL("../../tests/fixtures/golden.json", import.meta.url);
-  return JSON.parse(readFileSync(path, "utf-8"));
+  // From the folder js, where tests run.
+  return JSON.parse(readFileSync("../tests/fixtures/golden.json", "utf-8"));
 }
 
 type Arrays = Record<string, { values: number[]; shape?: number[]; dtype?: ArrayLayout["dtype"] }>;

@@ -64,27 +64,23 @@ def test_replay_after_reopening_with_nothing_run(
     recording.save(server.work / "run.npz")
     notebook = Notebook(new_page(), server, server.write("saved.ipynb", [COMPARE]))
     notebook.run_all()
-    for index, last in enumerate((6, 3)):
-        Widget(notebook.page, index).wait_drawn(last)
+    Widget(notebook.page).wait_for("drawn", "6 3")
     notebook.save_with_widgets()
     notebook.page.context.close()
     end_all_kernels(server)
     (server.work / "run.npz").unlink()
 
     again = reopen(new_page(width=1800), server, "saved.ipynb")
-    first, second = (Widget(again.page, index) for index in (0, 1))
-    first.wait_drawn(6)
-    second.wait_drawn(3)
-    tops = [widget.root.bounding_box()["y"] for widget in (first, second)]
+    widget = Widget(again.page)
+    widget.wait_for("drawn", "6 3")
+    samples = widget.root.locator("[data-panel='projections']")
+    tops = [panel.bounding_box()["y"] for panel in samples.all()]
+    assert len(tops) == 2
     assert tops[0] == tops[1], "side by side"
-    early = second.picture("spectrum")
-    first.scrub(5)
-    first.wait_for("drawn", "5")
-    second.root.scroll_into_view_if_needed()
-    second.wait_for("drawn", "2")  # epoch 4, the last before 5; linked in the browser alone
-    second.scrub(1)
-    first.wait_for("drawn", "2")
-    assert second.picture("spectrum") != early
+    late = widget.picture("spectrum")
+    widget.scrub(5)
+    widget.wait_for("drawn", "5 2")  # epoch 4, the last before 5
+    assert widget.picture("spectrum") != late
     again.page.screenshot(path=artifacts / f"saved-{application}.png")
     with server.kernel("saved.ipynb") as kernel:
         assert kernel.evaluate("'fs' in globals()") is False

@@ -97,24 +97,14 @@ export async function mount(
     const style = document.createElement("style");
     style.textContent = data.style;
     root.append(style);
-    const views = data.views ?? [{ traits: {}, bytes: {} }];
-    const models = views.map(({ traits, bytes }) =>
-      // A store is kept on a model's copy of BokehJS: each view is given one of its own.
-      make({ ...data.traits, ...decoded(data.bytes), ...traits, ...decoded(bytes) }, data),
-    );
-    for (const [index, model] of models.entries()) follow(model, models[index - 1]);
-    const [first] = models;
-    if (first && data.address) permalink(first, data.grid?.axes.map(({ name }) => name) ?? []);
-    for (const [index, model] of models.entries()) {
-      const el = document.createElement("div");
-      const { title } = views[index] ?? {};
-      if (title) root.append(heading(title));
-      root.append(el);
-      await widget.initialize({ model });
-      await model.ready();
-      await widget.render({ model, el });
-    }
-    const panel = first?.get("panel");
+    const model = make(together(data), data);
+    if (data.address) permalink(model, data.grid?.axes.map(({ name }) => name) ?? []);
+    const el = document.createElement("div");
+    root.append(el);
+    await widget.initialize({ model });
+    await model.ready();
+    await widget.render({ model, el });
+    const panel = model.get("panel");
     const panels = [...root.querySelectorAll<HTMLElement>("[data-panel]")];
     const large = panels.find(({ dataset }) => panel && dataset.panel === panel);
     large?.scrollIntoView?.({ block: "nearest" });
@@ -124,24 +114,20 @@ export async function mount(
   }
 }
 
+/** The traits of a page's one model: of several recordings it is that of a comparison. */
+function together({ traits, bytes, views }: PageData): Record<string, unknown> {
+  const shared = { ...traits, ...decoded(bytes) };
+  if (!views) return shared;
+  const told = views.map(({ title = "", traits: { run, num_frames } }) => ({
+    title,
+    run,
+    num_frames,
+  }));
+  const packs = views.map((view) => decoded(view.bytes)._packed);
+  const epoch = views[0]?.traits.epoch ?? null;
+  return { ...shared, epoch, _compared: JSON.stringify(told), _packs: packs, _linked: true };
+}
+
 function decoded(bytes: Record<string, string>): Record<string, DataView> {
   return Object.fromEntries(Object.entries(bytes).map(([name, text]) => [name, fromBase64(text)]));
-}
-
-function heading(title: string): HTMLElement {
-  const element = document.createElement("h2");
-  element.textContent = title;
-  element.style.font = "600 15px system-ui, sans-serif";
-  return element;
-}
-
-/** Link two views' epochs, so that they go through time together. */
-function follow(model: PageModel, other: PageModel | undefined): void {
-  if (!other) return;
-  for (const [one, two] of [
-    [model, other],
-    [other, model],
-  ] as const) {
-    one.on("change:epoch", () => two.set("epoch", one.get("epoch")));
-  }
 }

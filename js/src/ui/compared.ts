@@ -4,6 +4,7 @@ import { openStore } from "../data/store";
 import { h } from "../host/dom";
 import { assign, type Buffer, flag, json, listen, type Model } from "../host/model";
 import { PageModel } from "../host/page";
+import { Comparing } from "./comparing";
 import { View } from "./view";
 
 interface Compared {
@@ -56,8 +57,9 @@ export function parts(model: Model): { models: PageModel[]; close: () => void } 
   return { models, close: listen(model, handlers) };
 }
 
-/** Draw all of them under their names. */
+/** Draw all of them, in one view where their epochs are linked, else each under its name. */
 export function renderCompared(model: Model, el: HTMLElement): () => void {
+  if (flag(model, "_linked", true)) return renderTogether(model, el);
   const { models, close } = parts(model);
   const root = h("div", { "data-testid": "compared" });
   root.style.cssText =
@@ -80,5 +82,18 @@ export function renderCompared(model: Model, el: HTMLElement): () => void {
     close();
     for (const end of ends) end();
     root.remove();
+  };
+}
+
+function renderTogether(model: Model, el: HTMLElement): () => void {
+  const { models, close } = parts(model);
+  const stores = models.map((part) => openStore(part));
+  const titles = compared(model);
+  const named = stores.map(({ store }, at) => ({ title: titles[at]?.title ?? "", store }));
+  const view = new Comparing(model, named, el);
+  return () => {
+    view.dispose();
+    close();
+    for (const store of stores) store.close();
   };
 }
