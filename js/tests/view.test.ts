@@ -737,3 +737,34 @@ test("a recorded experiment is played from its beginning, its first run as the g
   await vi.advanceTimersByTimeAsync(2000);
   expect(root.dataset.drawn).toBe("2");
 });
+
+test("every figure is a table behind one key, which Escape closes", async () => {
+  const { begin, push, query, root } = show();
+  begin("a", { layers: ["one", "two"] });
+  push("a", 0, 1);
+  await pass(6);
+  const press = (panel: Element, key: string) =>
+    panel.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  const panels = [...root.querySelectorAll<HTMLElement>(".fsw-panel")].filter((one) => !one.hidden);
+  expect(panels.length).toBeGreaterThanOrEqual(5);
+  for (const panel of panels) {
+    press(panel, "t");
+    const table = panel.querySelector("table");
+    const columns = table?.querySelectorAll("thead th").length;
+    const rows = [...(table?.querySelectorAll("tbody tr") ?? [])];
+    expect(rows.length).toBeGreaterThan(1);
+    expect(rows.every((row) => row.childElementCount === columns)).toBe(true);
+    press(panel, "Escape");
+    expect(panel.querySelector("table")).toBeNull();
+  }
+  const spectrum = query("[data-panel=spectrum]");
+  press(spectrum, "t");
+  const cells = [...spectrum.querySelectorAll("tbody tr")].map((row) => row.textContent);
+  expect(cells).toEqual(["181", "240.5", "320.25", "410.125"]);
+  push("a", 2); // what is on show goes on with the run
+  await pass(6);
+  expect(spectrum.querySelector("table")).toBeTruthy();
+  expect(query("[data-panel=history] .fsw-figure-text").getAttribute("aria-label")).toMatch(
+    /used features goes from 2 to 2/,
+  );
+});

@@ -5,7 +5,7 @@ import { h } from "../host/dom";
 import type { Found } from "./card";
 import { FigurePanel } from "./figure";
 import { beforeText, type Label } from "./labels";
-import type { Host } from "./panel";
+import type { Host, Table } from "./panel";
 import { axisTitle, rankTicks } from "./spectrum";
 import { count, share } from "./words";
 
@@ -144,6 +144,18 @@ export class CumulativePanel extends FigurePanel {
       title: `k = ${at}`,
       rows: [`utilization Π̂ ${share(value)}`, `quality Π* ${share(quality[at - 1])}`],
       before: before === undefined ? "" : `before ${share(before)}`,
+    };
+  }
+
+  protected table({ frame, ghostFrame }: Scene): Table {
+    const { utilization = [], utilization_error: error, quality = [] } = frame.arrays;
+    const { utilization: then } = ghostFrame?.arrays ?? {};
+    return {
+      head: ["k", "utilization", "±", "quality", ...(then ? ["utilization before"] : [])],
+      rows: Array.from(utilization, (value, at) => [
+        ...[at + 1, value, error?.[at], quality[at]],
+        ...(then ? [then[at]] : []),
+      ]),
     };
   }
 

@@ -7,7 +7,7 @@ import { column, type RunInfo } from "../data/wire";
 import { attribute, button, h, hide, setOptions, setText } from "../host/dom";
 import { match, sameSamples } from "./before";
 import { className, sampleName } from "./classes";
-import { type Host, Panel } from "./panel";
+import { type Host, Panel, type Table } from "./panel";
 import { eigen } from "./words";
 
 /** Samples at each end. */
@@ -128,6 +128,18 @@ export class ExtremesPanel extends Panel {
       this.#drawn.forget();
       this.host.redraw();
     });
+  }
+
+  protected table({ run, frame }: Scene): Table | null {
+    const k = Number(this.#which.value);
+    const values = column(frame, "projections", k);
+    if (!values) return null;
+    const { high, low } = extremes(values, COUNT);
+    const row = (end: string) => (sample: number) => [
+      ...[end, sample, className(run.info, run.info.labels[sample]), values[sample]],
+    ];
+    const rows = [...high.map(row("highest")), ...low.map(row("lowest"))];
+    return { head: ["end", "sample", "class", eigen(k)], rows };
   }
 
   protected describe(): string {

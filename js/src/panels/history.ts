@@ -18,7 +18,7 @@ import { places, Scale } from "./bands";
 import type { Found } from "./card";
 import { FigurePanel } from "./figure";
 import { type Label, spread, withoutCrowd } from "./labels";
-import type { Host } from "./panel";
+import type { Host, Table } from "./panel";
 import { scalar } from "./words";
 import { behindFeatures, regimeName, strips, zones } from "./zones";
 
@@ -323,12 +323,26 @@ export class HistoryPanel extends FigurePanel {
     );
   }
 
+  protected table({ run }: Scene): Table {
+    return {
+      head: ["epoch", "regime", ...this.#curves.map(({ name }) => this.#pretty(name))],
+      rows: run.frames.map((frame) => [
+        frame.epoch,
+        regimeName(regimeOf(run, frame)),
+        ...this.#curves.map(({ name }) => this.#value(run, frame, name)),
+      ]),
+    };
+  }
+
   protected describe({ run, frame }: Scene): string {
     const first = run.frames[0] ?? frame;
     const trends = this.#curves.map(({ name }) => {
       const unit = this.host.style.scalars[name]?.[0] ?? "";
-      const [from, to] = [first, frame].map((of) => scalar(name, unit, this.#value(run, of, name)));
-      return `${this.#pretty(name)} from ${from} to ${to}`;
+      const ends = [first, frame].map((of) => this.#value(run, of, name));
+      const [from = Number.NaN, to = Number.NaN] = ends;
+      const verb = to > from ? "rises" : to < from ? "falls" : "goes";
+      const [begin, end] = ends.map((value) => scalar(name, unit, value));
+      return `${this.#pretty(name)} ${verb} from ${begin} to ${end}`;
     });
     return `Epoch ${format(first.epoch)} to ${format(frame.epoch)}: ${trends.join(", ")}.`;
   }

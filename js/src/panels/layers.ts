@@ -6,7 +6,7 @@ import { places, Scale } from "./bands";
 import type { Found } from "./card";
 import { FigurePanel } from "./figure";
 import type { Label } from "./labels";
-import type { Host } from "./panel";
+import type { Host, Table } from "./panel";
 import { share } from "./words";
 
 /** Size of a letter and of a line of the axis, in pixels. */
@@ -110,6 +110,16 @@ export class LayersPanel extends FigurePanel {
       y: plot.y(this.#measures.low_rank_measure.place(value)),
       title: layers[at - 1] ?? "",
       rows: [`${this.#measure(scene)} ${share(value)}`, `effective rank ${format(rank)}`],
+    };
+  }
+
+  protected table(scene: Scene): Table {
+    const [low, rank] = (["low_rank_measure", "effective_rank"] as const).map((name) =>
+      this.#values(scene, name),
+    );
+    return {
+      head: ["layer", this.#measure(scene), "effective rank"],
+      rows: scene.run.info.layers.map((layer, at) => [layer, low?.[at], rank?.[at]]),
     };
   }
 

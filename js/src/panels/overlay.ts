@@ -9,7 +9,7 @@ import { places, Scale } from "./bands";
 import type { Found } from "./card";
 import { FigurePanel } from "./figure";
 import type { Label } from "./labels";
-import type { Host } from "./panel";
+import type { Host, Table } from "./panel";
 import { count, share } from "./words";
 
 /** One of the runs that are compared, as it is on show. */
@@ -57,11 +57,22 @@ abstract class OverlayPanel extends FigurePanel {
     plot.margin(12);
   }
 
-  protected titles(plot: Plot, up: string, across: string): Label[] {
+  /** Titles of the axes, where curves that fall, or rise, leave room. */
+  protected titles(plot: Plot, falls: boolean, up: string, across: string): Label[] {
     const { left, right, top, bottom } = plot.view.frame.bbox;
+    const y = top + 8;
     return [
-      { text: up, x: left + 4, y: top + 8, role: "dim", halo: true },
-      { text: across, x: right, y: bottom - 8, anchor: "end", role: "dim", halo: true },
+      falls
+        ? { text: up, x: right, y, anchor: "end", role: "dim", halo: true }
+        : { text: up, x: left + 4, y, role: "dim", halo: true },
+      {
+        text: across,
+        x: falls ? left + 4 : right,
+        y: bottom - 8,
+        anchor: falls ? "start" : "end",
+        role: "dim",
+        halo: true,
+      },
     ];
   }
 }
@@ -135,11 +146,8 @@ export class RanksPanel extends OverlayPanel {
   }
 
   protected words(plot: Plot): Label[] {
-    return this.titles(
-      plot,
-      this.#y ? "ρₖ / ρ₁" : "utilization",
-      this.#y ? "feature k" : "first k",
-    );
+    const [up, across] = this.#y ? ["ρₖ / ρ₁", "feature k"] : ["utilization", "first k"];
+    return this.titles(plot, this.#y !== null, up ?? "", across ?? "");
   }
 
   protected override probe(plot: Plot, _: Scene, x: number, y: number): Found | null {
@@ -162,6 +170,16 @@ export class RanksPanel extends OverlayPanel {
       y: Math.min(bottom, near ?? y),
       title: `k = ${k}`,
       rows: found.map(({ name, value }) => `${name} ${this.#y ? format(value) : share(value)}`),
+    };
+  }
+
+  protected table(): Table {
+    const all = this.all();
+    const values = all.map(({ scene }) => this.#values(scene.frame));
+    const most = Math.max(...values.map(({ length }) => length));
+    return {
+      head: ["k", ...all.map(({ name }) => name)],
+      rows: Array.from({ length: most }, (_, at) => [at + 1, ...values.map((of) => of[at])]),
     };
   }
 
@@ -268,6 +286,16 @@ export class TimePanel extends OverlayPanel {
     });
     const epoch = Math.max(0, Math.min(this.#end, Math.round(wanted)));
     return { x: plot.x(epoch), y: Math.min(y, plot.y(0)), title: `epoch ${format(epoch)}`, rows };
+  }
+
+  protected table(): Table {
+    const rows = this.all().flatMap(({ name, scene: of }) =>
+      of.run.frames.map((frame) => [
+        ...[name, frame.epoch, this.#value(of, frame, "shares")],
+        frame.scalars.used_features,
+      ]),
+    );
+    return { head: ["run", "epoch", "D_LR", "k95"], rows };
   }
 
   protected describe({ frame }: Scene): string {

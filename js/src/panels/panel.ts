@@ -3,7 +3,17 @@
 import type { Bokeh } from "../bokeh/runtime";
 import type { Choices, Scene, Style, Words } from "../data/scene";
 import type { Frame } from "../data/wire";
-import { attribute, Cleanup, h, hide, iconButton, setText } from "../host/dom";
+import {
+  attribute,
+  button,
+  Cleanup,
+  format,
+  h,
+  hide,
+  iconButton,
+  rich,
+  setText,
+} from "../host/dom";
 import { setIcon } from "../host/icons";
 import type { Model } from "../host/model";
 
@@ -25,6 +35,15 @@ export interface Host {
   fail(error: unknown): void;
 }
 
+/** What a figure shows, as numbers. */
+export interface Table {
+  head: string[];
+  rows: (string | number | undefined)[][];
+}
+
+/** Rows of a table at most: more of them nobody reads. */
+const ROWS = 1000;
+
 export abstract class Panel {
   readonly root: HTMLElement;
   readonly tools = h("div", { class: "fsw-tools" });
@@ -37,6 +56,10 @@ export abstract class Panel {
   readonly #now = h("p", { class: "fsw-says" });
   readonly #caption = h("span");
   readonly #usual: string;
+  readonly #numbers = button("Table of numbers (t)", "The same as a table; key t", {
+    class: "fsw-plain",
+  });
+  #table: HTMLElement | null = null;
   readonly title: string;
   large = false;
   /** Out of sight, a panel draws nothing. */
@@ -62,6 +85,7 @@ export abstract class Panel {
       { class: "fsw-card", role: "note", hidden: true },
       h("p", { class: "fsw-caption" }, h("b", {}, `${title}. `), this.#caption),
       this.#now,
+      this.#numbers,
     );
     this.root = h(
       "section",
@@ -71,6 +95,14 @@ export abstract class Panel {
       this.body,
     );
     this.cleanup.on(this.#help, "click", () => this.explain(Boolean(this.#card.hidden)));
+    this.cleanup.on(this.#numbers, "click", () => {
+      this.explain(false);
+      this.tabulate(true);
+    });
+    this.cleanup.on<KeyboardEvent>(this.root, "keydown", (event) => {
+      const typing = event.target instanceof HTMLSelectElement || event.ctrlKey || event.metaKey;
+      if (event.key === "t" && !typing) this.tabulate(this.#table === null);
+    });
     this.cleanup.on(this.#sizing, "click", () => host.enlarge(this.large ? null : this));
     this.cleanup.on<PointerEvent>(document, "pointerdown", (event) => {
       const inside = [this.#card, this.#help].some((part) => event.composedPath().includes(part));
@@ -93,6 +125,45 @@ export abstract class Panel {
     hide(this.#card, !open);
     attribute(this.#help, "aria-expanded", String(open));
     return true;
+  }
+
+  /** Show what is on show as a table, or the figure again; whether there was something to do. */
+  tabulate(open: boolean): boolean {
+    if (open === (this.#table !== null)) return false;
+    if (!open) {
+      this.#table?.remove();
+      this.#table = null;
+      this.#help.focus({ preventScroll: true });
+      return true;
+    }
+    const table = this.#scene && this.table(this.#scene);
+    if (!table) return false;
+    const close = iconButton("x", "Close the table", "Close the table (t)");
+    const scroll = h("div", {
+      tabindex: 0,
+      role: "region",
+      "aria-label": `${this.title}, numbers`,
+    });
+    this.#table = h("div", { class: "fsw-table" }, close, scroll);
+    this.cleanup.on(close, "click", () => this.tabulate(false));
+    this.#fillTable(table);
+    this.body.append(this.#table);
+    scroll.focus({ preventScroll: true });
+    return true;
+  }
+
+  #fillTable({ head, rows }: Table): void {
+    const cell = (value: string | number | undefined, at: number) => {
+      const written = typeof value === "string" ? value : format(value, 4);
+      return at === 0 ? h("th", { scope: "row" }, written) : h("td", {}, written);
+    };
+    const table = h(
+      "table",
+      {},
+      h("thead", {}, h("tr", {}, ...head.map((name) => h("th", { scope: "col" }, ...rich(name))))),
+      h("tbody", {}, ...rows.slice(0, ROWS).map((row) => h("tr", {}, ...row.map(cell)))),
+    );
+    this.#table?.lastElementChild?.replaceChildren(table);
   }
 
   /** Fill the view, or stand in its place again. */
@@ -122,12 +193,17 @@ export abstract class Panel {
   draw(scene: Scene): void {
     this.#scene = scene;
     this.show(scene);
+    const table = this.#table && this.table(scene);
+    if (table) this.#fillTable(table);
   }
 
   protected abstract show(scene: Scene): void;
 
   /** What is on show, in a sentence with its numbers. */
   protected abstract describe(scene: Scene): string;
+
+  /** The same as numbers. */
+  protected abstract table(scene: Scene): Table | null;
 
   /** Put on screen what `draw` has prepared; a task later. */
   paint(): void {}

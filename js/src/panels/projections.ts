@@ -10,7 +10,7 @@ import { className, isRegression, mapping, markers, sampleName, spokenClass } fr
 import { FigurePanel } from "./figure";
 import { Key } from "./key";
 import type { Label } from "./labels";
-import type { Host } from "./panel";
+import type { Host, Table } from "./panel";
 import { eigen } from "./words";
 
 /** How near the pointer must come to a sample, in pixels. */
@@ -69,6 +69,7 @@ export class ProjectionsPanel extends FigurePanel {
     super(host, "projections");
     const { k, l } = this.#axes;
     hide(this.#clear, true);
+    hide(this.#target, true);
     this.tools.append(
       this.#clear,
       this.#target,
@@ -271,6 +272,27 @@ export class ProjectionsPanel extends FigurePanel {
         `sample ${at} · ${eigen(k)} ${format(place.x)} · ${eigen(l)} ${format(place.y)}`,
       ],
       ...(pictures && { picture: (canvas, later) => pictures.draw(canvas, at, later) }),
+    };
+  }
+
+  /** Where each class lies; of a regression each sample. */
+  protected table(scene: Scene): Table {
+    const { info } = scene.run;
+    const [k, l] = this.#chosen(scene);
+    const axes = [eigen(k), eigen(l)];
+    if (isRegression(info)) {
+      const { x, y } = this.#points;
+      const rows = Array.from(info.labels, (label, at) => [at, label, x[at], y[at]]);
+      return { head: ["sample", "target", ...axes], rows };
+    }
+    return {
+      head: ["class", "samples", ...axes.flatMap((axis) => [`mean ${axis}`, `s.d. ${axis}`])],
+      rows: clouds(this.#points.x, this.#points.y, info.labels)
+        .sort((a, b) => a.label - b.label)
+        .map(({ label, n, x, y, xx, yy }) => [
+          ...[className(info, label), n],
+          ...[x, Math.sqrt(xx), y, Math.sqrt(yy)],
+        ]),
     };
   }
 

@@ -8,7 +8,7 @@ import { format, h } from "../host/dom";
 import type { Found } from "./card";
 import { FigurePanel } from "./figure";
 import { beforeText, type Label } from "./labels";
-import type { Host } from "./panel";
+import type { Host, Table } from "./panel";
 import { eigen } from "./words";
 
 /** A share of the trace that one direction may hold before that is said. */
@@ -216,6 +216,16 @@ export class SpectrumPanel extends FigurePanel {
     };
   }
 
+  protected table({ frame, ghostFrame }: Scene): Table {
+    const { eigenvalues: now = [] } = frame.arrays;
+    const { eigenvalues: then } = ghostFrame?.arrays ?? {};
+    const [top = Number.NaN] = now;
+    return {
+      head: ["k", "ρ", "ρ/ρ₁", ...(then ? ["ρ before"] : [])],
+      rows: Array.from(now, (rho, at) => [at + 1, rho, rho / top, ...(then ? [then[at]] : [])]),
+    };
+  }
+
   protected describe({ frame, run }: Scene): string {
     const values = frame.arrays.eigenvalues ?? [];
     const [top = Number.NaN] = values;
@@ -225,8 +235,8 @@ export class SpectrumPanel extends FigurePanel {
     const one =
       share >= MOST ? ` One direction holds ${Math.floor(100 * share)}% of the trace.` : "";
     return (
-      `Relative eigenvalues of ${values.length} features at epoch ${format(frame.epoch)}: ` +
-      `1 at k = 1, ${ratio(c)} at k = ${minimalName(run)} = ${c}, ` +
+      `Relative eigenvalues of ${values.length} features at epoch ${format(frame.epoch)} fall from ` +
+      `1 at k = 1 to ${ratio(c)} at k = ${minimalName(run)} = ${c}, ${ratio(2 * c)} at ${2 * c} and ` +
       `${ratio(values.length)} at k = ${values.length}.${one}`
     );
   }

@@ -86,7 +86,11 @@ export class Comparing {
     cleanup.add(watchTheme(() => this.#restyle()));
     cleanup.on(this.#root, "keydown keyup keypress", (event) => event.stopPropagation());
     cleanup.on<KeyboardEvent>(this.#root, "keydown", ({ key }) => {
-      if (key !== "Escape" || this.#panels.some((panel) => panel.explain(false))) return;
+      if (
+        key !== "Escape" ||
+        this.#panels.some((panel) => panel.explain(false) || panel.tabulate(false))
+      )
+        return;
       this.#enlarge(null);
     });
     el.append(this.#root);

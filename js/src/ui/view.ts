@@ -208,7 +208,7 @@ export class View {
   /** Close the innermost thing that is open. */
   #escape(): void {
     if (this.#tour.end() || this.#layout.fold() || this.#regime.explain(false)) return;
-    if (this.#panels.some((panel) => panel.explain(false))) return;
+    if (this.#panels.some((panel) => panel.explain(false) || panel.tabulate(false))) return;
     const open = this.#root.querySelector<HTMLDetailsElement>("details.fsw-details[open]");
     if (open) {
       open.open = false;
