@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT))
 from scripts import lessons  # noqa: E402 (mkdocs runs this file as it is)
 
 RECORDINGS = ROOT / "notebooks" / "recordings"
+SHIPPED = ROOT / "fswidget" / "experiments" / "recordings"
 QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
 END = "</details>"
 
@@ -41,14 +42,13 @@ SHOWN: dict[str, Callable[[], Any]] = {
         "all layers": fs.load(RECORDINGS / "plain.npz"),
         "last layer only": fs.load(RECORDINGS / "last_layer.npz"),
     },
-    "grokking": lambda: fs.load(next(RECORDINGS.glob("runs/transformer-modular-*.npz"))),
-    "resnet18": lambda: fs.load(largest("resnet18-cifar10")),
+    "grokking": lambda: fs.load(SHIPPED / "grokking.npz"),
+    "resnet18": lambda: fs.load(SHIPPED / "resnet18.npz"),
+    "true-and-shuffled": lambda: {
+        "true labels": fs.load(SHIPPED / "resnet18_true_labels.npz"),
+        "shuffled labels": fs.load(SHIPPED / "resnet18_shuffled_labels.npz"),
+    },
 }
-
-
-def largest(kind: str) -> Path:
-    """The recording of this network and data set with the most frames."""
-    return max(RECORDINGS.glob(f"runs/{kind}-*.npz"), key=lambda path: len(fs.load(path)))
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -63,11 +63,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put a run where a page says ``{{ live NAME }}``, and the like; formulas become MathML."""
+    """Put a run where a page says ``<!-- live NAME -->``, and the like; formulas become MathML."""
     made = {f"live {name}": framed(name, page.file) for name in SHOWN}
     made |= {"cite": f"```bibtex\n{fs.cite()}\n```", "hosts": hosts(), "settings": settings()}
     for name, text in made.items():
-        markdown = markdown.replace(f"{{{{ {name} }}}}", text)
+        markdown = markdown.replace(f"<!-- {name} -->", text)
     # Browsers draw MathML themselves; TeX would take a script.
     return re.sub(r"(?<![\w`])\$([^$\n]+)\$", lambda found: mathml(found[1]), markdown)
 
@@ -106,7 +106,7 @@ def tutorial() -> str:
     notebook = nbformat.read(QUICKSTART, as_version=4)
     parts = [*markdown_of(notebook.cells)]
     # After the cell that waits for the first run.
-    parts.insert(4, "A run like it, recorded; press ▶ or move the slider:\n\n{{ live plain }}")
+    parts.insert(4, "A run like it, recorded; press ▶ or move the slider:\n\n<!-- live plain -->")
     return "\n\n".join(parts)
 
 
