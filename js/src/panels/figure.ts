@@ -132,6 +132,7 @@ export abstract class FigurePanel extends Panel {
         target.remove();
         return;
       }
+      leaveOut(target);
       this.current = plot;
       this.#embedded = name;
       this.ready(plot);
@@ -146,5 +147,13 @@ export abstract class FigurePanel extends Panel {
     this.current?.dispose();
     this.current = null;
     super.dispose();
+  }
+}
+
+/** Take the parts of a drawing, which is hidden from assistive technology, out of the order of keys. */
+function leaveOut(part: Element | ShadowRoot): void {
+  for (const each of part.querySelectorAll<HTMLElement>("*")) {
+    if (each.tabIndex >= 0) each.tabIndex = -1;
+    if (each.shadowRoot) leaveOut(each.shadowRoot);
   }
 }
