@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
+from typing import Any
 
 CITATION = (
     "Nam, Fonseca, Lee, Mingard, Göring, El Harzli, Erturk, Hayou, Louis: Decoupling Dynamical "
@@ -12,18 +13,33 @@ CITATION = (
 )
 
 
+#: The settings that are named where there is no room for all, and the packages.
+NAMED = ("model", "dataset", "width", "batchnorm", "train_size", "loss", "optimizer", "lr", "seed")
+VERSIONS = ("fswidget", "torch", "numpy")
+
+
+METHOD = "arXiv:2410.04264"
+
+
 def made_now() -> dict[str, str]:
     """Versions, date and citation of a recording that begins now; its licence is the author's."""
     import fswidget
 
     versions = {"fswidget": fswidget.__version__}
-    for package in ("torch", "numpy"):
+    for package in VERSIONS[1:]:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
     date = datetime.now(UTC).isoformat(timespec="seconds")
     return {**versions, "date": date, "licence": "", "citation": CITATION}
+
+
+def told(config: Mapping[str, Any], provenance: Mapping[str, str]) -> str:
+    """Settings, seed, versions and what to cite, in a line."""
+    settings = [f"{name}={config[name]}" for name in NAMED if name in config]
+    versions = [f"{name} {provenance[name]}" for name in VERSIONS if name in provenance]
+    return " · ".join([*settings, *versions, f"method of {METHOD}"])
 
 
 def words(given: object) -> dict[str, str]:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fswidget.recording.frame import Frame, RunInfo
+from fswidget.recording.provenance import told
 from fswidget.recording.recording import Recording
 
 MAGIC = b"FSW1"
@@ -211,14 +212,19 @@ def encode_sprite(thumbnails: NDArray[np.uint8]) -> tuple[dict[str, Any], bytes]
     return sprite, stream.getvalue()
 
 
-def encode_run(info: RunInfo) -> tuple[dict[str, Any], bytes]:
+def encode_run(
+    info: RunInfo, provenance: Mapping[str, str] | None = None
+) -> tuple[dict[str, Any], bytes]:
     """The header and body of what does not change during a run.
 
-    The header is `RunInfo.describe` with the ``layout`` of the body and, where there are pictures,
-    ``sprite``; the image file is then the array ``sprite`` of the body.
+    The header is `RunInfo.describe` with the ``layout`` of the body, where it is known the
+    ``provenance`` in a line and, where there are pictures, ``sprite``; the image file is
+    then the array ``sprite`` of the body.
     """
     arrays = info.arrays()
     header = info.describe()
+    if provenance:
+        header["provenance"] = told(info.config, provenance)
     thumbnails = arrays.pop("thumbnails", None)
     if thumbnails is not None and len(thumbnails):
         header["sprite"], content = encode_sprite(thumbnails)
@@ -237,7 +243,7 @@ def pack(recording: Recording, run: str, limit: int = _ROUNDED_LIMIT) -> bytes:
     screen shows; scalars stay exact. An entry of a layout with ``"delta"`` holds the differences,
     modulo 2^16, from the same array of the frame before: clouds move little, and halve.
     """
-    run_header, body = encode_run(recording.info)
+    run_header, body = encode_run(recording.info, recording.provenance)
     headers: list[dict[str, Any]] = []
     parts, size = [body], len(body)
     # One scale a column for all frames, or there would be no differences to take.

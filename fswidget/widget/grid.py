@@ -152,7 +152,7 @@ class Grid:
         for number, place in enumerate(sorted(self.runs)):
             recording = self.runs[place]
             info = replace(recording.info, config={}, title="", held_out_labels=None)
-            common = codec.pack(Recording(info), "shared")
+            common = codec.pack(Recording(info, provenance={}), "shared")
             name = shared.setdefault(common, f"shared-{len(shared)}")
             blocks[name] = common
             run = f"run-{number + 1}"
@@ -232,7 +232,7 @@ def _described(name: str) -> tuple[str, str]:
 
 def pack_for_screen(recording: Recording, run: str) -> bytes:
     """What a page of several runs holds of each, see `Grid.page`."""
-    rounded = Recording(recording.info, byte_budget=None)
+    rounded = Recording(recording.info, byte_budget=None, provenance=recording.provenance)
     for frame in recording:
         rounded.append(replace(frame, arrays=dict(_rounded_arrays(frame))))
     return codec.pack(rounded, run, _CLOUD)
@@ -242,7 +242,7 @@ def _bare(recording: Recording) -> Recording:
     """Without what runs share."""
     empty: dict[str, Any] = {**dict.fromkeys(RUN_ARRAYS), "labels": np.zeros(0, np.float32)}
     info = replace(recording.info, **empty)
-    bare = Recording(info, byte_budget=None)
+    bare = Recording(info, byte_budget=None, provenance=recording.provenance)
     for frame in recording:
         bare.append(frame)
     return bare

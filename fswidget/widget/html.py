@@ -19,6 +19,7 @@ from typing import Any, Unpack
 from fswidget.figures.drawing import layout_json
 from fswidget.recording.atomic import atomic_write, with_suffix
 from fswidget.recording.grid import Sweep
+from fswidget.recording.provenance import told
 from fswidget.recording.recording import Recording
 from fswidget.widget.assets import bokehjs, bundle
 from fswidget.widget.codec import pack
@@ -64,6 +65,7 @@ _PAGE = """\
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width">
 <meta name="generator" content="{generator}">
+<meta name="description" content="{about}">
 <meta name="color-scheme" content="{scheme}">
 <title>{title}</title>
 <style>body {{ margin: 12px }}</style>
@@ -125,6 +127,7 @@ def page(
         policy=_POLICY,
         scheme="light dark" if theme == "auto" else theme,
         generator=html.escape(f"fswidget {recording.provenance.get('fswidget', '')}".strip()),
+        about=html.escape(told(recording.config, recording.provenance)),
         title=_title(shown, title),
         body=_element(data),
     )
@@ -212,6 +215,7 @@ def saved_page(state: Mapping[str, Any], buffers: Mapping[str, str], title: str)
         policy=_POLICY,
         scheme="light dark",
         generator="fswidget",
+        about="",
         title=html.escape(title),
         body=_element(data),
     )

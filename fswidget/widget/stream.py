@@ -142,7 +142,7 @@ class Stream:
 
     def _send_run(self, run: str, recording: Recording) -> None:
         if self._described is None or self._described[0] != run:
-            self._described = (run, *codec.encode_run(recording.info))
+            self._described = (run, *codec.encode_run(recording.info, recording.provenance))
         _, info, body = self._described
         self._deliver({"type": "run", "run": run, "info": info}, body)
 

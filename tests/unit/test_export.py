@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 from fswidget.figures import drawing
+from fswidget.recording import provenance
 from fswidget.recording.recording import Recording
+from fswidget.widget import codec
 from fswidget.widget import html as export
 from fswidget.widget.state import ViewState
 from tests.synthetic import make_recording
@@ -210,3 +212,15 @@ def test_fifty_epochs_fit_into_two_and_a_half_megabytes() -> None:
     assert info.thumbnails is not None
     assert info.thumbnails.shape == (1000, 28, 28)
     assert len(export.page(recording).encode()) <= 2_500_000
+
+
+def test_a_page_says_where_it_comes_from() -> None:
+    recording = make_recording(2)
+    told = provenance.told(recording.config, recording.provenance)
+    assert told.startswith("model=mlp · dataset=synthetic · width=16")
+    assert "fswidget" in recording.provenance
+    assert f"fswidget {recording.provenance['fswidget']}" in told
+    assert told.endswith("arXiv:2410.04264")
+    assert f'<meta name="description" content="{told}">' in export.page(recording)
+    header, _ = codec.encode_run(recording.info, recording.provenance)
+    assert header["provenance"] == told

@@ -29,6 +29,7 @@ GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden.json"
 def golden() -> dict[str, Any]:
     """What the fixture must hold; `python -m tests.unit.test_wire` writes it anew."""
     recording = make_recording(2, num_features=5, num_shown=4, num_layers=2)
+    recording.provenance = {}  # of today's versions and date
     run, run_body = codec.encode_run(recording.info)
     headers, body, following = codec.encode_frames(recording)
     last = recording[-1]

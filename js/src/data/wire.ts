@@ -34,6 +34,7 @@ export interface RunHeader {
   class_names: string[];
   layers: string[];
   title: string;
+  provenance?: string;
   layout: ArrayLayout[];
   /** Where the pictures of the samples are in the image file that is the array `sprite`. */
   sprite?: { mime: string; columns: number; height: number; width: number };
@@ -60,6 +61,8 @@ export interface RunInfo {
   classNames: string[];
   layers: string[];
   title: string;
+  /** Settings, seed, versions and what to cite, in a line. */
+  provenance: string;
   /** Class index of each shown sample, or its target value for a regression. */
   labels: Float32Array;
   heldOutLabels: Float32Array | null;
@@ -148,6 +151,7 @@ export function decodeRun(header: RunHeader, body: ArrayBuffer, start = 0): RunI
     classNames: header.class_names,
     layers: header.layers,
     title: header.title,
+    provenance: header.provenance ?? "",
     labels: (arrays.labels as Float32Array | undefined) ?? new Float32Array(0),
     heldOutLabels: (arrays.held_out_labels as Float32Array | undefined) ?? null,
     pictures: sprite && file ? new Pictures(sprite, new Blob([file], { type: sprite.mime })) : null,

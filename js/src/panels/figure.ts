@@ -5,7 +5,7 @@ import { memo } from "../data/memo";
 import type { Scene } from "../data/scene";
 import { attribute, button, h } from "../host/dom";
 import { type Found, HoverCard } from "./card";
-import { type Label, Labels } from "./labels";
+import { type Label, Labels, type Written } from "./labels";
 import { type Host, Panel } from "./panel";
 import { picture } from "./picture";
 
@@ -108,7 +108,12 @@ export abstract class FigurePanel extends Panel {
   override image(type: "png" | "svg", title: string, note: string): Promise<Blob> | null {
     if (!this.current) return null;
     if (type === "svg") return this.current.image("svg");
-    return picture(this.current, this.body, this.labels.list(), title, note);
+    return picture(this.current, this.body, this.written(), title, note);
+  }
+
+  /** What is written on the figure and beside it, for a picture. */
+  protected written(): Written[] {
+    return this.labels.list();
   }
 
   #want(name: string): void {

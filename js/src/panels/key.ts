@@ -5,6 +5,7 @@ import type { Colors, Style } from "../data/scene";
 import type { RunInfo } from "../data/wire";
 import { attribute, type Cleanup, format, h } from "../host/dom";
 import { classColor, classMarker, GLYPHS, isRegression, mapping } from "./classes";
+import { type Written, written } from "./labels";
 
 /** Classes that are named before the rest is only counted. */
 const NAMED = 12;
@@ -47,6 +48,11 @@ export class Key {
       this.root.style.width = `${room - 4}px`;
       return room;
     });
+  }
+
+  /** What it says, for a picture. */
+  list(): Written[] {
+    return [...this.root.querySelectorAll<HTMLElement>("span:not(.fsw-scale)")].map(written);
   }
 
   #mark(): void {

@@ -18,6 +18,20 @@ export interface Label {
   title?: string;
 }
 
+/** A text where it stands on screen. */
+export interface Written {
+  text: string;
+  box: DOMRect;
+  color: string;
+  bold: boolean;
+}
+
+export function written(span: HTMLElement): Written {
+  const { color, fontWeight } = getComputedStyle(span);
+  const box = span.getBoundingClientRect();
+  return { text: span.textContent ?? "", box, color, bold: Number(fontWeight) >= 600 };
+}
+
 const SHIFT = { start: "0", middle: "-50%", end: "-100%" } as const;
 
 export class Labels {
@@ -62,12 +76,8 @@ export class Labels {
   }
 
   /** What is written, for a picture that is saved. */
-  list(): { text: string; box: DOMRect; color: string; bold: boolean }[] {
-    return this.#spans.slice(0, this.#shown).map((span) => {
-      const { color, fontWeight } = getComputedStyle(span);
-      const text = span.textContent ?? "";
-      return { text, box: span.getBoundingClientRect(), color, bold: Number(fontWeight) >= 600 };
-    });
+  list(): Written[] {
+    return this.#spans.slice(0, this.#shown).map(written);
   }
 
   #span(at: number): HTMLElement {

@@ -9,7 +9,7 @@ import type { Found } from "./card";
 import { className, isRegression, mapping, markers, sampleName, spokenClass } from "./classes";
 import { FigurePanel } from "./figure";
 import { Key } from "./key";
-import type { Label } from "./labels";
+import type { Label, Written } from "./labels";
 import type { Host, Table } from "./panel";
 import { eigen } from "./words";
 
@@ -305,6 +305,10 @@ export class ProjectionsPanel extends FigurePanel {
     const far = this.#clouds.toSorted((a, b) => Math.hypot(b.x, b.y) - Math.hypot(a.x, a.y))[0];
     const most = far ? ` Farthest from the middle: ${spokenClass(info, far.label)}.` : "";
     return `${this.#points.x.length} samples ${groups} on ${eigen(k)} and ${eigen(l)}.${most}`;
+  }
+
+  protected override written(): Written[] {
+    return [...super.written(), ...this.#key.list()];
   }
 
   /** Show one class alone, or all of them again. */

@@ -16,7 +16,7 @@ import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { attribute, button, type Cleanup, h, hide, rich, setText } from "../host/dom";
 import { Gauge } from "./gauge";
-import { count, share } from "./words";
+import { count, provenance, share } from "./words";
 import { regimeName } from "./zones";
 
 interface Cell {
@@ -101,7 +101,7 @@ export class RegimeView {
     setText(this.#words, state === "UNDEFINED" ? words + reason : words);
     setText(this.#meaning, meaning);
     setText(this.#evidence, state === "UNDEFINED" ? "" : (labels.evidence ?? ""));
-    setText(this.#title, run.info.title);
+    setText(this.#title, [run.info.title, provenance(run, frame)].filter(Boolean).join(" · "));
     const sure = scalars.regime_confidence ?? Number.NaN;
     const known = !Number.isNaN(sure) && sign !== "–";
     setText(this.#sure, known ? `${Math.round(100 * sure)}% · ` : "");

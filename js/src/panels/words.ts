@@ -35,3 +35,9 @@ export function spokenFrame(style: Style, run: Run, frame: Frame): string {
   const regime = found === "UNDEFINED" ? "not defined" : found;
   return `Epoch ${Number(frame.epoch.toFixed(1))}: regime ${regime || "unknown"}${value}`;
 }
+
+/** Where a picture comes from: epoch, settings, seed, versions and what to cite. */
+export function provenance(run: Run, frame: Frame): string {
+  const epoch = `epoch ${Number(frame.epoch.toFixed(2))}`;
+  return [epoch, run.info.provenance].filter(Boolean).join(" · ");
+}

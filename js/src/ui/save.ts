@@ -5,6 +5,7 @@ import type { Frame } from "../data/wire";
 import { button, type Cleanup, h, hide, menu, setOptions } from "../host/dom";
 import { FigurePanel } from "../panels/figure";
 import type { Panel } from "../panels/panel";
+import { provenance } from "../panels/words";
 
 export function download(name: string, content: Blob): void {
   const link = h("a", { href: URL.createObjectURL(content), download: name });
@@ -60,16 +61,6 @@ export function fileName({ run, frame }: Scene, what: string, type: string): str
   return `${title}-epoch-${Number(frame.epoch.toFixed(2))}-${what}.${type}`.toLowerCase();
 }
 
-/** Where a picture comes from: settings, seed and versions. */
-export function provenance({ run, frame }: Scene): string {
-  const { seed, ...config } = run.info.config;
-  const named = ["model", "dataset", "width", "batchnorm", "train_size", "loss", "optimizer", "lr"];
-  const settings = named.flatMap((name) => (name in config ? `${name}=${config[name]}` : []));
-  const drawn = seed === undefined ? [] : [`seed=${seed}`];
-  const parts = [`epoch ${Number(frame.epoch.toFixed(2))}`, ...settings, ...drawn];
-  return `${parts.join(" · ")} · fswidget, method of arXiv:2410.04264`;
-}
-
 export function saveMenu({ scene, panels, command, hasKernel, fail }: Source, cleanup: Cleanup) {
   const plain = { class: "fsw-plain" };
   const figure = h("select", { "aria-label": "Figure" });
@@ -95,7 +86,7 @@ export function saveMenu({ scene, panels, command, hasKernel, fail }: Source, cl
     if (!panel || !now) return;
     try {
       const title = [panel.title, now.run.info.title].filter(Boolean).join(" · ");
-      const made = await panel.image(type, title, provenance(now));
+      const made = await panel.image(type, title, provenance(now.run, now.frame));
       if (made) download(fileName(now, panel.name, type), made);
     } catch (error) {
       fail(error);
