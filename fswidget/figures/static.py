@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.models import BoxAnnotation, ColumnDataSource, Legend, LegendItem, Plot
+from numpy.typing import NDArray
 
 from fswidget.figures import templates
 from fswidget.figures.bands import Band, log_ticks, tick_label
@@ -186,7 +187,11 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     roles = {measure: "accent", "used_features": "accent", "loss": "loss"}
     colors = [COLORS[roles.get(name, "accuracy")] for name in names]
     _fill(plot, "curves", xs=[list(epochs)] * len(names), ys=lines, color=colors)
-    if f"{measure}_error" in table:
+    steered = [epoch for epoch, _ in recording.changes]
+    _fill(plot, "steered", x=steered, bottom=[0.0] * len(steered), top=[1.0] * len(steered))
+    if "seeds" in frame.labels:
+        _fill_spread(plot, table, {name: bands[band(name)] for name in names}, colors)
+    elif f"{measure}_error" in table:
         y, error = table[measure], table[f"{measure}_error"]
         known = np.isfinite(y) & np.isfinite(error)
         low, high = (bands["shares"].place((y + sign * error)[known]) for sign in (-1, 1))
@@ -207,6 +212,24 @@ def _history(recording: Recording, frame: Frame) -> Plot:
         ],
     )
     return plot
+
+
+def _fill_spread(
+    plot: Plot, table: Mapping[str, NDArray[Any]], bands: Mapping[str, Band], colors: list[str]
+) -> None:
+    """One standard deviation over seeds around each curve."""
+    xs, ys, kept = [], [], []
+    for (name, place), color in zip(bands.items(), colors, strict=True):
+        if f"{name}_error" not in table:
+            continue
+        error = table[f"{name}_error"]
+        known = np.isfinite(table[name]) & np.isfinite(error)
+        y, error, x = table[name][known], error[known], table["epoch"][known]
+        xs.append([*x, *x[::-1]])
+        low = np.maximum(y - error, 1e-99) if place.log else y - error
+        ys.append([*place.place(low), *place.place(y + error)[::-1]])
+        kept.append(color)
+    _fill(plot, "spread", xs=xs, ys=ys, color=kept)
 
 
 def _spans(names: Iterable[str]) -> Iterable[tuple[str, tuple[float, float]]]:

@@ -238,6 +238,27 @@ def history() -> Plot:
         name="band:glyph",
     )
     error.glyph.name = "band:area"
+    # One standard deviation over seeds around each curve; and where settings were changed.
+    plot.patches(
+        "xs",
+        "ys",
+        source=_source("spread", "xs", "ys", "color"),
+        fill_color="color",
+        fill_alpha=0.16,
+        line_color=None,
+        name="spread:glyph",
+    )
+    plot.segment(
+        "x",
+        "bottom",
+        "x",
+        "top",
+        source=_source("steered", "x", "bottom", "top"),
+        line_color=COLORS["ink"],
+        line_alpha=0.45,
+        line_width=1,
+        name="steered:glyph",
+    )
     _curves(plot, "ghost", line_width=1.75, line_dash=BEFORE)
     _curves(plot, "curves", line_width=2)
     _mark(plot, "cursor", "height", "ink", 0.5)

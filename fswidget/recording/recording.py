@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from numbers import Real
@@ -79,6 +80,13 @@ class Recording:
     def config(self) -> Mapping[str, Any]:
         """The settings of the run."""
         return self.info.config
+
+    @property
+    def changes(self) -> list[tuple[float, str]]:
+        """Settings that changed while the run was on, in order: the epoch, and what in words."""
+        lines = self[-1].labels.get("changes", "").splitlines() if len(self) else []
+        found = [re.fullmatch(r"step \d+ \(epoch (.+?)\): (.+)", line) for line in lines]
+        return [(float(match[1]), match[2]) for match in found if match]
 
     @property
     def entries(self) -> tuple[tuple[int, Frame], ...]:

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fswidget.recording.frame import Frame
+from fswidget.recording.grid import Run, Sweep
 from fswidget.recording.recording import Recording
+
+#: What each of several runs is drawn by, too: arrays ``seeds_NAME`` with one number per run.
+EACH = ("used_features", "low_rank_measure", "low_rank_measure_debiased")
+#: Numbers of no interest as a spread.
+_PLAIN = ("lr", "seconds", "analysis_seconds")
 
 #: Curves along the features, cut to the shortest.
 _CURVES = ("eigenvalues", "quality", "utilization", "truncated_accuracy")
@@ -29,7 +35,8 @@ def mean_of(recordings: Sequence[Recording]) -> Recording:
     -------
     Recording
         Scalars and curves are means, eigenvalues geometric ones; the ``_error`` of each is the
-        sample standard deviation over the runs, in place of the jackknife error. Samples and their
+        sample standard deviation over the runs, in place of the jackknife error. Of D_LR and k95
+        the numbers of each run are kept, as ``arrays["seeds_used_features"]``, … Samples and their
         positions are those of the first run, since eigenfunctions of different networks have no
         order in common. The regime is that of most runs.
 
@@ -57,6 +64,13 @@ def mean_of(recordings: Sequence[Recording]) -> Recording:
     return mean
 
 
+def sweep_of(recordings: Sequence[Recording]) -> Sweep:
+    """Runs that differ in their seed alone, as a sweep over it."""
+    runs = [Run(r.config, r[-1].scalars, r[-1].labels, recording=r) for r in recordings]
+    base = {name: value for name, value in recordings[0].config.items() if name != "seed"}
+    return Sweep(base, {"seed": [run.settings["seed"] for run in runs]}, runs)
+
+
 def _mean_frame(frames: Sequence[Frame]) -> Frame:
     first = frames[0]
     names = [n for n in first.scalars if all(n in frame.scalars for frame in frames)]
@@ -65,16 +79,21 @@ def _mean_frame(frames: Sequence[Frame]) -> Frame:
         if not name.endswith("_error"):
             values = np.array([frame.scalars[name] for frame in frames])
             scalars[name] = float(values.mean())
-            if f"{name}_error" in names:
+            if name not in _PLAIN:
                 scalars[f"{name}_error"] = float(values.std(ddof=1))
     regimes = Counter(frame.labels.get("regime", "?") for frame in frames).most_common()
     counts = ", ".join(f"{name} {count}" for name, count in regimes)
     labels = {
         **first.labels,
         "regime": regimes[0][0],
+        "seeds": str(len(frames)),
         "evidence": f"Mean of {len(frames)} seeds ± their standard deviation; regimes: {counts}.",
     }
-    return Frame(first.epoch, first.step, scalars, labels, _mean_arrays(frames))
+    arrays = _mean_arrays(frames)
+    for name in EACH:
+        if name in names:
+            arrays[f"seeds_{name}"] = np.array([frame.scalars[name] for frame in frames])
+    return Frame(first.epoch, first.step, scalars, labels, arrays)
 
 
 def _mean_arrays(frames: Sequence[Frame]) -> dict[str, NDArray[Any]]:

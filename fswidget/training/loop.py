@@ -169,7 +169,7 @@ class Training(Learner):
     def _take_up(self) -> None:
         """Bring into force what was asked for."""
         old, new = self.config, self._steering.wanted
-        if new == old:
+        if new is old or new == old:
             return
         self._steering.note(old, new, self.step, self._batches.epochs(self.step))
         if self._adopt(new):
@@ -256,6 +256,7 @@ class Training(Learner):
         """One step, unless the run is at its end or is to end."""
         if not (self.step < self.total_steps and self._may_go_on()):
             return False
+        self._take_up()  # what was asked for in a pause
         self._lr = learning_rate(self.config, self.step, self.total_steps)
         loss, count = self._train_step(self._lr)
         self.step += 1

@@ -15,9 +15,27 @@ from fswidget.training.steering import STEERABLE
 from fswidget.widget.runs import RunsView, described
 from fswidget.widget.trainer import Job
 
+_STEER = (
+    "On: the settings marked ~ change the run that is on, from its next step. Off: they begin a "
+    "new run, as the others do."
+)
+
+#: As `fswidget.widget.controls` describes settings; this one is none of a run.
+CONTROL = {
+    "name": "steer",
+    "label": "~ steers this run",
+    "help": _STEER,
+    "group": "advanced",
+    "kind": "checkbox",
+    "value": True,
+    "section": "Optimisation",
+}
+
 
 class Continuing(RunsView):
     """The part of an `Explorer` that does not begin from nothing; see there for its parameters."""
+
+    _further: tuple[dict[str, Any], ...] = (CONTROL,)
 
     steer = traitlets.Bool(
         True, help="whether settings that a run can take up while it is on do not begin another"

@@ -9,6 +9,7 @@ from typing import Any
 from fswidget.training.config import Config
 from fswidget.training.registry import networks, sources
 from fswidget.training.rules import conflicts
+from fswidget.training.steering import STEERABLE
 
 #: Where the further settings stand in the drawer.
 SECTIONS = {
@@ -50,7 +51,8 @@ def controls(
         ``name``, ``label``, ``help``, ``group`` ("main" or "advanced"), ``kind`` ("slider",
         "number", "select" or "checkbox"), ``value``, ``choices``, ``min``, ``max``, ``step`` (a
         whole number where the setting is one), ``above`` (whether ``min`` itself is too little),
-        ``log``, ``section`` (of the further settings), ``note`` (None where there is none) and
+        ``log``, ``steers`` (whether a run that is on can take it up), ``section`` (of the further
+        settings), ``note`` (None where there is none) and
         ``disabled``: None, or why the control has no effect beside the others.
     """
     obstacles: dict[str, str] = {}
@@ -99,6 +101,7 @@ def _describe(field: dataclasses.Field[Any], config: Config, own: Sequence[str])
         "value": value,
         "choices": None if choices is None else list(choices),
         "above": above,
+        "steers": field.name in STEERABLE,
         "section": _SECTION.get(field.name, "Measurement"),
         **meta,
     }

@@ -41,7 +41,7 @@ class Experimenting(LinkedExplorer):
         local = {name: getattr(self, name) for name in ("root", "device", "download")}
         local["download"] |= download
         first, *others = (arm.replace(**local) for arm in experiment.configs())
-        for name in self.lock:
+        for name in set(self.lock) & set(vars(first)):
             if any(getattr(arm, name) != getattr(self, name) for arm in (first, *others)):
                 self._tell(message=f"{name} is locked, and this experiment needs another one.")
                 return

@@ -34,6 +34,9 @@ class Explorer(Experimenting):
     ----------
     theme, captions, height, scale, hide, lock, panels, panel, axes, reveal, questions, presets
         As for `Viewer`.
+    seeds : int
+        Runs that differ in their seed alone, trained in turn: the first is on show while it trains,
+        then the mean of those that have ended, with one standard deviation as a band.
     foreground : bool, optional
         Train within `start`, which then returns when the run has ended. None (the default) does so
         only where messages of a background thread do not reach the browser (Google Colab).
@@ -46,7 +49,9 @@ class Explorer(Experimenting):
     ----------
     state : {"idle", "running", "paused", "finished", "diverged", "error"}
     recording : Recording or None
-        The run on show.
+        The run on show; the mean, once there are several seeds.
+    recordings : list of Recording
+        Those of each seed.
     error : BaseException or None
         What ended the last run, if something did; also what an observer of yours raised.
     network : torch.nn.Module or None
@@ -78,6 +83,7 @@ class Explorer(Experimenting):
         self,
         *,
         theme: str = "auto",
+        seeds: int = 1,
         foreground: bool | None = None,
         **settings: Any,
     ) -> None:
@@ -87,7 +93,8 @@ class Explorer(Experimenting):
         foreground = "google.colab" in sys.modules if foreground is None else foreground
         options = {name: settings.pop(name) for name in DEFAULTS if name in settings}
         settings = {**BASE, **settings}
-        super().__init__(settings, foreground, theme=theme, _can_train=True, **options)
+        shown = {"theme": theme, "seeds": seeds, **options}
+        super().__init__(settings, foreground, _can_train=True, **shown)
         self._presets = json.dumps(menu(self.root))
         lifetime.enrol(self)
 
@@ -174,7 +181,7 @@ class Explorer(Experimenting):
     def _outdated(self) -> bool:
         """Whether a run is paused whose settings are no longer those of the controls."""
         job = self._trainer.job
-        return self.state == "paused" and job is not None and job.config != self._config
+        return self.state == "paused" and job is not None and job.base != self._config
 
     def _is_settled(self) -> bool:
         return not self._trainer.busy or (self.state == "paused" and not self._control.leaving)
@@ -216,6 +223,9 @@ class Explorer(Experimenting):
         elif name in ("go_on", "branch"):
             try:
                 getattr(self, name)(value)
+                if name == "branch":  # so that settings can be changed before its first step
+                    self._control.pause()
+                    self._tell(message="Branched: change what is marked ~, then Resume.")
             except (ValueError, TypeError) as error:
                 self._tell(message=str(error))
         elif name == "defaults":

@@ -9,16 +9,16 @@ from typing import Any, Self
 from fswidget.recording.frame import Frame
 from fswidget.training.config import Config
 from fswidget.training.registry import own_again
-from fswidget.widget.continuing import Continuing
 from fswidget.widget.links import decode, encode
 from fswidget.widget.presenting import DEFAULTS, PLACES
+from fswidget.widget.seeds import SeedsView
 from fswidget.widget.settings import LOCAL
 
 #: What happens when a control moves shows most clearly with the squared error.
 BASE: Mapping[str, Any] = {"loss": "mse"}
 
 
-class LinkedExplorer(Continuing):
+class LinkedExplorer(SeedsView):
     """The part of an `Explorer` that a link holds; see there for its parameters."""
 
     def __init__(self, settings: Any, foreground: bool, **traits: Any) -> None:

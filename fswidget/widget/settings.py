@@ -66,6 +66,8 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
     """
 
     _names = tuple(_FIELDS)
+    #: Controls beside those of the settings.
+    _further: tuple[dict[str, Any], ...] = ()
 
     def __init__(self, settings: Mapping[str, Any], **traits: Any) -> None:
         self._own: dict[str, dict[str, Any]] = {"model": {}, "dataset": {}}
@@ -76,7 +78,7 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
         #: What a setting was before another one put it aside.
         self._aside: dict[str, Any] = {}
         super().__init__(
-            _controls=json.dumps(self._described),
+            _controls=json.dumps([*self._described, *self._further]),
             _controls_now=self._changes({}),
             **traits,
             **self._config.to_dict(),

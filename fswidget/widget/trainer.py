@@ -43,6 +43,8 @@ class Job:
         The first of the new recording; a frame is made at once, if not given.
     parent : str
         The run that this one branches from, at `epoch`, with `changes`.
+    nth : int
+        Which of several seeds it is of, from 0.
     """
 
     config: Config
@@ -53,6 +55,12 @@ class Job:
     parent: str = ""
     epoch: float = 0.0
     changes: Mapping[str, Any] = field(default_factory=dict)
+    nth: int = 0
+
+    @property
+    def base(self) -> Config:
+        """The settings of the first of several seeds."""
+        return self.config.replace(seed=(self.config.seed - self.nth) % 2**64)
 
     def make(self, keep_going: Callable[[], bool], on_epoch: Callable[[], None]) -> Training:
         """The training, at its beginning or where it goes on."""

@@ -324,7 +324,11 @@ class Viewer(LinkedView):
         elif recording is not None and name == "save_recording":
             self._offer("run.npz", "application/octet-stream", recording.to_bytes())
         elif recording is not None and name == "save_page":
-            self._offer("run.html", "text/html", page(recording).encode())
+            self._offer("run.html", "text/html", page(self._page()).encode())
+
+    def _page(self) -> Any:
+        """What a page of this view shows."""
+        return self.recording
 
     def _offer(self, name: str, mime: str, content: bytes) -> None:
         self._post({"type": "file", "name": name, "mime": mime}, [content])

@@ -17,7 +17,12 @@ const says = { ...words, measures: { ...words.measures, ...MEASURES } };
 
 function network(p: number, c: number, k: number, regime: string, dlr = 0.5) {
   const scalars = { used_features: k, low_rank_measure_debiased: dlr, kernel_drift: 0.4 };
-  const frame = { epoch: 1, scalars, labels: { regime, evidence: `uses ${k} of ${p}` } };
+  const frame = {
+    epoch: 1,
+    scalars,
+    arrays: {},
+    labels: { regime, evidence: `uses ${k} of ${p}` },
+  };
   const info = { numFeatures: p, numOutputs: c, minimalFeatures: c, title: "" };
   return { run: { info, frames: [frame] } as unknown as Run, frame: frame as unknown as Frame };
 }

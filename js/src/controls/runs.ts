@@ -79,10 +79,19 @@ export class Runs {
   #restarted(): void {
     const run = text(this.model, "run");
     if (run === this.#current) return;
-    this.#previous = this.#current;
+    const entry = this.#entries().find((of) => of.run === run);
+    const former = this.#current;
     this.#current = run;
-    const entry = this.#entries().find((of) => of.run === this.#previous);
-    const held = this.store.runs.get(this.#previous)?.frames.length || entry?.frames || 0;
+    if (entry?.replaces === former) {
+      // The mean of more seeds is the same run: its ghost stays.
+      if (this.#pinned) remember(run, this.#chosen);
+      this.#show();
+      this.changed();
+      return;
+    }
+    this.#previous = entry?.parent ?? former;
+    const before = this.#entries().find((of) => of.run === this.#previous);
+    const held = this.store.runs.get(this.#previous)?.frames.length || before?.frames || 0;
     // A run that never got anywhere is nothing to compare with: the ghost before it stays.
     if (!this.#pinned && held > 1) {
       this.#chosen = this.#previous;
@@ -113,10 +122,10 @@ export class Runs {
   }
 
   /** Name the ghost beside its dash. */
-  draw(ghost: Run | null, words: string): void {
+  draw(ghost: Run | null, words: string, seeds: string): void {
     hide(this.key, !ghost);
     setText(this.#said, words);
-    attribute(this.key, "title", `before: ${words}`);
+    attribute(this.key, "title", `before: ${words}${seeds && `. ${seeds}`}`);
     attribute(this.key, "data-ghost", ghost?.id ?? null);
   }
 
@@ -130,7 +139,13 @@ export class Runs {
           const pinned = run === this.#chosen;
           const count = current ? "" : `${frames} frame${frames === 1 ? "" : "s"}`;
           // Numbered, so that runs of the same settings are told apart.
-          const name = [`${at + 1}.`, label || run, changed && `(${brief(changed)})`, count];
+          const branch = "↳ ".repeat(depth(entries, run));
+          const name = [
+            `${branch}${at + 1}.`,
+            label || run,
+            changed && `(${brief(changed)})`,
+            count,
+          ];
           const pin = button(pinned ? "Unpin" : "Compare", "Keep as the ghost to compare with", {
             class: "fsw-plain",
             "data-pin": run,
@@ -146,6 +161,12 @@ export class Runs {
         .toReversed(),
     );
   }
+}
+
+/** How many runs a run has branched from, one from the other. */
+export function depth(entries: RunEntry[], run: string): number {
+  const parent = entries.find((of) => of.run === run)?.parent;
+  return parent && parent !== run ? 1 + depth(entries, parent) : 0;
 }
 
 /** The first of many changes; after an experiment was loaded there may be a dozen. */

@@ -74,7 +74,7 @@ class Control {
   ) {
     this.#input = this.#build();
     const { name, label, kind } = spec;
-    const caption = h("span", { class: "fsw-name" }, label);
+    const caption = h("span", { class: "fsw-name", "data-steers": this.spec.steers }, label);
     this.root = h(
       "label",
       { class: `fsw-control fsw-${kind}`, "data-control": name },
@@ -117,7 +117,9 @@ class Control {
     attribute(this.root, "data-locked", locked);
     // What has no effect is left out, and so is what is not for this reader.
     hide(this.root, Boolean(spec.disabled) || names(this.model, "hide").includes(spec.name));
-    attribute(this.root, "title", locked ? `Locked. ${spec.help}` : spec.help);
+    const steered = "A run that is on takes it up at its next step, while “~” is switched on.";
+    const help = spec.steers ? `${spec.help} ${steered}` : spec.help;
+    attribute(this.root, "title", locked ? `Locked. ${help}` : help);
     this.#say();
     this.#show();
   }

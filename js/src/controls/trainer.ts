@@ -11,11 +11,20 @@ import {
   setText,
 } from "../host/dom";
 import { icon, setIcon } from "../host/icons";
-import { flag, listen, type Model, type Progress, text } from "../host/model";
+import { flag, listen, type Model, number, type Progress, text } from "../host/model";
 
 export type Command = (name: string, value?: unknown) => void;
 
-const TOLD = ["state", "progress", "message", "error_text", "_can_train", "_can_control"];
+const TOLD = [
+  "state",
+  "progress",
+  "message",
+  "error_text",
+  "_can_train",
+  "_can_control",
+  "num_frames",
+  "seeds",
+];
 
 export class Trainer {
   /** The one filled button: it changes its word and keeps its place. */
@@ -23,6 +32,7 @@ export class Trainer {
   readonly #go = button("", "", { class: "fsw-go" });
   readonly #step = iconButton("step", "Step", "Step: train up to the next frame");
   readonly #stop = iconButton("stop", "Stop", "Stop: end this run");
+  readonly #more = iconButton("more", "Go on", "Go on: train for half as many epochs more");
   readonly #reset = iconButton("reset", "Reset", "Reset to an untrained network");
   readonly #epoch = h("span", { class: "fsw-epoch" });
   readonly #now = h("b");
@@ -54,11 +64,14 @@ export class Trainer {
   ) {
     this.#go.append(icon("play"), this.#word);
     this.#epoch.append(this.#now, this.#of);
-    this.#run.append(this.#go, this.#step, this.#stop, this.#reset, this.#epoch);
+    this.#run.append(this.#go, this.#step, this.#more, this.#stop, this.#reset, this.#epoch);
     const said = h("div", { class: "fsw-said" }, this.#message, this.#error);
     this.root.append(this.#run, this.#bar, said);
     cleanup.on(this.#go, "click", () => command(this.#action));
     cleanup.on(this.#step, "click", () => command("step"));
+    cleanup.on(this.#more, "click", () =>
+      command("go_on", Math.ceil(number(model, "epochs", 2) / 2)),
+    );
     cleanup.on(this.#stop, "click", () => command("stop"));
     cleanup.on(this.#reset, "click", () => {
       reset();
@@ -98,6 +111,9 @@ export class Trainer {
     hide(this.#step, !trains && !begun);
     hide(this.#stop, !begun);
     hide(this.#reset, !trains || begun);
+    const ended = trains && state === "finished" && number(model, "num_frames") > 1;
+    hide(this.#more, !ended || number(model, "seeds", 1) > 1);
+    disable(this.#more, this.#gone);
     disable(this.#go, this.#gone);
     disable(this.#step, this.#gone || state === "running");
     disable(this.#stop, this.#gone);

@@ -159,3 +159,10 @@ export interface Words {
   tour: [at: string, title: string, text: string][];
   measures: Record<string, string>;
 }
+
+/** The chosen scalars that a run has; where it has no debiased D_LR, the plain one stands in. */
+export function available(style: Style, frames: Frame[], chosen: string[]): string[] {
+  const has = (name: string) => frames.some(({ scalars }) => Number.isFinite(scalars[name]));
+  const names = chosen.map((name) => (name === style.estimates[0] ? lowRank(style, has) : name));
+  return [...new Set(names)].filter(has);
+}

@@ -5,6 +5,8 @@ const PATHS = {
   play: '<path fill="currentColor" d="M4.5 2.8v10.4L13 8z"/>',
   step: '<path fill="currentColor" d="M3 3v10l7-5z"/><path d="M12.5 3v10"/>',
   stop: '<path fill="currentColor" d="M4 4h8v8H4z"/>',
+  more: '<path d="M2 8h7.5M6.5 4.5L10 8l-3.5 3.5M13 3.5v9"/>',
+  branch: '<path d="M4 13.5v-11M4 10c0-3 7-1.5 7-5.5M8.7 6.4L11 4l2.3 2.4"/>',
   reset: '<path d="M3.2 8a4.8 4.8 0 1 0 1.6-3.6M5.2 1.6v3.2H2"/>',
   help: '<circle cx="8" cy="8" r="6"/><path d="M6.2 6.4c0-2.4 3.7-2.3 3.7 0 0 1.4-1.9 1.5-1.9 3M8 11.4v.1"/>',
   grow: '<path d="M9.5 2.5h4v4M13.2 2.8L9 7M6.5 13.5h-4v-4M2.8 13.2L7 9"/>',

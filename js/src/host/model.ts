@@ -29,6 +29,8 @@ export interface ControlSpec {
   above?: boolean;
   /** Why the control has no effect now; null where it has. */
   disabled?: string | null;
+  /** Whether a run that is on can take it up. */
+  steers?: boolean;
   /** Part of the further settings that it stands in. */
   section?: string;
   /** What another setting has changed here, and why. */
@@ -54,6 +56,10 @@ export interface RunEntry {
   label: string;
   changed: string;
   frames: number;
+  /** The run that it branched from, at an epoch. */
+  parent?: string;
+  /** The run in whose place it stands: the mean of more seeds. */
+  replaces?: string;
 }
 
 export interface Progress {

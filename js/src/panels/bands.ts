@@ -2,6 +2,7 @@
 
 import { linearTicks, logTicks, Range, type Tick } from "../bokeh/ranges";
 import type { Band, Style } from "../data/scene";
+import type { Frame } from "../data/wire";
 
 export type Span = readonly [bottom: number, top: number];
 
@@ -71,4 +72,32 @@ export class Scale {
       .filter((_, at) => at % every === 0)
       .map(([value, label]) => [this.place(value), label]);
   }
+}
+
+/** A curve less its error, and with it, where that is known. */
+export function edges(
+  frames: Frame[],
+  name: string,
+  value: (frame: Frame) => number,
+  at: (epoch: number) => number,
+  scale: Scale | undefined,
+) {
+  const error = (frame: Frame) => frame.scalars[`${name}_error`] ?? Number.NaN;
+  const known = frames.filter((frame) => Number.isFinite(value(frame) + error(frame)));
+  const edge = (sign: number) =>
+    known.map((frame) => {
+      const y = value(frame) + sign * error(frame);
+      return scale?.place(scale.log ? Math.max(y, Number.MIN_VALUE) : y);
+    });
+  return { x: known.map(({ epoch }) => at(epoch)), y1: edge(-1), y2: edge(1) };
+}
+
+/** Polygons of what `edges` gives of some curves. */
+export function outlines(curves: (ReturnType<typeof edges> & { color: string })[]) {
+  const known = curves.filter(({ x }) => x.length > 1);
+  return {
+    xs: known.map(({ x }) => [...x, ...x.toReversed()]),
+    ys: known.map(({ y1, y2 }) => [...y1, ...y2.toReversed()]),
+    color: known.map(({ color }) => color),
+  };
 }

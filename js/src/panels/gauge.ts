@@ -5,6 +5,7 @@
 
 import { memo } from "../data/memo";
 import { isUndefined, minimal, minimalName, type Scene } from "../data/scene";
+import { usedBySeed } from "../data/seeds";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { attribute, h, hide, rich } from "../host/dom";
@@ -49,6 +50,8 @@ export class Gauge {
   readonly #lazy = h("span", { class: "fsw-zone", "data-regime": "LAZY" }, "LAZY");
   readonly #beyond = h("span", { class: "fsw-zone fsw-beyond" });
   readonly #needle = h("span", { class: "fsw-needle" });
+  /** A needle for each seed. */
+  readonly #seeds = h("span", { class: "fsw-seeds" });
   readonly #whisker = h("span", { class: "fsw-whisker" });
   readonly #ghost = h("span", { class: "fsw-needle fsw-needle-ghost" });
   readonly #label = h("span", { class: "fsw-needle-label" });
@@ -59,7 +62,14 @@ export class Gauge {
 
   constructor() {
     const { MF, TRANSITION, EF } = this.#zones;
-    const marks = [this.#whisker, this.#ghost, this.#needle, this.#ghostLabel, this.#label];
+    const marks = [
+      this.#whisker,
+      this.#seeds,
+      this.#ghost,
+      this.#needle,
+      this.#ghostLabel,
+      this.#label,
+    ];
     this.#axis.append(MF, TRANSITION, EF, this.#beyond);
     const on = h("span", { class: "fsw-marks" }, ...marks);
     this.root = h(
@@ -76,6 +86,7 @@ export class Gauge {
   clear(): void {
     this.#scaled([null], () => this.#scale("", 10, LARGEST, LARGEST));
     attribute(this.root, "data-state", "none");
+    this.#seeds.replaceChildren();
     for (const part of [this.#needle, this.#label, this.#ghost, this.#ghostLabel, this.#whisker]) {
       hide(part, true);
     }
@@ -94,6 +105,11 @@ export class Gauge {
     const used = frame.scalars.used_features ?? Number.NaN;
     attribute(this.root, "data-state", now === "none" ? "none" : (frame.labels.regime ?? ""));
     this.#mark(this.#needle, this.#label, now, place(used, c, largest), `k95 ${count(used)}`);
+    this.#seeds.replaceChildren(
+      ...(now === "axis" ? usedBySeed(frame) : []).map((k) =>
+        h("span", { class: "fsw-needle-seed", style: `left: ${place(k, c, largest)}%` }),
+      ),
+    );
     const error = frame.scalars.used_features_error ?? 0;
     hide(this.#whisker, now !== "axis" || !(error > 0));
     const [from, to] = [used - error, used + error].map((k) => place(k, c, largest));

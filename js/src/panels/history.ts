@@ -1,20 +1,14 @@
 import type { Plot } from "../bokeh/plot";
 import { linearTicks, type Tick } from "../bokeh/ranges";
 import { memo } from "../data/memo";
-import {
-  type Band,
-  lowRank,
-  minimal,
-  regimeOf,
-  type Scene,
-  type Style,
-  scalarOf,
-} from "../data/scene";
+import { available, type Band, minimal, regimeOf, type Scene, scalarOf } from "../data/scene";
+import { seedsOf } from "../data/seeds";
+import { changes, marks } from "../data/steered";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { attribute, button, format, h, menu, rich } from "../host/dom";
 import { flag } from "../host/model";
-import { places, Scale } from "./bands";
+import { edges, outlines, places, Scale } from "./bands";
 import type { Found } from "./card";
 import { FigurePanel } from "./figure";
 import { type Label, spread, withoutCrowd } from "./labels";
@@ -119,8 +113,16 @@ export class HistoryPanel extends FigurePanel {
     const drawn = [this.#curves, choices.logEpochs, ...bounds];
     plot.data("curves", [run, run.revision, ...drawn], () => this.#columns(run, false));
     plot.data("ghost", [ghost, ghost?.revision, ...drawn], () => this.#columns(ghost, true));
-    plot.data("band", [run, run.revision, ...drawn], () => this.#errors(run));
+    const seeds = seedsOf(last) > 1;
     const measure = this.#measure();
+    // One standard error around D_LR; of several seeds one standard deviation around every curve.
+    plot.data("band", [run, run.revision, seeds, ...drawn], () =>
+      this.#edges(seeds ? null : run, measure?.name ?? "", "shares"),
+    );
+    plot.data("spread", [run, run.revision, seeds, ...drawn], () => this.#spread(seeds, run));
+    plot.data("steered", [run, run.revision, choices.logEpochs], () => {
+      return marks(changes(run).map(({ epoch }) => this.#at(epoch)));
+    });
     if (measure) plot.set("band:area", { fill_color: measure.color });
     plot.data("zones", [run, run.revision, ghost, ghost?.revision, this.#end, ...drawn], () => {
       const at = (epoch: number) => this.#at(epoch);
@@ -201,22 +203,17 @@ export class HistoryPanel extends FigurePanel {
     return shown.find((curve) => curve !== undefined);
   }
 
-  /** One standard error around D_LR, where it is known. */
-  #errors(run: Run) {
-    const measure = this.#measure();
-    const scale = this.#scales.get("shares");
-    const name = measure?.name ?? "";
-    const known = run.frames.filter(
-      (frame) =>
-        Number.isFinite(this.#value(run, frame, name)) &&
-        Number.isFinite(frame.scalars[`${name}_error`]),
+  #spread(seeds: boolean, run: Run) {
+    const curves = seeds ? this.#curves : [];
+    return outlines(
+      curves.map(({ name, band, color }) => ({ color, ...this.#edges(run, name, band) })),
     );
-    const edge = (sign: number) =>
-      known.map((frame) => {
-        const error = frame.scalars[`${name}_error`] ?? Number.NaN;
-        return scale?.place(this.#value(run, frame, name) + sign * error);
-      });
-    return { x: known.map(({ epoch }) => this.#at(epoch)), y1: edge(-1), y2: edge(1) };
+  }
+
+  #edges(run: Run | null, name: string, band: Band) {
+    const value = (frame: Frame) => (run ? this.#value(run, frame, name) : Number.NaN);
+    const at = (epoch: number) => this.#at(epoch);
+    return edges(run?.frames ?? [], name, value, at, this.#scales.get(band));
   }
 
   /** The values of a frame, where they stand on the figure. */
@@ -300,6 +297,9 @@ export class HistoryPanel extends FigurePanel {
     if (!frame) return null;
     const marks = this.#marks(run, frame);
     const rows = marks.map(({ curve, value }) => this.#written(curve.name, value));
+    for (const { epoch, words } of changes(run)) {
+      if (Math.abs(plot.x(this.#at(epoch)) - plot.x(this.#at(frame.epoch))) < 6) rows.push(words);
+    }
     const near = marks.sort((a, b) => Math.abs(plot.y(a.y) - y) - Math.abs(plot.y(b.y) - y));
     const measure = near[0]?.curve.name ?? "";
     const was = ghost && then ? this.#value(ghost, then, measure) : Number.NaN;
@@ -344,7 +344,8 @@ export class HistoryPanel extends FigurePanel {
       const [begin, end] = ends.map((value) => scalar(name, unit, value));
       return `${this.#pretty(name)} ${verb} from ${begin} to ${end}`;
     });
-    return `Epoch ${format(first.epoch)} to ${format(frame.epoch)}: ${trends.join(", ")}.`;
+    const steered = changes(run).map(({ epoch, words }) => ` At epoch ${format(epoch)}: ${words}.`);
+    return `Epoch ${format(first.epoch)} to ${format(frame.epoch)}: ${trends.join(", ")}.${steered.join("")}`;
   }
 
   #pretty(name: string): string {
@@ -389,11 +390,4 @@ export class HistoryPanel extends FigurePanel {
     const best = this.#nearest(plot, this.#run, screen);
     if (best) this.host.goTo(best);
   }
-}
-
-/** The chosen scalars that a run has; where it has no debiased D_LR, the plain one stands in. */
-function available(style: Style, frames: Frame[], chosen: string[]): string[] {
-  const has = (name: string) => frames.some(({ scalars }) => Number.isFinite(scalars[name]));
-  const names = chosen.map((name) => (name === style.estimates[0] ? lowRank(style, has) : name));
-  return [...new Set(names)].filter(has);
 }

@@ -12,6 +12,7 @@ import {
   scalarOf,
   type Words,
 } from "../data/scene";
+import { beyondSeeds } from "../data/seeds";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { attribute, button, type Cleanup, h, hide, rich, setText } from "../host/dom";
@@ -39,6 +40,7 @@ export class RegimeView {
   readonly #meaning = h("p");
   readonly #evidence = h("p", { class: "fsw-evidence" });
   readonly #dashes = h("p");
+  readonly #beyond = h("p");
   readonly #title = h("p", { class: "fsw-c-dim" });
   readonly #card = h("div", { class: "fsw-card", role: "note", hidden: true });
   readonly #gauge = new Gauge();
@@ -52,7 +54,7 @@ export class RegimeView {
   ) {
     this.#cells = { k: cell(), c: cell("fsw-needed"), d: cell(), moved: cell() };
     this.#why.append(this.#sure, "why?");
-    this.#card.append(this.#meaning, this.#evidence, this.#dashes, this.#title);
+    this.#card.append(this.#meaning, this.#evidence, this.#beyond, this.#dashes, this.#title);
     const head = h("div", { class: "fsw-regime-head" }, this.#label, this.#why, this.#words);
     const numbers = h("div", { class: "fsw-numbers", role: "list" });
     numbers.append(...Object.values(this.#cells).map(({ root }) => root));
@@ -86,6 +88,8 @@ export class RegimeView {
       this.#name(run, frame);
       this.#gauge.draw(scene);
       this.#count(run, frame, ghost, ghost ? ghostFrame : null);
+      const beyond = ghost ? beyondSeeds(this.style, scene) : "";
+      setText(this.#beyond, beyond && `${beyond}.`);
     });
   }
 
@@ -148,7 +152,8 @@ export class RegimeView {
       setText(this.#label, sign);
       setText(this.#words, words);
       setText(this.#meaning, meaning);
-      for (const part of [this.#sure, this.#evidence, this.#dashes, this.#title]) setText(part, "");
+      for (const part of [this.#sure, this.#evidence, this.#beyond, this.#dashes, this.#title])
+        setText(part, "");
       this.#gauge.clear();
       const { k, c, d, moved } = this.#cells;
       for (const [cell, name] of [

@@ -7,9 +7,18 @@ import type { Scrubber } from "../controls/scrubber";
 import { Settings } from "../controls/settings";
 import { Suggestion } from "../controls/suggestions";
 import { type Command, Trainer } from "../controls/trainer";
-import { attribute, button, type Cleanup, h, hide, iconButton, setText } from "../host/dom";
+import {
+  attribute,
+  button,
+  type Cleanup,
+  disable,
+  h,
+  hide,
+  iconButton,
+  setText,
+} from "../host/dom";
 import { icon } from "../host/icons";
-import { flag, type Model, names, specs } from "../host/model";
+import { flag, listen, type Model, names, number, specs } from "../host/model";
 import type { Panel } from "../panels/panel";
 import type { RegimeView } from "../panels/regime";
 
@@ -40,6 +49,11 @@ export class Layout {
     "aria-expanded": "false",
     "aria-haspopup": "dialog",
   });
+  readonly #branch = iconButton(
+    "branch",
+    "Branch here",
+    "Branch here: begin a run from the state that is kept nearest to this epoch",
+  );
   readonly #close: (() => boolean)[] = [];
   readonly #waiting = h("p", {}, "Nothing to show yet.");
 
@@ -101,6 +115,7 @@ export class Layout {
     hide(this.banner, !gone);
     if (gone) setText(this.banner, `Kernel gone: showing the last ${frames} frames`);
     this.trainer.orphaned = gone;
+    disable(this.#branch, gone);
     const { main, rows, further } = this.settings ?? {};
     for (const group of [main, rows, further]) if (group) group.inert = gone;
     if (gone && this.suggestion) hide(this.suggestion.root, true);
@@ -171,6 +186,13 @@ export class Layout {
       else void root?.requestFullscreen?.().catch(() => hide(full, true));
     });
     hide(full, !document.fullscreenEnabled);
+    this.cleanup.on(this.#branch, "click", () => this.parts.command("branch"));
+    const branches = () => {
+      const one = number(model, "num_frames") > 1 && number(model, "seeds", 1) < 2;
+      hide(this.#branch, !flag(model, "_can_train") || !one);
+    };
+    branches();
+    this.cleanup.add(listen(model, { "change:num_frames": branches, "change:seeds": branches }));
     const controls = flag(model, "_can_control") && !this.settings;
     const parts = { runs: runs.root, save, full, tour: guide };
     for (const [name, part] of Object.entries(parts)) attribute(part, "data-part", name);
@@ -178,6 +200,7 @@ export class Layout {
       "div",
       { class: "fsw-acts" },
       scrubber.steps,
+      this.#branch,
       h("span", { class: "fsw-space" }),
       controls ? this.trainer.root : null,
       runs.root,

@@ -4,6 +4,7 @@ import { type Bokeh, loadBokeh } from "../bokeh/runtime";
 import { Runs } from "../controls/runs";
 import { Scrubber } from "../controls/scrubber";
 import { type Choices, frameAt, type Scene, type Style, type Words } from "../data/scene";
+import { beyondSeeds } from "../data/seeds";
 import type { Change, FileMessage, Store } from "../data/store";
 import { retarget } from "../data/wire";
 import { attribute, Cleanup, h, hide, setText } from "../host/dom";
@@ -263,7 +264,8 @@ export class View {
     const state = text(model, "state", "finished");
     attribute(root, "data-state", state);
     layout.orphan(this.#gone, scene?.run.frames.length ?? 0);
-    this.#runs.draw(scene?.ghost ?? null, scene?.before ?? "");
+    const beyond = scene ? beyondSeeds(this.#figures.style, scene) : "";
+    this.#runs.draw(scene?.ghost ?? null, scene?.before ?? "", beyond);
     layout.settings?.compare(scene?.run ?? null, scene?.ghost ?? null);
     if (!this.#gone) layout.suggestion?.draw(scene?.run);
     layout.wait(scene ? null : state === "running" ? "Waiting for the first frame …" : "");
