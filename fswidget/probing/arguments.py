@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from fswidget.analysis.targets import TASKS
 from fswidget.probing.samples import Samples
@@ -18,6 +19,12 @@ def check_arguments(model: Any, task: Any, **counts: Any) -> None:
     """Raise TypeError or ValueError for what no probe can be made with."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model={type(model).__name__}: must be a torch.nn.Module")
+    lazy = [name for name, module in model.named_modules() if _is_lazy(module)]
+    if lazy:
+        raise ValueError(
+            f"model={type(model).__name__}: its layers {', '.join(map(repr, lazy))} are lazy and "
+            "have no weights yet; must have run once: call model(inputs[:2]) before"
+        )
     if task not in TASKS:
         raise ValueError(f"task={task!r}: must be one of {', '.join(map(repr, TASKS))}")
     for name, value in counts.items():
@@ -30,6 +37,11 @@ def check_flags(**flags: Any) -> None:
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise ValueError(f"{name}={value!r}: must be True or False")
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    return any(is_lazy(tensor) for tensor in own)
 
 
 def device_of(device: Any) -> torch.device | None:

@@ -46,7 +46,7 @@ def go_on(probe: Probe, recording: Recording) -> None:
     probe._maker.unknown = True
     if len(recording):
         last = recording[-1]
-        probe._last_epoch, probe._taken = last.epoch, last.step + 1
+        probe.last, probe._taken = (last.epoch, last.step), last.step + 1
         points = last.arrays.get("projections")
         if points is not None:
             probe._maker.previous = (None, points.astype(np.float64))

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from fswidget.probing.modes import evaluating, param_dtype
+from fswidget.probing.modes import evaluating, kept, param_dtype
 from fswidget.probing.outputs import (
     WAY_OUT,
     Select,
@@ -167,7 +167,8 @@ class _Run:
         # Copies: a model that works in place must not change what the next call gets.
         args = [value.clone() if isinstance(value, Tensor) else value for value in self.args]
         kwargs = {k: v.clone() if isinstance(v, Tensor) else v for k, v in self.kwargs.items()}
-        return self.model(*args, **kwargs)
+        with kept(self.model):  # one call must not change what the next one sees
+            return self.model(*args, **kwargs)
 
     def find(self, layers: Mapping[str, int], named: bool) -> Head | str:
         """The layer that the output depends on, or why there is none."""

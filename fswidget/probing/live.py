@@ -54,6 +54,10 @@ class LiveView:
         control.tell = self._tell
         return control
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy in another process has no view.
+        return {k: v for k, v in vars(self).items() if k not in ("_viewer", "_control")}
+
     def _show(self, frame: Frame, team: Communicator, device: Any = "cpu") -> None:
         """Show a frame that was recorded, and obey the buttons; blocks during a pause."""
         if self.on_frame is not None and team.rank == 0:

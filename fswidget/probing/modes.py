@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ def fork_rng(devices: Sequence[int] = (), kind: str = "cuda") -> Iterator[None]:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode; modes, buffers and attributes of all modules come back, and random states."""
-    with _drawing_aside(model), _kept(model):
+    with _drawing_aside(model), kept(model):
         model.eval()
         yield
 
@@ -51,35 +53,33 @@ def _drawing_aside(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _kept(model: nn.Module) -> Iterator[None]:
+def kept(model: nn.Module) -> Iterator[None]:
     """Modules as they were: modes put back as they were set, by `train`, since layers that merge
     weights in eval mode undo it there; then all buffers, plain attributes and, of modules with a
     `train` of their own, parameters."""
     modules = list(model.modules())
     training = [module.training for module in modules]
+    attributes = [(module, dict(vars(module))) for module in modules]
+    found = {id(thing): thing for module in modules for thing in _changeable(vars(module))}
     own = [module for module in modules if _sets_modes(module)]
-    tensors = {id(buffer): buffer for module in modules for buffer in _tensors(module)}
-    tensors |= {id(p): p for module in own for p in module.parameters()}
-    values = [(tensor, tensor.detach().clone()) for tensor in tensors.values()]
+    found |= {id(parameter): parameter for module in own for parameter in module.parameters()}
+    contents = [(thing, _copy(thing)) for thing in found.values()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    attributes = [(module, dict(vars(module)), _containers(module)) for module in modules]
     try:
         yield
     finally:
         for module, mode in zip(modules, training, strict=True):
             if module.training != mode:
                 module.train(mode)  # from the root on: children that differ come later
-        for module, before, containers in attributes:
+        for module, before in attributes:
             vars(module).update(before)
             for name in vars(module).keys() - before.keys():
                 del vars(module)[name]
-            for container, content in containers:
-                _refill(container, content)
+        for thing, content in contents:
+            _put_back(thing, content)
         for parameter, flag in flags:
             if parameter.requires_grad != flag:
                 parameter.requires_grad_(flag)
-        for tensor, value in values:
-            _put_back(tensor, value)
 
 
 def _sets_modes(module: nn.Module) -> bool:
@@ -88,30 +88,47 @@ def _sets_modes(module: nn.Module) -> bool:
     return own or "train" in vars(module) or "eval" in vars(module)
 
 
-def _tensors(module: nn.Module) -> list[Tensor]:
-    """Buffers and tensors among plain attributes."""
-    found = [*module._buffers.values(), *vars(module).values()]
-    return [value for value in found if isinstance(value, Tensor)]
+def _changeable(attributes: dict[str, Any]) -> list[Any]:
+    """What of a module's attributes can change in place, within each other too: containers, its
+    tables of parameters and buffers among them, arrays, and tensors that are no parameters."""
+    found: dict[int, Any] = {}
+    waiting = list(attributes.values())
+    while waiting:
+        thing = waiting.pop()
+        inside = isinstance(thing, (list, tuple, set, deque, dict))
+        array = isinstance(thing, (Tensor, np.ndarray)) and not isinstance(thing, nn.Parameter)
+        if (inside or array) and id(thing) not in found:
+            found[id(thing)] = thing
+            if inside:
+                waiting.extend(thing.values() if isinstance(thing, dict) else thing)
+    return [thing for thing in found.values() if not isinstance(thing, tuple)]
 
 
-def _containers(module: nn.Module) -> list[tuple[Any, Any]]:
-    """Lists and dicts of a module, its tables of parameters and buffers among them, and copies."""
-    return [
-        (value, value.copy()) for value in vars(module).values() if isinstance(value, (list, dict))
-    ]
+def _copy(thing: Any) -> Any:
+    return thing.detach().clone() if isinstance(thing, Tensor) else thing.copy()
 
 
-def _refill(container: Any, content: Any) -> None:
-    same = len(container) == len(content)
+def _put_back(thing: Any, content: Any) -> None:
+    if isinstance(thing, Tensor):
+        _put_back_values(thing, content)
+    elif isinstance(thing, np.ndarray):
+        thing[...] = content
+    elif not _same(thing, content):
+        thing.clear()
+        (thing.update if isinstance(thing, (dict, set)) else thing.extend)(content)
+
+
+def _same(container: Any, content: Any) -> bool:
+    """Whether the very things are in it, in the same order."""
+    pairs = [iter(c.items() if isinstance(c, dict) else c) for c in (container, content)]
+    if len(container) != len(content):
+        return False
     if isinstance(container, dict):
-        if not (same and all(k in container and container[k] is v for k, v in content.items())):
-            container.clear()
-            container.update(content)
-    elif not (same and all(a is b for a, b in zip(container, content, strict=True))):
-        container[:] = content
+        return all(k == j and v is w for (k, v), (j, w) in zip(*pairs, strict=True))
+    return all(a is b for a, b in zip(*pairs, strict=True))
 
 
-def _put_back(tensor: Tensor, value: Tensor) -> None:
+def _put_back_values(tensor: Tensor, value: Tensor) -> None:
     # .data: no version counter moves, so a backward pass under way is not spoiled.
     with torch.inference_mode(tensor.is_inference()):
         if tensor.shape != value.shape:

@@ -16,7 +16,7 @@ Select = str | int | Callable[[Any], Tensor]
 WAY_OUT = (
     "pass features= (the name of the module whose output they are, or a function of the inputs "
     "that returns features and outputs), or outputs= (a key, an index, or a function of what the "
-    "model returns), where they are affine in the features"
+    "model returns)"
 )
 #: Checks take so many roundings of the coarsest number type for equal, 5% at most (our choice).
 _ROUNDINGS, _COARSEST = 100, 0.05

@@ -68,7 +68,8 @@ class Probe:
     features : str or callable, optional
         What stands for the features instead of a head's input: the name of the module whose output
         they are (averaged over positions), or a function that is called as the model is and returns
-        them, shape (n, p), alone or in a pair with the outputs, shape (n, C).
+        them, shape (n, p), alone or in a pair with the outputs, shape (n, C). Outputs that are no
+        affine function of them are measured all the same, with a warning.
     outputs : str, int or callable, optional
         Which of what the model returns are its outputs: a key, an index, or a function of it that
         returns a tensor of shape (n, C).
@@ -143,7 +144,8 @@ class Probe:
         self._device = device_of(device)
         self._bare = unwrap(model)
         self._began = time.perf_counter()
-        self._last_epoch: float = -1
+        #: Epoch and step of the last frame; −1 where there is none.
+        self.last: tuple[float, int] = (-1, -1)
         self._taken = 0
         given = Samples.of(inputs, targets)
         self._reader = Reader(self._bare, None, task == "cross_entropy", outputs, features)
@@ -218,23 +220,25 @@ class Probe:
         self._maker.retarget(targets)
 
     def share(self, group: dist.ProcessGroup | None) -> None:
-        """Share the work with the processes of `group`, or with none; before the first frame.
+        """Share the work with the processes of `group`, or with none.
 
         Raises
         ------
         RuntimeError
-            After the first frame.
+            After the first frame, if they are more or fewer than before.
         ValueError
             In every process, if they were given different samples.
         """
-        if self._taken:
-            raise RuntimeError("share: the first frame was taken; must be called before it")
         team = Communicator(group)
+        if self._taken and team.size != self._team.size:
+            raise RuntimeError(
+                f"share: the first frame was taken by {self._team.size} processes; must be as many"
+            )
         held = self._maker.held_out
         arrays = self._maker.samples.arrays("") | ({} if held is None else held.arrays("held_out "))
         team.check_alike(arrays, self.device)
         self._team = self._maker.team = team
-        if self._maker.reference is not None:
+        if self._maker.reference is not None and not self._taken:
             self._refer()
 
     def _refer(self) -> None:
@@ -270,10 +274,10 @@ class Probe:
         Diverged
             If the network's features or outputs are not finite; nothing is appended.
         """
-        epoch, step = when(epoch, step, self._last_epoch, self._taken)
+        epoch, step = when(epoch, step, self.last[0], self._taken)
         frame = self.frame(epoch, step, **scalars)
         # Counted here, because only the first of several processes records.
-        self._last_epoch, self._taken = epoch, self._taken + 1
+        self.last, self._taken = (epoch, step), self._taken + 1
         if self._team.rank == 0:
             self.recording.append(frame)
         return frame

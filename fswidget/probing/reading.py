@@ -8,8 +8,9 @@ sample; over the whole probe the outputs must then be one affine function of wha
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -84,6 +85,7 @@ class Reader:
     shift: bool
     select: Select | None = None
     features: str | Callable[..., Any] | None = None
+    _told: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
@@ -190,6 +192,9 @@ class Reader:
     def check(self, outputs: Tensor, made: Tensor, start: int = 0) -> None:
         """Raise ValueError where outputs are no affine function of what made them.
 
+        Of features that were given it is only a warning, at the first pass: whoever named them may
+        mean it, and what they cannot express counts as unused.
+
         Parameters
         ----------
         outputs, made : Tensor, shapes (n, C) and (n, q)
@@ -197,25 +202,31 @@ class Reader:
         start : int
             Number of the first sample.
         """
-        if self.head is None and len(made) <= made.shape[1] + 2:
-            return  # whoever named the features knows; so few samples tell nothing
+        given = self.head is None
+        if given and (self._told or len(made) <= made.shape[1] + 2):
+            return
+        self._told = given
         tolerance = self._tolerance(outputs, made)
         misfit = affine_misfit(outputs, made, shift=self.shift, tolerance=tolerance)
         if misfit is None:
             return
         row, error = misfit
-        what = "the features" if self.head is None else f"what its layer {self.name!r} gives"
+        what = "the features given" if given else f"what its layer {self.name!r} gives"
         if math.isnan(error):
             raise ValueError(
                 f"inputs: {len(made)} samples; must be more than {made.shape[1] + 2} to check that "
                 f"the outputs are an affine function of {what}"
             )
-        raise ValueError(
+        found = (
             f"model={type(self.model).__name__}: its outputs are no affine function of {what}, "
-            f"sample by sample: sample {start + row} is off by {error:.2g} of their size. "
-            "Something is added, chosen or bent after that layer, or before the features enter it; "
-            f"{WAY_OUT}"
+            f"sample by sample: sample {start + row} is off by {error:.2g} of their size"
         )
+        if not given:
+            raise ValueError(
+                f"{found}. Something is added, chosen or bent after that layer, or before the "
+                f"features enter it; {WAY_OUT}"
+            )
+        warnings.warn(f"{found}; utilization stays below 1 by what they miss", stacklevel=2)
 
 
 def _check_layers(reading: Reading, layers: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -103,6 +104,15 @@ class Watch(LiveView, Probe):
     """
 
     recording: Recording
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._made_in = os.getpid()
+
+    @property
+    def sent_here(self) -> bool:
+        """Whether frames are recorded here, in another process than the one that watches."""
+        return self._team.rank == 0 and os.getpid() != self._made_in
 
     def snapshot(
         self, epoch: float | None = None, step: int | None = None, **scalars: float

@@ -1,6 +1,8 @@
 """The callbacks, in the real trainers."""
 
+import pickle
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import fswidget as fs
 from fswidget.callbacks import lightning_callback, transformers_callback
@@ -42,7 +44,15 @@ def press_stop(probe: Watch) -> None:
     )
 
 
-def fit_lightning(folder: Path, *callbacks: Any, epochs: int = 3, lr: float = 0.1) -> Any:
+def fit_lightning(
+    folder: Path,
+    *make_callbacks: Any,
+    epochs: int = 3,
+    lr: float = 0.1,
+    fits: int = 1,
+    loader: Any = None,
+    **options: Any,
+) -> Any:
     pytest.importorskip("lightning")
     from lightning.pytorch import LightningModule, Trainer
 
@@ -61,18 +71,22 @@ def fit_lightning(folder: Path, *callbacks: Any, epochs: int = 3, lr: float = 0.
             return torch.optim.SGD(self.parameters(), lr=lr)
 
     module = Module()
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        callbacks=[make(module) for make in callbacks],
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    callbacks = [make(module) for make in make_callbacks]
     torch.manual_seed(1)
-    trainer.fit(module, DataLoader(TensorDataset(*data()), batch_size=16, shuffle=True))
+    for _ in range(fits):
+        trainer = Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            callbacks=callbacks,
+            default_root_dir=folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **options,
+        )
+        rows = DataLoader(TensorDataset(*data()), batch_size=16, shuffle=True)
+        trainer.fit(module, rows if loader is None else loader)
     return SimpleNamespace(trainer=trainer, module=module)
 
 
@@ -124,6 +138,88 @@ def test_a_diverged_run_goes_on_unwatched(tmp_path: Path) -> None:
     assert result.trainer.global_step == 9
 
 
+def test_another_fit_goes_on_with_the_numbers(tmp_path: Path) -> None:
+    probes: list[Watch] = []
+
+    def watching(module: nn.Module) -> Any:
+        probes.append(fs.watch(module, *data()))
+        probes[0].snapshot(epoch=0)
+        return lightning_callback(probes[0])
+
+    result = fit_lightning(tmp_path, watching, fits=2, epochs=2)
+    assert [frame.epoch for frame in probes[0].recording] == [0, 1, 2, 3, 4]
+    assert [frame.step for frame in probes[0].recording] == [0, 3, 6, 9, 12]
+    assert result.trainer.global_step == 6
+    # With the same trainer, which counts on by itself.
+    result.trainer.fit_loop.max_epochs = 3
+    result.trainer.fit(result.module, DataLoader(TensorDataset(*data()), batch_size=16))
+    assert [frame.epoch for frame in probes[0].recording] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("where", ["snapshot", "on_frame", "view", "end"])
+def test_nothing_that_fails_here_ends_the_training(tmp_path: Path, where: str) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("of ours")
+
+    def watching(module: nn.Module) -> Any:
+        probe = fs.watch(module, *data(), on_frame=fails if where == "on_frame" else None)
+        if where == "snapshot":
+            probe.frame = fails  # type: ignore[method-assign]
+        elif where != "on_frame":
+            push = fails if where == "view" else lambda: None
+            probe._viewer = SimpleNamespace(push=push, pack=fails)  # type: ignore[assignment]
+        return lightning_callback(probe)
+
+    with pytest.warns(UserWarning, match="watching ended: of ours"):
+        result = fit_lightning(tmp_path, watching)
+    assert result.trainer.global_step == 9
+
+
+class Stream(IterableDataset):
+    """Batches without end."""
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        while True:
+            yield list(data())
+
+
+def test_a_stream_of_unknown_length_has_epochs_that_grow(tmp_path: Path) -> None:
+    probes: list[Watch] = []
+
+    def watching(module: nn.Module) -> Any:
+        probes.append(fs.watch(module, *data()))
+        return lightning_callback(probes[0], every_n_steps=2)
+
+    stream = DataLoader(Stream(), batch_size=None)
+    fit_lightning(tmp_path, watching, loader=stream, epochs=-1, max_steps=6)
+    assert [frame.step for frame in probes[0].recording] == [0, 2, 4, 6]
+
+
+class Spawned:
+    """Makes a callback that says in a file what it recorded in its process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, frame: fs.Frame) -> None:
+        with (self.folder / "epochs").open("a") as file:
+            file.write(f"{frame.epoch:g} ")
+
+
+def test_a_callback_that_is_sent_to_another_process_says_where_its_frames_are(
+    tmp_path: Path,
+) -> None:
+    probe = fs.watch(network(), *data(), on_frame=Spawned(tmp_path))
+    callback = pickle.loads(pickle.dumps(lightning_callback(probe, every_n_steps=2)))
+    assert type(callback).__name__ == "FeatureSpectrum"
+    sent = pickle.loads(pickle.dumps(probe))
+    sent._made_in -= 1
+    with pytest.warns(UserWarning, match=r"frames of this run stay in the process .*on_frame"):
+        result = fit_lightning(tmp_path, lambda module: lightning_callback(sent), epochs=1)
+    assert (tmp_path / "epochs").read_text() == "0 1 "
+    assert result.trainer.global_step == 3
+
+
 def fit_transformers(folder: Path, **options: Any) -> tuple[Watch, Any]:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
@@ -160,7 +256,8 @@ def fit_transformers(folder: Path, **options: Any) -> tuple[Watch, Any]:
     trainer = transformers.Trainer(
         model=model, args=arguments, train_dataset=rows, callbacks=[callback] if watching else []
     )
-    trainer.train()
+    for _ in range(options.pop("trains", 1)):
+        trainer.train()
     return probe, trainer
 
 
@@ -174,6 +271,12 @@ def test_transformers(tmp_path: Path) -> None:
     _, alone = fit_transformers(tmp_path, watching=False)
     for name, value in alone.model.state_dict().items():
         assert torch.equal(value, trainer.model.state_dict()[name]), name
+
+
+def test_another_train_goes_on_with_the_numbers(tmp_path: Path) -> None:
+    probe, _ = fit_transformers(tmp_path, trains=2)
+    assert [frame.epoch for frame in probe.recording] == [0, 1, 2, 3, 4, 5, 6]
+    assert [frame.step for frame in probe.recording] == [0, 3, 6, 9, 12, 15, 18]
 
 
 def test_transformers_stop(tmp_path: Path) -> None:

@@ -254,8 +254,10 @@ def test_features_and_outputs_may_be_given() -> None:
     assert float(frame.eigenvalues.sum()) == pytest.approx(1, rel=1e-5)
     alone = fs.watch(cosine, inputs, targets, features=lambda x: both(x)[0]).snapshot()
     np.testing.assert_array_equal(alone.utilization, frame.utilization)
-    with pytest.raises(ValueError, match="no affine function of the features"):
-        fs.watch(cosine, inputs, targets, features=cosine.features).snapshot()
+    with pytest.warns(UserWarning, match="no affine function of the features given.*sample"):
+        frame = fs.watch(cosine, inputs, targets, features=cosine.features).snapshot()
+    np.testing.assert_array_equal(frame.arrays["predictions"], cosine(inputs).argmax(1))
+    assert frame.utilization[-1] < 0.999
 
     plain = Net(Net.logits)
     expected = fs.watch(plain, inputs, targets).snapshot()
@@ -263,6 +265,32 @@ def test_features_and_outputs_may_be_given() -> None:
     plain.then = lambda m, x: m.head(m.features_layer(m.body(x)))
     named = fs.watch(plain, inputs, targets, features="features_layer").snapshot()
     np.testing.assert_allclose(named.utilization, expected.utilization, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:model=Net. its outputs are no affine")
+@pytest.mark.parametrize("name", sorted(MIXED))
+def test_the_way_out_is_one(name: str) -> None:
+    inputs, targets = data()
+    model = Net(MIXED[name][0])
+    if name in ("a scalar", "a row short"):
+        pytest.skip("are no outputs of the samples")
+    picked: dict[str, Any] = {"several": {"outputs": "b"}}.get(name, {})
+    if name.startswith("masked ") and name != "masked by sample":
+        seen = [0, 1] if name == "masked classes" else [0, 1, 2]
+        picked, targets = {"outputs": lambda z: z[:, seen]}, targets % len(seen)
+
+    def both(x: Tensor) -> tuple[Tensor, Tensor]:
+        returned, pick = model(x), picked.get("outputs", lambda z: z)
+        return model.features(x), pick(returned) if callable(pick) else returned[pick]
+
+    frame = fs.watch(model, inputs, targets, features=model.features, **picked).snapshot()
+    with torch.no_grad():
+        features, outputs = both(inputs)
+    np.testing.assert_array_equal(frame.arrays["predictions"], outputs.argmax(1))
+    expected = fs.analyze(features, outputs, targets)
+    np.testing.assert_allclose(frame.utilization, expected.utilization, atol=1e-4)
+    given = fs.watch(model, inputs, targets, features=both).snapshot()
+    np.testing.assert_array_equal(given.utilization, frame.utilization)
 
 
 def test_one_of_several_outputs_by_head_or_by_key() -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
+import loralib as lora
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.ao import quantization
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import fswidget as fs
 
@@ -75,51 +82,123 @@ def test_layers_that_cannot_be_measured_are_named_before_the_first_frame() -> No
         fs.watch(Odd(), inputs, labels, layers=["other"])
 
 
-class Merging(nn.Linear):
-    """As LoRA layers do: evaluation merges a second matrix into the weight."""
-
-    merged = False
-
-    def __init__(self, inside: int, outside: int) -> None:
-        super().__init__(inside, outside)
-        self.a = nn.Parameter(torch.randn(outside, 2) * 0.37)
-        self.c = nn.Parameter(torch.randn(2, inside) * 0.73)
-
-    def train(self, mode: bool = True) -> Merging:
-        super().train(mode)
-        if mode == self.merged:
-            with torch.no_grad():
-                self.weight += (-1 if mode else 1) * self.a @ self.c
-            self.merged = not mode
-        return self
-
-
 class Running(nn.Module):
-    """Moves its statistics whenever it is called, in a buffer and in a plain attribute."""
+    """Moves its statistics at every call, in whatever a module may keep them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(6))
-        self.calls, self.largest = 0, torch.zeros(6)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+        self.largest, self.seen = torch.zeros(6), np.zeros(6)
+        self.last: deque[float] = deque([0.5], maxlen=2)
+        self.sizes: set[int] = set()
+        self.nested: dict[str, Any] = {"counts": [0, [0]], "sum": (torch.zeros(6),)}
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
+        self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
         self.largest = torch.maximum(self.largest, x.amax(0))
-        self.mean.mul_(0.9).add_(0.1 * x.mean(0))
-        return x
+        self.seen += x.numpy().sum(0)
+        self.last.append(float(x.mean()))
+        self.sizes.add(len(x))
+        self.nested["counts"][1].append(len(x))
+        self.nested["sum"][0].add_(x.sum(0))
+        self.cached = x
+        return x - self.mean
 
 
-def test_the_watched_model_is_as_it_was() -> None:
-    model = nn.Sequential(Running(), Merging(6, 8), nn.ReLU(), nn.Linear(8, C))
+def normalising() -> nn.Module:
+    return nn.Sequential(Running(), nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, C))
+
+
+def low_rank() -> nn.Module:
+    """Merges its updates into the weights in evaluation mode."""
+    model = nn.Sequential(
+        lora.Linear(6, 18, r=4),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        lora.MergedLinear(18, 18, r=3, enable_lora=[True, False, True]),
+        nn.ReLU(),
+        lora.Linear(18, C, r=2),
+    )
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter)
+    lora.mark_only_lora_as_trainable(model)
+    return model
+
+
+def quantising() -> nn.Module:
+    """Trained for quantisation: observers move at every call, in evaluation mode too."""
+    model = nn.Sequential(
+        quantization.QuantStub(),
+        nn.Linear(6, 16),
+        nn.ReLU(),
+        nn.Linear(16, C),
+        quantization.DeQuantStub(),
+    )
     model.train()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    probe = fs.watch(model, inputs, labels)
-    probe.snapshot()
-    assert model.training
-    assert (model[0].calls, model[1].merged) == (0, False)
-    assert not bool(model[0].largest.any())
-    for name, value in model.state_dict().items():
-        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    model.qconfig = quantization.get_default_qat_qconfig("fbgemm")
+    quantization.prepare_qat(model, inplace=True)
+    model(inputs)
+    return model
+
+
+def averaged() -> nn.Module:
+    model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, C))
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    average.update_parameters(model)
+    return average
+
+
+def power_iterating() -> nn.Module:
+    """Spectral norms, in which each training pass moves a vector."""
+    return nn.Sequential(
+        nn.utils.parametrizations.spectral_norm(nn.Linear(6, 16)),
+        nn.ReLU(),
+        nn.utils.spectral_norm(nn.Linear(16, C)),
+    )
+
+
+def everything(model: nn.Module) -> list[Any]:
+    """All that a model holds, as values."""
+
+    def plain(thing: Any) -> Any:
+        if isinstance(thing, Tensor):
+            return thing.tolist(), thing.requires_grad, str(thing.dtype)
+        if isinstance(thing, np.ndarray):
+            return thing.tolist()
+        if isinstance(thing, dict):
+            return {name: plain(value) for name, value in thing.items()}
+        if isinstance(thing, (list, tuple, deque)):
+            return [plain(value) for value in thing]
+        return thing if isinstance(thing, (bool, int, float, str, set)) else type(thing)
+
+    return [plain(vars(module)) for module in model.modules()]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("make", [normalising, low_rank, quantising, averaged, power_iterating])
+def test_the_watched_model_is_as_it_was(make: Callable[[], nn.Module], training: bool) -> None:
+    torch.manual_seed(0)
+    model = make().train(training)
+    model[1].eval() if make is normalising else None  # a frozen part stays frozen
+    before = copy.deepcopy(everything(model))
+    probe = fs.watch(model, inputs, labels, layers="all")
+    assert everything(model) == before
+    first, second = probe.snapshot(), probe.snapshot()
+    assert everything(model) == before
+    np.testing.assert_array_equal(first.eigenvalues, second.eigenvalues)
+    with torch.no_grad():
+        predicted = model.eval()(inputs).argmax(1)
+    np.testing.assert_array_equal(first.arrays["predictions"], predicted)
+
+
+def test_layers_without_weights_yet_are_named() -> None:
+    model = nn.Sequential(nn.LazyLinear(16), nn.LazyBatchNorm1d(), nn.ReLU(), nn.Linear(16, C))
+    with pytest.raises(ValueError, match="layers '0', '1' are lazy"):
+        fs.watch(model, inputs, labels)
 
 
 def test_the_generators_are_left_alone_by_a_thread_in_the_background() -> None:
