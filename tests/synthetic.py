@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from fswidget.recording.frame import Frame, RunInfo
+from fswidget.recording.grid import Run, Sweep
 from fswidget.recording.recording import Recording
 
 
@@ -111,3 +112,19 @@ def make_recording(
             )
         )
     return recording
+
+
+def make_sweep() -> Sweep:
+    """A sweep of four runs, with their recordings."""
+    runs = [
+        Run(
+            {"width": width, "seed": seed},
+            {"low_rank_measure": 0.25, "nc1": float("nan")},
+            {"regime": "MF"},
+            1.5,
+            recording=make_recording(2, seed=seed),
+        )
+        for width in (8, 16)
+        for seed in (0, 1)
+    ]
+    return Sweep({"epochs": 2}, {"width": [8, 16], "seed": [0, 1]}, runs)

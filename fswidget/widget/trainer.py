@@ -8,12 +8,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from torch import nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.modules.module import (
+    register_module_forward_pre_hook,
+    register_module_parameter_registration_hook,
+)
 
 from fswidget.probing.inference import Diverged
 from fswidget.probing.run_control import RunControl
@@ -333,15 +335,14 @@ class Trainer:
 
 @contextmanager
 def _stoppable(control: RunControl) -> Iterator[None]:
-    """Have a network that is being built in this thread give up once its run is to be left."""
+    """Have a network that is built or tried in this thread give up once its run is to be left."""
     here = threading.get_ident()
 
-    def look(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+    def look(*_: Any) -> None:
         if control.leaving and threading.get_ident() == here:
             raise _Left
 
-    handle = register_module_parameter_registration_hook(look)
-    try:
+    with ExitStack() as hooks:
+        hooks.callback(register_module_parameter_registration_hook(look).remove)
+        hooks.callback(register_module_forward_pre_hook(look).remove)
         yield
-    finally:
-        handle.remove()

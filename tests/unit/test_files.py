@@ -1,14 +1,11 @@
 """Files: whole or not at all, where the user means, and read with suspicion."""
 
-import io
-import json
 import os
 import re
 import stat
 import subprocess
 import sys
 import tracemalloc
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +13,10 @@ import numpy as np
 import pytest
 
 import fswidget as fs
-from fswidget.recording import journal
 from fswidget.recording.atomic import _TEMPORARY, atomic_write, require_writable
 from fswidget.recording.frame import Frame
-from fswidget.recording.grid import Run, Sweep, content_of
-from tests.synthetic import make_frame, make_recording
-
-SEED = 7
-
-#: More in `make soak`.
-MUTATIONS = int(os.environ.get("FSWIDGET_MUTATIONS", "400"))
-
-
-def make_sweep() -> Sweep:
-    runs = [
-        Run(
-            {"width": width, "seed": seed},
-            {"low_rank_measure": 0.25, "nc1": float("nan")},
-            {"regime": "MF"},
-            1.5,
-            recording=make_recording(2, seed=seed),
-        )
-        for width in (8, 16)
-        for seed in (0, 1)
-    ]
-    return Sweep({"epochs": 2}, {"width": [8, 16], "seed": [0, 1]}, runs)
-
+from fswidget.recording.grid import Sweep
+from tests.synthetic import make_frame, make_recording, make_sweep
 
 # -- writing -----------------------------------------------------------------------------------
 
@@ -191,137 +166,6 @@ def test_frames_must_be_of_their_run(tmp_path: Path) -> None:
     recording.append(make_frame(2, num_shown=5))
     with pytest.raises(ValueError, match=r"path='.*': .*arrays\['p.*'\]: of shape \(5"):
         fs.load(recording.save(tmp_path / "run"))
-
-
-def _mutate(content: bytes, random: np.random.Generator) -> bytes:
-    """Another file: bytes changed, or its parts replaced and put together again."""
-    kind = random.integers(4)
-    if kind == 0:
-        return content[: random.integers(len(content))]
-    if kind == 1:
-        changed = bytearray(content)
-        for place in random.integers(len(content), size=random.integers(1, 20)):
-            changed[place] = random.integers(256)
-        return bytes(changed)
-    if not content.startswith(b"PK"):
-        lines = [json.loads(line) for line in content.splitlines()]
-        index = int(random.integers(len(lines)))
-        lines[index] = _other(lines[index], random)
-        return b"".join(_dump(line) + b"\n" for line in lines)
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    name = str(random.choice(list(parts)))
-    if name == "meta.npy" or kind == 2:
-        stream = io.BytesIO(parts["meta.npy"])
-        meta = json.loads(bytes(np.load(stream)))
-        parts["meta.npy"] = _npy(np.frombuffer(_dump(_other(meta, random)), np.uint8))
-    else:
-        parts[name] = _other_array(parts[name], random)
-    if random.random() < 0.1:
-        del parts[str(random.choice(list(parts)))]
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, part in parts.items():
-            archive.writestr(name, part)
-    return stream.getvalue()
-
-
-VALUES: list[Any] = [
-    None, True, -1, 0, 3, 10**400, 1.5, 1e308, "", "x", "run", [], [1], [None], {}, {"x": 1},
-    {"x": {}}, [[]], "x" * 1000,
-]  # fmt: skip
-
-
-def _other(value: Any, random: np.random.Generator) -> Any:
-    """A JSON value with one place in it changed; at times it is very deep."""
-    if random.random() < 0.02:
-        for _ in range(100_000):
-            value = [value]
-        return value
-    if isinstance(value, dict) and value and random.random() < 0.85:
-        name = str(random.choice(list(value)))
-        if random.random() < 0.1:
-            return {**{n: v for n, v in value.items() if n != name}, "other": value[name]}
-        return {**value, name: _other(value[name], random)}
-    if isinstance(value, list) and value and random.random() < 0.85:
-        index = int(random.integers(len(value)))
-        return [*value[:index], _other(value[index], random), *value[index + 1 :]]
-    return VALUES[random.integers(len(VALUES))]
-
-
-def _dump(value: Any) -> bytes:
-    depth, inner = 0, value
-    while isinstance(inner, list) and len(inner) == 1:
-        depth, inner = depth + 1, inner[0]
-    if depth > 1000:  # deeper than json.dumps goes
-        return b"[" * depth + json.dumps(inner).encode() + b"]" * depth
-    try:
-        return json.dumps(value).encode()
-    except RecursionError:
-        return b"[" * 100_000 + b"]" * 100_000
-
-
-def _npy(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=True)
-    return stream.getvalue()
-
-
-def _other_array(content: bytes, random: np.random.Generator) -> bytes:
-    array = np.load(io.BytesIO(content))
-    match random.integers(8):
-        case 0:
-            return content[10:]  # no magic
-        case 1:
-            return _npy(array[:-1] if array.ndim else array)
-        case 2:
-            return _npy(array.astype(object))
-        case 3:
-            return _npy(array.astype(random.choice(["c16", "U3", "i2", "f8", "M8[s]", "?"])))
-        case 4:
-            return _npy(array[None])
-        case 5:
-            header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({10**30},), }}".encode()
-            return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content
-        case 6:
-            return _npy(
-                np.full_like(array, random.choice([0, 1])) if array.dtype != bool else array
-            )
-        case _:
-            return _npy(-array.astype(float))
-
-
-@pytest.mark.parametrize("kind", ["recording", "sweep", "old sweep"])
-def test_no_mutated_file_raises_more_than_a_sentence(tmp_path: Path, kind: str) -> None:
-    if kind == "recording":
-        content = make_recording(2, num_layers=2).to_bytes()
-    elif kind == "sweep":
-        content = make_sweep().save(tmp_path / "sweep").read_bytes()
-    else:
-        bare = [Run(run.settings, run.scalars, run.labels, 1.0) for run in make_sweep()]
-        content = json.dumps(
-            json.loads(journal.to_bytes({}, make_sweep().axes, [content_of(run) for run in bare]))
-        ).encode()
-    random = np.random.default_rng(SEED)
-    path, refused = tmp_path / "file", 0
-    for index in range(MUTATIONS // 3):
-        path.write_bytes(_mutate(content, random))
-        try:
-            found = fs.load(path)
-            found.table()
-            repr(found)
-            found.save(tmp_path / "again")
-        except ValueError as error:
-            refused += 1
-            said = str(error)
-            assert said.startswith(f"path={str(path)!r}: "), (index, said)
-            assert "\n" not in said, (index, said)
-            assert len(said) < 400 + len(str(path)), (index, said)
-        except BaseException as error:
-            kept = Path(f"/tmp/fswidget-mutation-{kind}-{index}")
-            kept.write_bytes(path.read_bytes())
-            raise AssertionError(f"seed {SEED}, mutation {index}, kept as {kept}") from error
-    assert refused > MUTATIONS // 10
 
 
 def test_the_reader_of_the_format_page_reads_the_first_format() -> None:

@@ -418,19 +418,23 @@ def test_a_script_may_end_while_an_explorer_trains(tmp_path: Any) -> None:
         assert (tmp_path / f"{way}.html").read_text().endswith("</html>\n")
 
 
-def test_building_a_network_can_be_stopped(front_end: FrontEnd) -> None:
-    from torch import nn
+@pytest.mark.parametrize("stage", ["built", "tried"])
+def test_building_a_network_can_be_stopped(stage: str) -> None:
+    from torch import nn, zeros
 
     control = RunControl()
-    built: list[nn.Module] = []
+    done: list[nn.Module] = []
+    ready = nn.ReLU()
 
     def build() -> None:
         for count in range(10):
-            built.append(nn.Linear(2, 2))
+            layer = nn.Linear(2, 2) if stage == "built" else ready
+            layer(zeros(1, 2)) if stage == "tried" else None
+            done.append(layer)
             if count == 3:
                 control.stop()
 
     with pytest.raises(trainer._Left), trainer._stoppable(control):
         build()
-    assert len(built) == 4
-    nn.Linear(2, 2)  # elsewhere nothing has changed
+    assert len(done) == 4
+    ready(nn.Linear(2, 2)(zeros(1, 2)))  # elsewhere nothing has changed
