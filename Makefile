@@ -1,6 +1,6 @@
 # make demo         see it: trains a small network, runs the quickstart, opens it in JupyterLab
 # make test         check everything, in a real browser too: a few minutes
-# make soak         what takes longer: leaks, long recordings, the whole demo
+# make soak         what takes longer: random trials for ten minutes, leaks, the whole demo
 # make coverage     how much of the package the tests without a browser run
 # make test-lowest  the unit tests with the lowest versions that are promised
 # make bench        measure: analysis, training, front end

@@ -35,7 +35,7 @@ def to_tensor(name: str, value: Any) -> Tensor:
     _refuse(name, value)
     try:
         if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
-            tensor = torch.stack([torch.as_tensor(item).detach() for item in value])
+            tensor = torch.stack([_item(item) for item in value])
         else:
             tensor = value.detach() if isinstance(value, Tensor) else _from_numpy(np.asarray(value))
     except (TypeError, ValueError, RuntimeError) as error:
@@ -51,6 +51,8 @@ def _refuse(name: str, value: Any) -> None:
     """Raise for arrays that hold fewer values than their shape says."""
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name}: a masked array; must be whole, as name[~name.mask] or filled()")
+    if type(value).__name__ == "MaskedTensor" or getattr(value, "is_nested", False):
+        raise ValueError(f"{name}: a {_brief(value)}, masked or nested; must be whole and dense")
     # scipy's have no common class to import for this.
     layout = value.layout if isinstance(value, Tensor) else getattr(value, "format", None)
     sparse = layout is not torch.strided if isinstance(value, Tensor) else isinstance(layout, str)
@@ -114,6 +116,10 @@ def _from_numpy(array: NDArray[Any]) -> Tensor:
     elif dtype.kind == "f" and dtype.itemsize > 8:
         dtype = np.dtype(np.float64)
     return torch.from_numpy(np.require(array, dtype, ["C", "W"]))
+
+
+def _item(item: Any) -> Tensor:
+    return item.detach() if isinstance(item, Tensor) else torch.as_tensor(item, device="cpu")
 
 
 def _brief(value: Any) -> str:

@@ -141,7 +141,7 @@ def _solve(
         found = EigenDecomposition(values, vectors, 0.0, "", False)
         return bool(measures.curves(found)[1][-1] >= USED)
 
-    known = None if start is None else torch.as_tensor(np.asarray(start))
+    known = None if start is None else torch.as_tensor(np.asarray(start), device="cpu")
     matrix = covariance + torch.outer(mean, mean)
     found = eigh_topk(matrix, top, start=known, suffices=suffices)
     if found is not None and suffices(found.values, found.vectors):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -117,9 +118,9 @@ def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor, str]:
 @functools.cache
 def _is_sound(device: torch.device) -> bool:
     """Whether the device's float64 eigensolver is one, measured once on a hard small matrix."""
-    generator = torch.Generator().manual_seed(0)
-    basis = torch.linalg.qr(torch.randn(64, 64, generator=generator, dtype=torch.float64))[0]
-    wanted = torch.logspace(-10, 0, 64, dtype=torch.float64)
+    random = np.random.default_rng(0)
+    basis = torch.linalg.qr(torch.from_numpy(random.normal(size=(64, 64))))[0]
+    wanted = torch.logspace(-10, 0, 64, dtype=torch.float64, device="cpu")
     try:
         matrix = ((basis * wanted) @ basis.T).to(device)
         found = torch.linalg.eigvalsh((matrix + matrix.T) / 2).cpu()
@@ -159,8 +160,9 @@ def eigh_topk(
     scale = float(matrix.diagonal().mean())
     if (depth + 1) * width > size // 2 or scale <= 0:
         return None
-    generator = torch.Generator().manual_seed(0)
-    block = torch.randn(size, width, generator=generator, dtype=torch.float64).to(device)
+    generator = torch.Generator("cpu").manual_seed(0)
+    block = torch.randn(size, width, generator=generator, device="cpu", dtype=torch.float64)
+    block = block.to(device)
     if start is not None:
         known = start.to(device, torch.float64)[:, :width]
         block[:, : known.shape[1]] = known

@@ -52,7 +52,7 @@ class Columns:
     @functools.cached_property
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Indices a and b of the products, a ≤ b."""
-        a, b = torch.triu_indices(len(self.section), len(self.section))
+        a, b = torch.triu_indices(len(self.section), len(self.section), device="cpu")
         return a, b
 
     def fill_products(self, z: Tensor) -> None:

@@ -137,7 +137,7 @@ def _leverage_of_large(
     metric = columns.section.to(image) @ axes
     metric = metric @ metric.T
     a, b = columns.pairs
-    doubled = torch.where(a == b, 1.0, 2.0).to(image)
+    doubled = (2 - (a == b).long()).to(image)
     weighted = (metric[a, b] * doubled) @ image[columns.products]
     origin = axes.T @ averages.origin[columns.outputs]
     weighted += 2 * (axes @ origin) @ image[columns.outputs] + origin.square().sum() * image[0]

@@ -54,6 +54,8 @@ class Band:
         known = values[np.isfinite(values) & ((values > 0) | (not self.log))]
         if not known.size:
             return
+        if self.log:
+            known = np.maximum(known, 1 / _LARGEST)
         low, high = float(known.min()), float(known.max())
         if self.log:
             low, high = _decades(known, (low, high)) if self.range is None else (low, high * 1.2)

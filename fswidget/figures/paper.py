@@ -173,7 +173,7 @@ def _eigenvalues(ax: Axes, frame: Frame, style: Mapping[str, Any]) -> None:
 
 
 def _curve(ax: Axes, frame: Frame, name: str, style: Mapping[str, Any]) -> None:
-    y = frame.arrays[name]
+    y = frame.array(name)
     _line(ax, np.arange(1, len(y) + 1), y, frame.arrays.get(f"{name}_error"), style)
 
 
@@ -256,7 +256,7 @@ def _layers(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any])
             "name='layers': no layers were watched in this run; name them with the setting 'layers'"
         )
     measure = best_estimate(frame.arrays, "layer_")
-    values = frame.arrays[f"layer_{measure}"]
+    values = frame.array(f"layer_{measure}")
     ax.plot(range(1, len(names) + 1), values, **{"marker": "o", "color": COLORS["accent"], **style})
     ax.set_xticks(range(1, len(names) + 1), names, rotation=30, ha="right")
     ax.set(xlabel="depth", ylabel=label(measure))

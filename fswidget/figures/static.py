@@ -109,7 +109,7 @@ def _cumulative(recording: Recording, frame: Frame) -> Plot:
     plot = templates.cumulative()
     _label(plot, "first k features", "cumulative share")
     for name in ("quality", "utilization"):
-        y = frame.arrays[name]
+        y = frame.array(name)
         k = np.arange(1, len(y) + 1)
         _fill(plot, name, x=k, y=y)
         error = frame.arrays.get(f"{name}_error")
@@ -329,7 +329,7 @@ def _layers(recording: Recording, frame: Frame) -> Plot:
     spans = places(name for name, _ in shown.values())
     ticks: dict[float, str] = {}
     for source, (place, array) in shown.items():
-        values = np.asarray(frame.arrays[f"layer_{array}"], float)
+        values = np.asarray(frame.array(f"layer_{array}"), float)
         one = Band(place, spans[place], 1)
         one.include(values)
         _fill(plot, source, x=depth, y=one.place(values))

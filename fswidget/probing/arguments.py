@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from fswidget.analysis.targets import TASKS
+from fswidget.probing.head import unwrap
 from fswidget.probing.samples import Samples
 
 
-def check_arguments(model: Any, task: Any, **counts: Any) -> None:
-    """Raise TypeError or ValueError for what no probe can be made with."""
+def check_model(model: Any, features: Any) -> None:
+    """Raise TypeError or ValueError for what is no network, or has no such features."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model={type(model).__name__}: must be a torch.nn.Module")
     lazy = [name for name, module in model.named_modules() if _is_lazy(module)]
@@ -25,10 +26,25 @@ def check_arguments(model: Any, task: Any, **counts: Any) -> None:
             f"model={type(model).__name__}: its layers {', '.join(map(repr, lazy))} are lazy and "
             "have no weights yet; must have run once: call model(inputs[:2]) before"
         )
+    if isinstance(features, str):
+        check_module("features", features, unwrap(model))
+    elif features is not None and not callable(features):
+        raise TypeError(f"features={features!r}: must be the name of a module, or a function")
+
+
+def check_module(what: str, name: Any, model: nn.Module) -> None:
+    """Raise ValueError for a name that no module of the model bears."""
+    known = [name for name, _ in model.named_modules() if name]
+    if name not in known:
+        raise ValueError(f"{what}={name!r}: no such module; must be one of {', '.join(known)}")
+
+
+def check_counts(task: Any, top: Any, **counts: Any) -> None:
+    """Raise TypeError or ValueError for what no frame can be made with."""
     if task not in TASKS:
         raise ValueError(f"task={task!r}: must be one of {', '.join(map(repr, TASKS))}")
-    for name, value in counts.items():
-        if not isinstance(value, int) or value < 1:
+    for name, value in {**counts, **({} if top is None else {"top": top})}.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name}={value!r}: must be an integer ≥ 1")
 
 
@@ -46,10 +62,14 @@ def _is_lazy(module: nn.Module) -> bool:
 
 def device_of(device: Any) -> torch.device | None:
     """A device as torch names it."""
+    if device is None:
+        return None
     try:
-        return None if device is None else torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device={device!r}: must be a device as torch names it") from error
+        torch.empty(0, device=device)  # it is known, and there
+        return torch.device(device)
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+        why = str(error).split("\n", 1)[0]
+        raise ValueError(f"device={device!r}: must be a device that is there ({why})") from error
 
 
 def held_out_samples(
@@ -80,10 +100,10 @@ def names_of_classes(
     if isinstance(names, str):
         raise TypeError(f"class_names={names!r}: must be a list of names, or a dict by number")
     if isinstance(names, Mapping):
-        by_number = {int(number): name for number, name in names.items()}
-        if sorted(by_number) != list(range(classes)):
+        by_number = {str(number): name for number, name in names.items()}
+        if set(by_number) != set(map(str, range(classes))):
             raise ValueError(f"class_names: for {list(names)}; must be for 0..{classes - 1}")
-        names = [by_number[number] for number in range(classes)]
+        names = [by_number[str(number)] for number in range(classes)]
     if names is not None and len(names) != classes:
         raise ValueError(f"class_names: {len(names)} names; must be {classes}")
     return tuple(map(str, range(classes) if names is None else names))
@@ -137,4 +157,7 @@ def settings_of(config: Any) -> dict[str, Any]:
     """Settings as a dict."""
     if config is None:
         return {}
-    return dict(config.to_dict() if hasattr(config, "to_dict") else config)
+    config = config.to_dict() if hasattr(config, "to_dict") else config
+    if not isinstance(config, Mapping):
+        raise TypeError(f"config={config!r}: must be a Config or a dict of settings")
+    return dict(config)

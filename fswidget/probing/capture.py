@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fswidget.probing.arguments import check_module
 from fswidget.probing.head import Head, unwrap
 from fswidget.probing.layouts import Layouts
 from fswidget.probing.outputs import first_tensor
@@ -133,13 +134,12 @@ def resolve_layers(model: nn.Module, layers: str | Sequence[str] | None) -> tupl
         while len(children := [(n, m) for n, m in parent.named_children() if _has_weights(m)]) == 1:
             prefix, parent = f"{prefix}{children[0][0]}.", children[0][1]
         return tuple(f"{prefix}{name}" for name, _ in children)
-    known = {name for name, _ in model.named_modules() if name}
-    for name in layers:
-        if name not in known:
-            raise ValueError(
-                f"layers={name!r}: no such module; must be one of {', '.join(sorted(known))}"
-            )
-    return tuple(layers)
+    if not isinstance(layers, Iterable):
+        raise TypeError(f'layers={layers!r}: must be None, "all" or a list of module names')
+    wanted = tuple(layers)
+    for name in wanted:
+        check_module("layers", name, model)
+    return wanted
 
 
 def _has_weights(module: nn.Module) -> bool:

@@ -66,7 +66,7 @@ def refer_to(probe: Probe, reference: Any) -> None:
         count = len(probe._maker.samples)
         if len(features) != count:
             raise ValueError(f"reference: {len(features)} rows; must be {count}, as in inputs")
-        outputs = torch.full((count, probe.num_outputs), torch.nan)
+        outputs = torch.full((count, probe.num_outputs), torch.nan, device="cpu")
         targets = probe._maker.samples.targets
         probe._maker.refer_to(Activations(features, outputs, targets))
 
@@ -88,11 +88,16 @@ def read_state(state: Any) -> Mapping[str, Tensor]:
     """
     if isinstance(state, (str, os.PathLike)):
         path = Path(state).expanduser()
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+        try:
+            if path.suffix == ".safetensors":
+                from safetensors.torch import load_file
 
-            return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
+                return dict(load_file(path))
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a file may be anything, and so may the errors
+            why = str(error).split("\n", 1)[0] or type(error).__name__
+            kind = type(error) if isinstance(error, FileNotFoundError) else ValueError
+            raise kind(f"path={str(path)!r}: cannot be read as a state dict ({why})") from error
     if not isinstance(state, Mapping):
         raise TypeError(f"states: {type(state).__name__}; must be state dicts or paths")
     for name in _INSIDE:

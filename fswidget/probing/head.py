@@ -7,6 +7,7 @@ select, reorder, scale and shift, alike for every sample, and normalise as a log
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = inner
         elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
-        elif isinstance(inner := model._modules.get("_original_module"), nn.Module):
+        elif isinstance(inner := getattr(model, "_original_module", None), nn.Module):
             model = inner  # Lightning Fabric's
         else:
             return model
@@ -85,6 +86,8 @@ def _axis(module: nn.Module) -> int | None:
     """The axis that a layer maps by one matrix; None where it is no such layer."""
     # torch's own, and layers of other libraries that hold one matrix and map the last axis by it
     # (transformers' Conv1D).
+    if isinstance(module, torch.jit.ScriptModule):
+        return None  # which cannot be hooked
     if isinstance(module, nn.Linear):
         return -1
     if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
@@ -133,7 +136,9 @@ def find(
     else:
         layers = {name: _axis(_named(model, name)) or -1}
     run = _Run(model, args, kwargs, select, shift)
-    with evaluating(model), torch.enable_grad():
+    # Weights made in inference mode cannot have gradients: there values tell.
+    gradients = not any(parameter.is_inference() for parameter in model.parameters())
+    with evaluating(model), torch.set_grad_enabled(gradients):
         found = run.find(layers, named=name is not None)
         found = run.tried(found) if isinstance(found, Head) else found
     if isinstance(found, str):
@@ -207,8 +212,10 @@ class _Run:
         if not output.requires_grad:
             return self._last_that_matters(output, calls)
         # Weights that add up to nothing over the outputs, so that a log-softmax changes nothing.
-        generator = torch.Generator().manual_seed(0)
-        weights = torch.rand(output.shape, generator=generator, dtype=torch.float64) + 1
+        generator = torch.Generator("cpu").manual_seed(0)
+        weights = (
+            torch.rand(output.shape, generator=generator, dtype=torch.float64, device="cpu") + 1
+        )
         if output.ndim > 1 and output.shape[-1] > 1:
             weights -= weights.mean(-1, keepdim=True)
         leaves = [call.leaf for call in calls]
@@ -299,9 +306,11 @@ class _Run:
 
         def replace(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
             # One size for all calls: the rows must be the same.
-            sizes.append(float(output.detach().abs().amax().double() or 1))
-            generator = torch.Generator().manual_seed(0)
-            u, w = torch.randn(2, head.num_outputs, generator=generator, dtype=torch.float64)
+            size = float(output.detach().abs().amax())
+            sizes.append(size if 0 < size < math.inf else 1.0)
+            generator = torch.Generator("cpu").manual_seed(0)
+            kind: Any = {"dtype": torch.float64, "device": "cpu"}
+            u, w = torch.randn(2, head.num_outputs, generator=generator, **kind)
             row = _quadruple(u, w)[number] * sizes[0]
             row = row.to(output.device, output.dtype)
             return row.expand(output.movedim(head.axis, -1).shape).movedim(-1, head.axis).clone()

@@ -31,7 +31,13 @@ def fork_rng(devices: Sequence[int] = (), kind: str = "cuda") -> Iterator[None]:
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode; modes, buffers and attributes of all modules come back, and random states."""
     with _drawing_aside(model), kept(model):
-        model.eval()
+        try:
+            model.eval()
+        except NotImplementedError as error:
+            raise ValueError(
+                f"model={type(model).__name__}: cannot be put into evaluation mode, as what "
+                "torch.export gives; must be the module that was exported"
+            ) from error
         yield
 
 

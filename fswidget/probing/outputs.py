@@ -89,7 +89,10 @@ def main_output(returned: Any, select: Select | None = None) -> Tensor:
         return next(iter(found.values()))
     kind = type(returned).__name__
     if not found:
-        raise ValueError(f"model: returned {kind}, in which no float tensor with rows was found")
+        raise ValueError(
+            f"model: returned {kind}, in which no float tensor with rows was found; must return "
+            "its outputs, or be told by outputs=, a function of what it returns"
+        )
     shapes = ", ".join(f"{key!r} of shape {tuple(value.shape)}" for key, value in found.items())
     raise ValueError(
         f"model: returned {kind} with several tensors ({shapes}); must be told which are the "
@@ -107,11 +110,8 @@ def _selected(returned: Any, select: Select) -> Tensor:
         except (KeyError, IndexError, TypeError):
             value = getattr(returned, str(select), None)
     if not isinstance(value, Tensor) or not value.is_floating_point():
-        what = (
-            f"has {', '.join(map(repr, float_tensors(returned)))}"
-            if not callable(select)
-            else (f"gives {type(value).__name__}")
-        )
+        held = ", ".join(map(repr, float_tensors(returned))) or "no keys"
+        what = f"gives {type(value).__name__}" if callable(select) else f"has {held}"
         raise ValueError(
             f"outputs={select!r}: {what}, for a model that returned {type(returned).__name__}; "
             "must pick one float tensor"

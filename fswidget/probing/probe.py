@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from fswidget.analysis.targets import check_task, warn_unbalanced
 from fswidget.probing.arguments import (
-    check_arguments,
+    check_counts,
+    check_model,
     check_scalars,
     device_of,
     held_out_samples,
@@ -138,8 +139,9 @@ class Probe:
         byte_budget: int | None = 256_000_000,
         group: dist.ProcessGroup | None = None,
     ) -> None:
+        check_model(model, features)
         counts = {"num_eigenfunctions": num_eigenfunctions, "num_shown": num_shown}
-        check_arguments(model, task, **counts, batch_size=batch_size)
+        check_counts(task, top, batch_size=batch_size, **counts)
         self.model, self.task, self.batch_size = model, task, batch_size
         self._device = device_of(device)
         self._bare = unwrap(model)

@@ -184,7 +184,7 @@ class Reader:
             )
             for _, made in (reading.calls if self.head is not None else [])
         ]
-        return torch.stack(answers) if answers else torch.zeros(1, dtype=torch.bool)
+        return torch.stack(answers) if answers else torch.zeros(1, dtype=torch.bool, device="cpu")
 
     def _tolerance(self, outputs: Tensor, made: Tensor) -> float:
         return precision(outputs.dtype, made.dtype, param_dtype(self.model))
@@ -263,8 +263,9 @@ def sources(outputs: Tensor, leaves: Sequence[Tensor], head: Head) -> Tensor:
             f"model: its outputs are made without gradients from {total} rows of {head.name!r} for "
             f"{count} samples; {WAY_OUT}"
         )
-    generator = torch.Generator().manual_seed(0)
-    weights = torch.rand(outputs.shape[1], generator=generator, dtype=torch.float64) + 1
+    generator = torch.Generator("cpu").manual_seed(0)
+    kind: Any = {"dtype": torch.float64, "device": "cpu"}
+    weights = torch.rand(outputs.shape[1], generator=generator, **kind) + 1
     if outputs.shape[1] > 1:
         # They add up to nothing, so that a log-softmax changes nothing.
         weights -= weights.mean()
@@ -280,10 +281,10 @@ def sources(outputs: Tensor, leaves: Sequence[Tensor], head: Head) -> Tensor:
         ]
         return torch.cat([head.rows(part) for part in parts])
 
-    whole = gradient(torch.ones(count))
+    whole = gradient(torch.ones(count, device="cpu"))
     used = whole.any(1).nonzero()[:, 0]
     numbers = torch.zeros(len(used), dtype=torch.long, device=used.device)
-    samples = torch.arange(count)
+    samples = torch.arange(count, device="cpu")
     for bit in range((count - 1).bit_length() if len(used) == count else 0):
         # A row's gradient changes its sign where its sample's number has this bit.
         turned = gradient(1 - 2 * (samples >> bit & 1))[used]

@@ -11,6 +11,7 @@ from torch import Tensor
 from fswidget.analysis.arrays import as_matrix, as_tensor
 from fswidget.analysis.targets import check_task, warn_unbalanced
 from fswidget.probing.arguments import (
+    check_counts,
     check_flags,
     check_scalars,
     names_of_classes,
@@ -74,6 +75,8 @@ class Recorder(LiveView):
         title: str = "",
         on_frame: Callable[[Frame], object] | None = None,
     ) -> None:
+        counts = {"num_eigenfunctions": num_eigenfunctions, "num_shown": num_shown}
+        check_counts(task, top, **counts)
         self.task = task
         self.on_frame = check_on_frame(on_frame)
         self._names, self._images = class_names, images

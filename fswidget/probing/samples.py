@@ -53,7 +53,7 @@ class Samples:
     args: tuple[Tensor, ...]
     kwargs: dict[str, Any]
     targets: Tensor
-    shown: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    shown: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool, device="cpu"))
     labels: Tensor | None = None
     num_targets: int = 1
     task: str = "cross_entropy"
@@ -97,9 +97,9 @@ class Samples:
                 f"values (n, {num_outputs}), for {task=} and {num_outputs} outputs"
             )
         count = min(num_shown, len(self))
-        shown = torch.zeros(len(self), dtype=torch.bool)
+        shown = torch.zeros(len(self), dtype=torch.bool, device="cpu")
         # Evenly spread, so that samples sorted by class show every class.
-        shown[torch.arange(count) * len(self) // count] = True
+        shown[torch.arange(count, device="cpu") * len(self) // count] = True
         return replace(
             self,
             targets=read.rows,

@@ -85,26 +85,41 @@ class Frame:
         object.__setattr__(self, "labels", dict(self.labels))
         object.__setattr__(self, "arrays", arrays)
 
+    def array(self, name: str) -> NDArray[np.float32]:
+        """The array of this name.
+
+        Raises
+        ------
+        ValueError
+            If the frame has none, as those of other libraries or of small files may not.
+        """
+        if name not in self.arrays:
+            held = ", ".join(self.arrays) or "none"
+            raise ValueError(
+                f"arrays[{name!r}]: not in the frame of epoch {self.epoch:g}, which has {held}"
+            )
+        return self.arrays[name]
+
     @property
     def eigenvalues(self) -> NDArray[np.float32]:
         """Eigenvalues ρ_k of the feature operator, shape (K,), descending; divided by the scalar
         ``eigenvalue_scale`` where there is one."""
-        return self.arrays["eigenvalues"]
+        return self.array("eigenvalues")
 
     @property
     def quality(self) -> NDArray[np.float32]:
         """Cumulative quality Π*(k), shape (K,), from 0 to 1."""
-        return self.arrays["quality"]
+        return self.array("quality")
 
     @property
     def utilization(self) -> NDArray[np.float32]:
         """Cumulative utilization Π̂(k), shape (K,), from 0 to 1."""
-        return self.arrays["utilization"]
+        return self.array("utilization")
 
     @property
     def projections(self) -> NDArray[np.float32]:
         """Eigenfunction values of the shown samples, shape (n_shown, m), aligned over time."""
-        return self.arrays["projections"]
+        return self.array("projections")
 
     @property
     def nbytes(self) -> int:

@@ -78,7 +78,7 @@ def _draw(recording: fs.Recording, name: str) -> None:
     try:
         recording.figure(name)
     except ValueError as error:
-        assert name in str(error) or "no " in str(error), (name, error)
+        assert name in str(error) or "not in the frame" in str(error), (name, error)
 
 
 def _fields(info: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[Any, int]] = {
     "numbers": (numbers, 25),
     "meanings": (meanings, 30),
     "files": (files, 400),
-    "recordings": (recordings, 4),
+    "recordings": (recordings, 2),
     "settings": (settings, 4),
     "processes": (processes, 1),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -108,6 +109,62 @@ def test_lightning(tmp_path: Path) -> None:
     assert frames[1].scalars["lr"] == pytest.approx(0.1)
     for name, value in alone.module.state_dict().items():
         assert torch.equal(value, watched.module.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_frames_within_a_half_precision_run_are_those_outside(
+    tmp_path: Path, precision: str
+) -> None:
+    """Nothing is learned: frames in the run differ from those before by rounding, if at all."""
+    probes: list[Watch] = []
+
+    def watching(module: nn.Module) -> Any:
+        module.net[1].momentum = 0.0
+        probes.append(fs.watch(module, *data()))
+        probes[0].snapshot(epoch=0)
+        return lightning_callback(probes[0])
+
+    fit_lightning(tmp_path, watching, lr=0.0, epochs=2, precision=precision)
+    before, *within = probes[0].recording
+    assert len(within) == 2
+    for frame in within:
+        assert frame.labels["regime"] == "UNTRAINED"
+        if precision == "bf16-mixed":  # of which only the autocast is half
+            np.testing.assert_array_equal(frame.eigenvalues, before.eigenvalues)
+        np.testing.assert_allclose(frame.eigenvalues, before.eigenvalues, rtol=0.05, atol=0.01)
+
+
+def test_fabric_is_looked_through() -> None:
+    pytest.importorskip("lightning")
+    from lightning.fabric import Fabric
+
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    model = network()
+    alone = fs.watch(model, *data()).snapshot()
+    wrapped = fabric.setup_module(model)
+    probe = fs.watch(wrapped, *data())
+    with fabric.autocast():
+        frame = probe.snapshot()
+    np.testing.assert_array_equal(frame.eigenvalues, alone.eigenvalues)
+
+
+def test_accelerate_is_looked_through() -> None:
+    pytest.importorskip("accelerate")
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(mixed_precision="bf16", cpu=True)
+    model = network()
+    before = fs.watch(model, *data())
+    alone = before.snapshot()
+    prepared = accelerator.prepare(model)
+    assert prepared(data()[0]).dtype == torch.float32
+    for probe in (before, fs.watch(prepared, *data())):
+        with accelerator.autocast():
+            frame = probe.snapshot()
+        np.testing.assert_array_equal(frame.eigenvalues, alone.eigenvalues)
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_lightning_every_so_many_steps_and_stop(tmp_path: Path) -> None:
@@ -220,7 +277,9 @@ def test_a_callback_that_is_sent_to_another_process_says_where_its_frames_are(
     assert result.trainer.global_step == 3
 
 
-def fit_transformers(folder: Path, **options: Any) -> tuple[Watch, Any]:
+def fit_transformers(
+    folder: Path, *, lr: float = 1e-3, bf16: bool = False, **options: Any
+) -> tuple[Watch, Any]:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
     torch.manual_seed(0)
@@ -245,7 +304,8 @@ def fit_transformers(folder: Path, **options: Any) -> tuple[Watch, Any]:
         output_dir=str(folder),
         num_train_epochs=3,
         per_device_train_batch_size=16,
-        learning_rate=1e-3,
+        learning_rate=lr,
+        bf16=bf16,
         logging_steps=1,
         report_to=[],
         save_strategy="no",
@@ -277,6 +337,16 @@ def test_another_train_goes_on_with_the_numbers(tmp_path: Path) -> None:
     probe, _ = fit_transformers(tmp_path, trains=2)
     assert [frame.epoch for frame in probe.recording] == [0, 1, 2, 3, 4, 5, 6]
     assert [frame.step for frame in probe.recording] == [0, 3, 6, 9, 12, 15, 18]
+
+
+def test_frames_within_a_half_precision_trainer_are_those_outside(tmp_path: Path) -> None:
+    accelerate = pytest.importorskip("accelerate")
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+    probe, _ = fit_transformers(tmp_path, lr=0.0, bf16=True)
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+    for frame in probe.recording:
+        assert frame.labels["regime"] == "UNTRAINED"
+        np.testing.assert_array_equal(frame.eigenvalues, probe.recording[0].eigenvalues)
 
 
 def test_transformers_stop(tmp_path: Path) -> None:
