@@ -53,7 +53,7 @@ class Communicator:
             who = f"in process {int(failed.argmax())}, as its own message says"
             if bool((failed == 2).any()):
                 raise Diverged(f"features or outputs are not finite {who}")
-            raise RuntimeError(f"the pass over the probe failed {who}")
+            raise RuntimeError(f"a snapshot failed {who}")
 
     def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """The rows of all processes, of which the i-th has ``counts[i]``, in their order."""

@@ -60,10 +60,11 @@ class LiveView:
 
     def _show(self, frame: Frame, team: Communicator, device: Any = "cpu") -> None:
         """Show a frame that was recorded, and obey the buttons; blocks during a pause."""
-        if self.on_frame is not None and team.rank == 0:
-            self.on_frame(frame)
-        if self._viewer is not None:
-            self._viewer.push()
+        with team.together(device):
+            if self.on_frame is not None and team.rank == 0:
+                self.on_frame(frame)
+            if self._viewer is not None:
+                self._viewer.push()
         self._control.frame_taken()
         asked = _WAIT
         while asked == _WAIT:

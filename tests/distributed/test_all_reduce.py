@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
 
 import fswidget as fs
 from fswidget.analysis.targets import assign_blocks
+from tests.distributed import group
 
 
 def sample():
@@ -23,11 +22,9 @@ SHARES = ((100, 100), (17, 183), (0, 200))
 
 
 def work(rank: int, path: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{path}/meet", rank=rank, world_size=2)
-    for share in SHARES:
-        save(rank, share, f"{path}/{share[0]}-{rank}.npz")
-    dist.destroy_process_group()
+    with group(rank, path):
+        for share in SHARES:
+            save(rank, share, f"{path}/{share[0]}-{rank}.npz")
 
 
 def save(rank: int, share: tuple[int, int], path: str) -> None:

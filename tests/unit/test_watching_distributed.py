@@ -1,6 +1,7 @@
 """Two processes of a DistributedDataParallel job give the frames of one."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import fswidget as fs
+from fswidget.probing import live
+from fswidget.probing.distributed import Diverged
 from fswidget.probing.watching import StopTraining
+from tests.distributed import group
 
 C = 3
 
@@ -59,22 +63,70 @@ class Stopping:
 
 
 def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    rendezvous = f"file://{folder}/rendezvous"
-    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
-    model = DistributedDataParallel(network())
-    recording = record(model, rank)
-    assert len(recording) == (2 if rank == 0 else 0)
-    if rank == 0:
-        recording.save(Path(folder, "recording.npz"))
-    probe = fs.watch(model, *data(20, 3))
-    if rank == 0:
-        probe._viewer = Stopping()  # type: ignore[assignment]
-        probe._control.stop()
-    with pytest.raises(StopTraining):
-        probe.snapshot()
-    Path(folder, f"{rank} stopped").touch()
-    dist.destroy_process_group()
+    with group(rank, folder):
+        model = DistributedDataParallel(network())
+        recording = record(model, rank)
+        assert len(recording) == (2 if rank == 0 else 0)
+        if rank == 0:
+            recording.save(Path(folder, "recording.npz"))
+        probe = fs.watch(model, *data(20, 3))
+        if rank == 0:
+            probe._viewer = Stopping()  # type: ignore[assignment]
+            probe._control.stop()
+        with pytest.raises(StopTraining):
+            probe.snapshot()
+        Path(folder, f"{rank} stopped").touch()
+
+
+def fails(frame: fs.Frame) -> None:
+    raise OSError("the disk is full")
+
+
+def disagree(rank: int, folder: str) -> None:
+    """Whatever goes wrong in one process is told in both, and both can go on."""
+    with group(rank, folder):
+        model, world = network(), dist.group.WORLD  # without the seconds that DDP takes to load
+        probe = fs.watch(model, *data(40, 3), group=world)
+        weight = model[0].weight
+        kept = weight.detach().clone()
+        with torch.no_grad():
+            weight.fill_(torch.nan if rank == 1 else 1.0)
+        where = "process 1, as its own message says" if rank == 0 else "epoch 0, step 0: the fea"
+        with pytest.raises(Diverged, match=where):
+            probe.snapshot()
+        with torch.no_grad():
+            weight.copy_(kept)
+        inputs, targets = data(40, 3)
+        with pytest.raises(ValueError, match=r"inputs: differ between the processes \(those of"):
+            fs.watch(model, inputs + rank, targets, group=world)
+        other = inputs[:20], targets[:20].roll(rank)
+        with pytest.raises(ValueError, match=r"held_out targets: differ between the processes"):
+            fs.watch(model, inputs, targets, held_out=other, group=world)
+        full = fs.watch(model, inputs, targets, on_frame=fails, group=world)
+        with pytest.raises(OSError if rank == 0 else RuntimeError, match=r"disk|process 0"):
+            full.snapshot()
+        # A pause may last longer than one process waits for the other: words come in between.
+        words: list[int] = []
+        follow = probe._team.follow
+
+        def counted(flag: int, device: Any) -> int:
+            words.append(follow(flag, device))
+            if rank == 0 and len(words) == 5:
+                probe._control.resume()
+            return words[-1]
+
+        probe._team.follow = counted  # type: ignore[method-assign]
+        live._HEARTBEAT = 0.05
+        if rank == 0:
+            probe._control.pause()
+        assert probe.snapshot().labels["regime"] == "UNTRAINED"
+        assert words == [live._WAIT] * 5 + [live._GO_ON]
+        Path(folder, f"{rank} done").touch()
+
+
+def test_what_goes_wrong_in_one_process_is_told_in_all(tmp_path: Path) -> None:
+    mp.spawn(disagree, (str(tmp_path),), nprocs=2)
+    assert {path.name for path in tmp_path.glob("* done")} == {"0 done", "1 done"}
 
 
 def test_two_processes_give_the_same_frames_as_one(tmp_path: Path) -> None:
