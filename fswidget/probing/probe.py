@@ -113,6 +113,10 @@ class Probe:
         If the network's features are not finite.
     """
 
+    #: Epoch and step of the last frame; −1 where there is none.
+    last: tuple[float, int] = (-1, -1)
+    _taken = 0
+
     def __init__(
         self,
         model: nn.Module,
@@ -146,9 +150,6 @@ class Probe:
         self._device = device_of(device)
         self._bare = unwrap(model)
         self._began = time.perf_counter()
-        #: Epoch and step of the last frame; −1 where there is none.
-        self.last: tuple[float, int] = (-1, -1)
-        self._taken = 0
         given = Samples.of(inputs, targets)
         self._reader = Reader(self._bare, None, task == "cross_entropy", outputs, features)
         num_features, num_outputs, watched = self._look(given, layers, head)
