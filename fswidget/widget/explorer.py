@@ -12,8 +12,11 @@ import json
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, get_type_hints
 
+from fswidget.recording.frame import Frame
 from fswidget.training.config import Config
 from fswidget.training.signatures import takes_settings
 from fswidget.widget import lifetime
@@ -159,7 +162,14 @@ class Explorer(Experimenting):
         -------
         str
             The state.
+
+        Raises
+        ------
+        RuntimeError
+            If the run is one that ``async for`` steps in this thread: it would wait for itself.
         """
+        if self._trainer.waits_for_caller and not self._is_settled():
+            raise RuntimeError("wait: the run goes on by async for, in this thread")
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._is_settled() and (deadline is None or time.monotonic() < deadline):
             left = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
@@ -186,7 +196,45 @@ class Explorer(Experimenting):
     def _is_settled(self) -> bool:
         return not self._trainer.busy or (self.state == "paused" and not self._control.leaving)
 
+    async def __aiter__(self) -> AsyncIterator[Frame]:
+        """Train without a thread: each frame as it is made, on the caller's event loop.
+
+        The run is that of `start`, bit for bit. Between two frames the loop's other tasks get their
+        turn, so that a front end can pause the run or change settings where the loop hears it: in a
+        notebook within a task, as a cell that awaits hears nothing. Leaving the loop stops the run.
+
+        Raises
+        ------
+        RuntimeError
+            If a run is on.
+
+        Examples
+        --------
+        >>> import asyncio
+        >>> async def train():
+        ...     async for frame in fs.Explorer(width=16, epochs=1, train_size=100):
+        ...         print(frame.epoch)
+        >>> asyncio.run(train())
+        0.0
+        1.0
+        """
+        with self._exclusive():
+            if self._going:
+                raise RuntimeError(f"state={self.state!r}: a run is on; stop it before async for")
+            job = self._prepare(self._held)
+        async with aclosing(self._trainer.frames(job)) as frames:
+            async for frame in frames:
+                yield frame
+
     def _begin(self, job: Job | None = None, *, stepping: bool = False, quiet: float = 0.0) -> None:
+        job = self._prepare(job, quiet)
+        try:
+            self._trainer.begin(job, stepping=stepping, quiet=quiet)
+        except Exception as error:
+            self.ended(Ending("error", error))
+
+    def _prepare(self, job: Job | None, quiet: float = 0.0) -> Job:
+        """Tell that a run begins: `job`, or one with other settings where those have changed."""
         self._clearing, self._held = False, None
         self._error = self._trainer.fault = None
         if job is None or job.config != self._config:
@@ -197,10 +245,7 @@ class Explorer(Experimenting):
         said = "The run that this cell began before was stopped." if forgotten else ""
         message = said or (self.message if quiet else "")
         self._tell(state="running", message=message, error_text="")
-        try:
-            self._trainer.begin(job, stepping=stepping, quiet=quiet)
-        except Exception as error:
-            self.ended(Ending("error", error))
+        return job
 
     def _released(self) -> None:
         self._trainer.run_pending()

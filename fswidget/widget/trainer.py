@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -26,6 +27,9 @@ from fswidget.training.loop import Training
 from fswidget.widget.checkpoints import Checkpoints
 
 log = logging.getLogger("fswidget")
+
+#: Seconds between two looks at whether a paused run on an event loop may go on.
+_PAUSED = 0.02
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ class Trainer:
         self._wanted: Job | None = None
         self._quiet_from = 0.0
         self._thread: threading.Thread | None = None
-        self._pending = False
+        self._pending = self._stepped = False
         self._exit: SystemExit | None = None
         self._errand: Callable[[], None] | None = None
         self._errand_error: Exception | None = None
@@ -183,6 +187,38 @@ class Trainer:
                     self._thread = self._wanted = None
                     raise
 
+    async def frames(self, job: Job) -> AsyncGenerator[Frame, None]:
+        """Train `job` on the caller's event loop, frame by frame, and what is begun meanwhile.
+
+        Between two frames the loop's other tasks get their turn; what is asked of the run (a pause,
+        other settings) is done there.
+        """
+        with self._control.condition:
+            self._wanted = job
+            self._control.supersede()
+            self._thread, self._stepped = threading.current_thread(), True
+        steps = self._steps()
+        try:
+            while True:
+                await asyncio.sleep(max(0.0, self._quiet_from - time.monotonic()))
+                while self._control.asked(0.0) is None:
+                    await asyncio.sleep(_PAUSED)
+                frame = next(steps, None)
+                if frame is None:
+                    return
+                yield frame
+        finally:
+            steps.close()
+            if self._thread is threading.current_thread():  # it never came to the first step
+                self.cancel()
+                self._leave(Ending("finished"))
+            self._stepped = False
+
+    @property
+    def waits_for_caller(self) -> bool:
+        """Whether the run is one that goes on only while this thread does something else."""
+        return self._stepped and self._thread is threading.current_thread()
+
     def cancel(self) -> None:
         """End the run; what waits does not begin."""
         with self._control.condition:
@@ -211,11 +247,19 @@ class Trainer:
     # In the thread.
 
     def _work(self) -> None:
+        for _ in self._steps():
+            pass
+
+    def _steps(self) -> Generator[Frame, None, None]:
+        """Train what is wanted, and what is wanted then; each frame as it was taken."""
         last = False
         while not last:
             ending = None
             try:
-                ending = self._run_next()
+                ending = yield from self._run_next()
+            except GeneratorExit:
+                ending = Ending("finished")
+                raise
             finally:
                 # The one door: whatever happened, nobody waits for a run that is no more.
                 last = self._leave(ending)
@@ -239,11 +283,14 @@ class Trainer:
                 self._control.condition.notify_all()
         return last
 
-    def _run_next(self) -> Ending:
+    def _run_next(self) -> Generator[Frame, None, Ending]:
         try:
             job = self._take()
             if job is not None:
-                self._train(job)
+                yield from self._train(job)
+        except GeneratorExit:  # nobody wants any more frames
+            self.cancel()
+            raise
         except (_Left, _Forgotten):
             pass
         except KeyboardInterrupt:
@@ -267,7 +314,7 @@ class Trainer:
             self._control.begin()
             return self.job
 
-    def _train(self, job: Job) -> None:
+    def _train(self, job: Job) -> Iterator[Frame]:
         with _stoppable(self._control):
             training = job.make(self._keep_going, self._epoch_ended)
         with self._control.condition:
@@ -285,12 +332,15 @@ class Trainer:
                     return
                 self._view().took(frame)
                 self._control.frame_taken()
+            yield frame
 
     def _keep_going(self) -> bool:
         self._view().progressed()
         if self.fault is not None:
             raise self.fault
         self._run_errand()
+        if self._stepped:  # a pause must not halt the event loop
+            return not self._control.leaving
         return self._control.may_go_on()
 
     def _epoch_ended(self) -> None:

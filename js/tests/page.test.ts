@@ -50,6 +50,33 @@ describe("mount", () => {
     expect(models[1]?.get("_packed")).not.toBe(models[0]?.get("_packed"));
   });
 
+  it("keeps the styles of a page that it is a part of away, and its own within", async () => {
+    const root = document.createElement("div");
+    await mount(
+      widget(({ el }) => el.append("drawn")),
+      root,
+      { ...data, fragment: true },
+    );
+    expect(root.textContent).toBe("");
+    expect(root.shadowRoot?.querySelector("style")?.textContent).toBe("p{}");
+    expect(root.shadowRoot?.querySelector("div")?.textContent).toBe("drawn");
+  });
+
+  it("reads and writes the address of a page that is its own alone", async () => {
+    const models: Model[] = [];
+    const show = widget(({ model }) => models.push(model));
+    window.location.hash = "#epoch=1";
+    const traits = { run: "run-1", epoch: null };
+    for (const address of [true, false]) {
+      await mount(show, document.createElement("div"), { ...data, traits: { ...traits }, address });
+    }
+    expect(models.map((model) => model.get("epoch"))).toEqual([1, null]);
+    models[1]?.set("epoch", 3);
+    expect(window.location.hash).toBe("#epoch=1");
+    models[0]?.set("epoch", 2);
+    expect(window.location.hash).toBe("#epoch=2");
+  });
+
   it("says in the page what went wrong", async () => {
     const logged = vi.spyOn(console, "error").mockImplementation(() => {});
     const root = document.createElement("div");

@@ -21,6 +21,7 @@ class FakeTraining:
     """Takes the place of `Training`; ``plan`` is called before every frame."""
 
     plan: Callable[[], None] = staticmethod(lambda: None)
+    due = False
 
     def __init__(self, config: Config, *, keep_going: Callable[[], bool], **_: Any) -> None:
         self.config = config

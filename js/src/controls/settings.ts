@@ -112,14 +112,17 @@ class Control {
     } else {
       this.#limit(this.#input);
     }
-    const locked = names(this.model, "lock").includes(spec.name);
+    // One choice is none: it is shown, and why it stays is said beside the pointer.
+    const fixed = spec.choices?.length === 1;
+    const locked = fixed || names(this.model, "lock").includes(spec.name);
     this.#input.disabled = locked;
     attribute(this.root, "data-locked", locked);
     // What has no effect is left out, and so is what is not for this reader.
     hide(this.root, Boolean(spec.disabled) || names(this.model, "hide").includes(spec.name));
     const steered = "A run that is on takes it up at its next step, while “~” is switched on.";
     const help = spec.steers ? `${spec.help} ${steered}` : spec.help;
-    attribute(this.root, "title", locked ? `Locked. ${help}` : help);
+    const why = fixed && spec.note ? spec.note : "locked";
+    attribute(this.root, "title", locked ? `${help} (${why})`.trim() : help);
     this.#say();
     this.#show();
   }
@@ -148,7 +151,8 @@ class Control {
   #say(): void {
     const { spec } = this;
     const refused = this.#refused;
-    setText(this.#reason, refused || (spec.note ?? ""));
+    const note = spec.choices?.length === 1 ? "" : (spec.note ?? "");
+    setText(this.#reason, refused || note);
     attribute(this.#reason, "title", refused || spec.note);
     attribute(this.#reason, "data-refused", Boolean(refused));
   }

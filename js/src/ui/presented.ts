@@ -36,6 +36,9 @@ export function present(
     }
   };
   const scale = () => {
+    // On paper it is as wide as on screen.
+    if (!window.matchMedia?.("print").matches)
+      root.style.setProperty("--w", String(root.clientWidth || HEIGHT));
     const place = root.getRootNode() as Document | ShadowRoot;
     const whole = place.fullscreenElement === root;
     root.classList.toggle("fsw-whole", whole);
