@@ -97,6 +97,11 @@ class Grid:
         """The inverse of `choices`; a number between two values is the nearer one."""
         return tuple(_nearest(values, choices[name]) for name, values in self.axes.items())
 
+    @property
+    def settings(self) -> list[str]:
+        """Names of the axes, and of what all runs share."""
+        return list(dict.fromkeys([*self.axes, *self.fixed]))
+
     def check(self, settings: Mapping[str, Any]) -> None:
         """Raise a `ValueError` where these settings are no places on the axes."""
         for name, value in settings.items():

@@ -241,7 +241,7 @@ def _data(
         grid = Grid.of(shown if pictures else shown.without_pictures())
         layout, blocks = grid.page()
         controls = grid.controls()
-        made = presented(options, [control["name"] for control in controls])
+        made = presented(options, [control["name"] for control in controls], grid.settings)
         for state in made.get("presets", {}).values():
             grid.check({n: value for n, value in state.items() if n not in PLACES})
         if epoch is None and made.get("reveal"):
@@ -250,7 +250,8 @@ def _data(
         traits |= {"epoch": epoch, **made}
         traits |= grid.choices(grid.start)
         return data | {"grid": layout, "blocks": {n: _base64(b) for n, b in blocks.items()}}
-    traits |= presented(options, ())
+    known = dict.fromkeys(name for recording in _all(shown) for name in recording.config)
+    traits |= presented(options, (), list(known))
     views = _views(shown, pictures, epoch, traits)
     if isinstance(shown, Recording):
         (view,) = views

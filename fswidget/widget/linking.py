@@ -59,10 +59,11 @@ class LinkedView(ViewState):
         state = decode(link)
         known = self._control_names
         settings = {n: v for n, v in state.items() if n in known}
+        settings_known = self._setting_names
         for name in ("hide", "lock"):
             given = state.get(name, ())
             names = [given] if isinstance(given, str) else given
-            allowed = (*known, *PARTS) if name == "hide" else known
+            allowed = settings_known + list(PARTS if name == "hide" else ())
             setattr(self, name, [n for n in names if n in allowed])
         self._show_settings_of(settings)
         self._tell(axes=state.get("axes", list(AXES)), panel=state.get("panel", ""))

@@ -89,7 +89,7 @@ def checked(name: str, value: Any, controls: Sequence[str]) -> Any:
         Of the option.
     value : any
     controls : sequence of str
-        Names of the settings that the view has controls of.
+        Names of the settings: for ``presets``, of those that the view has controls of.
 
     Raises
     ------
@@ -99,14 +99,19 @@ def checked(name: str, value: Any, controls: Sequence[str]) -> Any:
     return _CHECKS[name](name, value, controls)
 
 
-def presented(options: Presentation, controls: Sequence[str]) -> dict[str, Any]:
-    """Options as JSON types, see `checked`."""
+def presented(
+    options: Presentation, controls: Sequence[str], settings: Sequence[str]
+) -> dict[str, Any]:
+    """Options as JSON types, see `checked`; `hide` and `lock` take any of `settings`."""
     for name, value in options.items():
         if name not in DEFAULTS:
             near = difflib.get_close_matches(name, DEFAULTS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise TypeError(f"{name}={value!r}: no such argument{hint}")
-    return {name: checked(name, value, controls) for name, value in options.items()}
+    return {
+        name: checked(name, value, controls if name == "presets" else settings)
+        for name, value in options.items()
+    }
 
 
 def one_of(name: str, value: Any, known: Sequence[str], given: Any = None) -> str:

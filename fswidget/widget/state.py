@@ -26,7 +26,8 @@ class _Presented(traitlets.TraitType[Any, Any]):
         self.tag(sync=True, **tags)
 
     def validate(self, obj: Any, value: Any) -> Any:
-        made = checked(str(self.name), value, obj._control_names)
+        known = obj._control_names if self.name == "presets" else obj._setting_names
+        made = checked(str(self.name), value, known)
         for state in made.values() if self.name == "presets" else ():
             obj._check_settings({n: v for n, v in state.items() if n not in PLACES})
         return made
@@ -80,6 +81,11 @@ class ViewState(anywidget.AnyWidget):
     def _control_names(self) -> list[str]:
         """The settings that this view has controls of."""
         return [control["name"] for control in json.loads(self._controls)]
+
+    @property
+    def _setting_names(self) -> list[str]:
+        """These, and the settings of what is on show: `hide` and `lock` take them all."""
+        return self._control_names
 
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
         """Raise where the view cannot take these settings together."""

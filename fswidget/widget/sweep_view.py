@@ -47,6 +47,10 @@ class SweepViewer(Viewer):
         made: SweepViewer = type(cls.__name__, (cls,), traits)(grid, **options)
         return made
 
+    @property
+    def _setting_names(self) -> list[str]:
+        return self._grid.settings
+
     def _linked_settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._grid.axes}
 

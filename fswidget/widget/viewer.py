@@ -114,6 +114,7 @@ class Viewer(LinkedView):
         self._control = control or RunControl()
         self._share_lock()
         self._recordings: dict[str, Recording] = {}
+        self._settings = [] if recording is None else list(recording.config)
         self._recording: Recording | None = None
         self._last_told = 0.0
         self._untold: dict[str, Any] = {}
@@ -157,6 +158,10 @@ class Viewer(LinkedView):
 
     #: Names that are likelier meant than others.
     _names: Sequence[str] = ()
+
+    @property
+    def _setting_names(self) -> list[str]:
+        return list(dict.fromkeys([*self._control_names, *self._settings]))
 
     @property
     def commands(self) -> deque[str]:

@@ -119,6 +119,14 @@ def test_a_fixed_theme_stays_and_a_kernel_is_not_missed(
     assert offline.title() == "A title"
     for name in ("Start", "Run", "Pause", "Recording (.npz)", "Page (.html)"):
         assert not widget.button(name).is_visible()
+    # On paper as on screen, and small enough: A4 upright is 718 pixels wide within its margins.
+    drawn = "[...document.querySelectorAll('.fsw-figure')].map((f) => f.offsetWidth)"
+    before = offline.evaluate(drawn)
+    offline.emulate_media(media="print")
+    offline.set_viewport_size({"width": 718, "height": 1000})
+    assert offline.evaluate(drawn) == before
+    right = "document.querySelector('.fswidget').getBoundingClientRect().right"
+    assert 600 < offline.evaluate(right) <= 718
 
 
 def test_what_the_page_saves_it_saves_alone(

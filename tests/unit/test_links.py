@@ -39,7 +39,7 @@ def test_a_viewer_opens_where_another_was() -> None:
     assert viewer.link() == "#epoch=1&axes=1,4&panel=history&hide=save"
     other = fs.Viewer(make_recording(3))
     assert other.link() == ""
-    other.show_link("run.html" + viewer.link() + "&width=3&lock=width")
+    other.show_link("run.html" + viewer.link() + "&batchnorn=true&lock=batchnorn")
     assert other.link() == viewer.link()
     other.show_link("")
     assert other.link() == ""

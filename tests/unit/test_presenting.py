@@ -108,6 +108,18 @@ def test_pages_hold_what_was_chosen(tmp_path: Path) -> None:
         fs.to_html(pair, tmp_path / "pair", captoins=True)  # type: ignore[call-arg]
 
 
+def test_a_recording_takes_the_names_of_its_settings(tmp_path: Path) -> None:
+    recording = make_recording(3)
+    names = list(recording.config)
+    assert names
+    assert fs.Viewer(recording, hide=names, lock=names[:1]).hide == names
+    recording.to_html(tmp_path / "one", hide=names, lock=names[:1])
+    with pytest.raises(ValueError, match="hide="):
+        recording.to_html(tmp_path / "one", hide=["none"])
+    with pytest.raises(ValueError, match="lock="):
+        fs.Viewer(recording, lock=["none"])
+
+
 def test_predictions_come_before_what_happened() -> None:
     assert fs.Viewer(make_recording(3), reveal=True).epoch == 0
     assert fs.Viewer(make_recording(3), reveal=True, epoch=2).epoch == 2
