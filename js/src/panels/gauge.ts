@@ -168,6 +168,7 @@ export class Gauge {
     }
     this.#beyond.style.left = `${end}%`;
     this.#beyond.style.width = `${100 - end}%`;
+    hide(this.#beyond, end >= 100);
     const ticks: [number, string][] =
       p <= c
         ? [
