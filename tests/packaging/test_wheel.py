@@ -105,7 +105,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {"fswidget/static/widget.js", "fswidget/static/widget.css", "fswidget/py.typed"} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"fswidget"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert wheel.stat().st_size < 1_000_000
+    assert wheel.stat().st_size < 1_500_000  # of which recordings take 600,000
 
 
 def test_tools_of_development_do_not_reach_users(wheel: Path, root: Path) -> None:
