@@ -30,7 +30,7 @@ SHIPPED = ROOT / "fswidget" / "experiments" / "recordings"
 UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
 
 #: Half of the size is kept, in so many colours: enough to see, and small.
-SHRINK, COLORS, MOST_BYTES = 2, 48, 60_000
+SHRINK, COLORS, MOST_BYTES = 2, 256, 60_000
 #: Squares of so many pixels of the kept picture are compared by their means, out of 255.
 SQUARE, LOCAL, WHOLE = 6, 20.0, 1.0
 
