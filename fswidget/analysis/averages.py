@@ -67,8 +67,9 @@ class Averages:
 
     @classmethod
     def from_sum(cls, gram: Tensor, origin: Tensor, columns: Columns) -> Averages:
+        """From Σ (z − origin)(z − origin)ᵀ, which it divides in place."""
         n = float(gram[0, 0])
-        return cls(n, origin, gram / n, columns)
+        return cls(n, origin, gram.div_(n), columns)
 
     def size(self, part: slice) -> float:
         """The largest root mean square of a coordinate; not finite where the squares overflow."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from fswidget.analysis.arrays import Array, to_numpy
@@ -107,18 +106,18 @@ def jackknife(
 
 
 def leave_one_out(grams: Tensor) -> Iterator[Tensor]:
-    """The sum of all but one, for each: added up, since a difference cancels beside an outlier.
+    """The sum of all but one, for each.
 
-    From sums of those before and of those behind; what is yielded lasts until the next.
+    By difference, where that costs one digit at most: entries are bounded by the diagonal. A block
+    with half of a square or more, as one that holds an outlier, is left out by adding up the rest.
     """
-    behind = torch.empty_like(grams)
-    behind[-1] = 0
-    for place in range(len(grams) - 1, 0, -1):
-        torch.add(behind[place], grams[place], out=behind[place - 1])
-    before = torch.zeros_like(grams[0])
-    for gram, rest in zip(grams, behind, strict=True):
-        yield rest.add_(before)
-        before += gram
+    total = grams.sum(0)
+    small = grams.diagonal(dim1=1, dim2=2) <= total.diagonal() / 2
+    for place, few in enumerate(small.all(1).tolist()):
+        if few:
+            yield total - grams[place]
+        else:
+            yield grams[:place].sum(0) + grams[place + 1 :].sum(0)
 
 
 def _fit(curve: Array, size: int) -> Array:
