@@ -16,6 +16,7 @@ from fswidget.experiments.campaign import run_side_by_side
 from fswidget.experiments.progress_bar import ProgressBar
 from fswidget.experiments.results import Check, Results, Verdict, judge
 from fswidget.recording.atomic import as_path
+from fswidget.recording.differences import difference
 from fswidget.recording.loading import load_recording
 from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
@@ -223,8 +224,9 @@ class Recipe:
             estimate), ``low_rank_measure_debiased``, ``low_rank_measure_debiased_error`` (of one
             run), ``train`` and ``test`` (accuracy or R²), ``used_features``, ``kernel_drift`` and
             ``seconds``; ``low_rank_measure_spread`` (standard deviation over seeds; None for one),
-            ``num_features``, ``num_samples``, ``regime``, ``epochs`` and ``device``. None where
-            nothing was measured.
+            ``num_features``, ``num_samples``, ``regime``, ``epochs`` and ``device``; and
+            ``differs_from_first``, whether the debiased D_LR differs from that of the first arm
+            beyond seeds and samples. None where nothing was measured.
         """
         results = self.results() if results is None else results
         rows = [self._row(label, results) for label in self.arms]
@@ -258,7 +260,14 @@ class Recipe:
             "num_samples": config.get("probe_size"),
             "device": ", ".join(sorted({str(r.config.get("device")) for r in recordings})),
             "regime": results.usual_regime(label),
+            "differs_from_first": self._differs(label, results),
         }
+
+    def _differs(self, label: str, results: Results) -> str | None:
+        first = next(iter(self.arms))
+        if label == first or first not in results:
+            return None
+        return difference(results[first], results[label]).text
 
     def verdict(self, results: Results, size: str = "laptop") -> list[Verdict]:
         """What the runs say of each claim that can be asked in a size; see `judge`."""
@@ -283,6 +292,7 @@ _COLUMNS = (
     "epochs",
     "seconds",
     "device",
+    "differs_from_first",
 )
 
 

@@ -4,6 +4,8 @@ May use: nothing else of the package (the methods that draw, plot or export look
 Never here: torch.
 """
 
+from fswidget.recording.differences import Difference as Difference
+from fswidget.recording.differences import difference as difference
 from fswidget.recording.frame import Frame as Frame
 from fswidget.recording.frame import RunInfo as RunInfo
 from fswidget.recording.grid import Run as Run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from fswidget.recording import journal
 from fswidget.recording.atomic import atomic_write, with_suffix
+from fswidget.recording.differences import difference
 from fswidget.recording.recording import Recording
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
 
     from fswidget.widget.sweep_view import SweepViewer
+
+
+_COMPARED = ("from", "to", "difference", "low", "high", "differ", "text")
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,57 @@ class Sweep:
         columns["seconds"] = [run.seconds for run in self.runs]
         columns["error"] = [run.reason for run in self.runs]
         return columns
+
+    def differences(
+        self, axis: str, name: str = "low_rank_measure_debiased"
+    ) -> dict[str, list[Any]]:
+        """Whether runs with neighbouring values of an axis differ beyond seeds and samples.
+
+        Parameters
+        ----------
+        axis : str
+            Any but ``seed``; runs that are equal in all but this and the seed are compared.
+        name : str
+            Of a scalar.
+
+        Returns
+        -------
+        dict of str to list
+            A column for every other axis with several values but the seed, ``from`` and ``to`` (two
+            values of `axis`), ``difference``, ``low`` and ``high`` (95% interval), ``differ``
+            (True, False, or None with fewer than three seeds) and ``text``. See
+            `fswidget.recording.differences.difference`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such axis with several values, or no such scalar.
+        """
+        if axis == "seed" or len(self.axes.get(axis, ())) < 2:
+            names = [n for n, values in self.axes.items() if n != "seed" and len(values) > 1]
+            raise ValueError(f"axis={axis!r}: must be one of {', '.join(names)}")
+        others = [n for n in self.axes if n not in (axis, "seed") and len(self.axes[n]) > 1]
+        columns: dict[str, list[Any]] = {name: [] for name in (*others, *_COMPARED)}
+        for place in itertools.product(*(self.axes[other] for other in others)):
+            at = dict(zip(others, place, strict=True))
+            for values in itertools.pairwise(self.axes[axis]):
+                first, second = (self._finished({**at, axis: value}) for value in values)
+                if not (first and second):
+                    continue
+                found = difference(first, second, name)
+                row = {**at, "from": values[0], "to": values[1]}
+                row |= {key: getattr(found, key) for key in _COMPARED[2:]}
+                for key, column in columns.items():
+                    column.append(row[key])
+        return columns
+
+    def _finished(self, settings: Mapping[str, Any]) -> list[Mapping[str, float]]:
+        """The last scalars of the runs that went well, one per seed."""
+        return [
+            run.scalars
+            for run in self.runs
+            if run.scalars and all(run.settings[n] == v for n, v in settings.items())
+        ]
 
     def figure(
         self, value: str = "low_rank_measure", *, x: str | None = None, y: str | None = None

@@ -12,6 +12,7 @@ from typing import Any
 import traitlets
 
 from fswidget.figures.drawing import layout_json
+from fswidget.recording.differences import difference
 from fswidget.recording.recording import Recording
 from fswidget.widget import codec
 from fswidget.widget.assets import bokehjs
@@ -58,6 +59,18 @@ class Comparison(ViewState):
     def recordings(self) -> Mapping[str, Recording]:
         """The recordings by name."""
         return MappingProxyType(self._recordings)
+
+    def differences(self, name: str = "low_rank_measure_debiased") -> dict[str, str]:
+        """Whether the others differ from the first in a scalar of their last frames, by name.
+
+        One recording is one seed: that answers nothing beyond seeds. Of recordings that differ in
+        their seed alone, `fswidget.recording.difference` compares two groups.
+        """
+        first, *others = self._recordings
+        return {
+            other: difference([self._recordings[first]], [self._recordings[other]], name).text
+            for other in others
+        }
 
     def to_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write all of them as one page; see `fswidget.to_html`."""

@@ -29,6 +29,13 @@ def test_a_comparison_is_a_page(tmp_path) -> None:
     assert both.to_html(tmp_path / "both").read_text().count("plain") >= 1
 
 
+def test_single_runs_differ_on_their_samples_at_most() -> None:
+    both = fs.compare(plain=make_recording(2), wide=make_recording(2))
+    (told,) = both.differences("low_rank_measure").values()
+    assert told.startswith("undecided: ")
+    assert list(both.differences("low_rank_measure")) == ["wide"]
+
+
 def test_what_cannot_be_compared_is_named() -> None:
     empty = fs.Recording(make_recording(0).info)
     with pytest.raises(ValueError, match="has no frame to show"):

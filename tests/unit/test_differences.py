@@ -1,0 +1,85 @@
+"""Whether runs differ beyond their seeds and the samples that they were measured on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from fswidget.recording import Run, Sweep, difference
+from fswidget.recording.differences import _student
+from tests.synthetic import make_recording
+
+
+def runs(values, error=math.nan):
+    return [{"x": value, "x_error": error} for value in values]
+
+
+def test_quantiles_are_those_of_students_t():
+    # From tables.
+    for freedom, wanted in ((2, 4.303), (3, 3.182), (4, 2.776), (7, 2.365), (30, 2.042)):
+        assert _student(freedom) == pytest.approx(wanted, rel=0.01)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize(("spread", "error"), [(1.0, 0.0), (1.0, 0.5), (0.2, 1.0)])
+def test_equal_groups_are_told_apart_one_time_in_twenty(seeds, spread, error):
+    rng = np.random.default_rng(0)
+    told = 0
+    for _ in range(1500):
+        groups = []
+        for _ in range(2):
+            shared = rng.normal() * error  # all seeds are measured on the same samples
+            # The jackknife knows its error from eight blocks.
+            known = error * math.sqrt(rng.chisquare(7) / 7)
+            groups.append(runs(shared + spread * rng.normal(size=seeds), known))
+        told += bool(difference(*groups, "x").differ)
+    # Welch's approximation is cautious with three seeds.
+    assert 0.02 < told / 1500 < 0.07
+
+
+def test_both_sources_enter_and_groups_that_differ_are_told_apart():
+    a, b = runs([1.0, 1.1, 0.9, 1.0], 0.02), runs([2.0, 2.1, 1.9, 2.0], 0.02)
+    found = difference(a, b, "x")
+    assert found.differ is True
+    assert found.difference == pytest.approx(1)
+    seeds = math.sqrt(2 * np.var([1.0, 1.1, 0.9, 1.0], ddof=1) / 4)
+    assert found.seeds_error == pytest.approx(seeds)
+    assert found.samples_error == pytest.approx(0.02 * math.sqrt(2))
+    assert found.error == pytest.approx(math.hypot(found.seeds_error, found.samples_error))
+    # As sure of the seeds, but hardly of the samples.
+    unsure = difference(runs([1.0, 1.1, 0.9, 1.0], 1.0), runs([2.0, 2.1, 1.9, 2.0], 1.0), "x")
+    assert unsure.differ is False
+    assert unsure.text.startswith("no, beyond seeds and samples: ")
+    assert difference(runs([1, 2, 3]), runs([7, 8, 9]), "x").text.startswith("yes, beyond seeds: ")
+
+
+def test_too_few_seeds_decide_nothing():
+    found = difference(runs([1.0], 0.1), runs([9.0, 9.1, 9.2], 0.1), "x")
+    assert found.differ is None
+    assert "3 seeds are the least, not 1" in found.text
+    for wrong in ([], [{"y": 1.0}], runs([math.nan])):
+        with pytest.raises(ValueError, match="name='x': must be a finite scalar"):
+            difference(wrong, runs([1.0]), "x")
+    recording = make_recording(3)
+    same = difference([recording] * 3, [recording[-1]] * 3, "low_rank_measure")
+    assert (same.difference, same.differ) == (0, False)
+
+
+def test_sweeps_tell_which_neighbours_differ():
+    axes = {"width": [16, 32], "lr": [0.1, 0.2, 0.4], "seed": [0, 1, 2]}
+    found = []
+    for width in axes["width"]:
+        for lr in axes["lr"]:
+            for seed in axes["seed"]:
+                value = 0.1 * seed + (5 if lr == 0.4 and width == 32 else 0)
+                settings = {"width": width, "lr": lr, "seed": seed}
+                found.append(Run(settings, {"x": value, "x_error": 0.01}))
+    found[0] = Run(found[0].settings, error="failed")  # two seeds are left
+    table = Sweep({}, axes, found).differences("lr", "x")
+    assert table["width"] == [16, 16, 32, 32]
+    assert list(zip(table["from"], table["to"], strict=True)) == 2 * [(0.1, 0.2), (0.2, 0.4)]
+    assert table["differ"] == [None, False, False, True]
+    with pytest.raises(ValueError, match="axis='seed': must be one of width, lr"):
+        Sweep({}, axes, found).differences("seed", "x")
