@@ -119,6 +119,7 @@ def analyze(
     debias: bool = False,
     reference: Any | None = None,
     errors: bool = True,
+    top: int | None = None,
     tolerance: float = 1e-5,
 ) -> Spectrum:
     """Spectrum and measures of one set of samples.
@@ -142,7 +143,11 @@ def analyze(
     reference : tensor or array, shape (n, p_0), optional
         Features of the untrained network on the same samples, for the kernel drift.
     errors : bool, default True
-        Whether to compute jackknife errors over 8 blocks.
+        Whether to compute jackknife errors over 8 blocks, which hold 64 p² bytes.
+    top : int, optional
+        Compute only about this many leading eigenvalues where they reach 95% utilization; all by
+        default, which takes tens of seconds from p = 4,096 on. Frames of more than 1,024 features
+        take four per class, 64 at least.
     tolerance : float, default 1e-5
         Relative singular value below which a direction does not count for a rank; from 1e-8
         to below 1. Of m functions, singular values below √(m ε), 5e-8 for m = 10, are rounding and
@@ -182,7 +187,8 @@ def analyze(
     if read.labels is not None:
         warn_unbalanced(read.labels, read.num_targets)
     errors = moments.num_blocks > 1
-    options: dict[str, Any] = {"debias": debias, "errors": errors, "tolerance": tolerance}
+    options: dict[str, Any] = {"debias": debias, "errors": errors, "top": top}
+    options["tolerance"] = tolerance
     return diagonalize(moments, task, basis=basis, weighted=weighted, **options)
 
 

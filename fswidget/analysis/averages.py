@@ -102,8 +102,8 @@ class Averages:
     def inner_product(self, a: slice, b: slice) -> float:
         """‖Cov(u, v)‖²_F, without forming the covariance."""
         about, x, y = self.about[a, b], self.offset(a), self.offset(b)
-        sides = float(about.square().sum()) + float(x.square().sum() * y.square().sum())
-        return max(sides - 2 * float(x @ about @ y), 0.0)
+        sides = about.square().sum() + x.square().sum() * y.square().sum()
+        return max(float(sides - 2 * (x @ about @ y)), 0.0)
 
 
 @dataclass(frozen=True)
@@ -132,16 +132,14 @@ class Span:
         """The span of the functions in `part`, rounded as those in `beside` that hold them are."""
         features = averages.columns.features
         gram = averages.second(part, part)
-        values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
-        keep = counted(values, tolerance)
-        basis = vectors[:, keep] / values[keep].sqrt()
+        basis = normalised(gram, tolerance)
         centred = basis.T @ averages.covariance(part, features)
         mean = basis.T @ averages.mean(part)
         covariance = basis.T @ averages.covariance(part, part) @ basis
         cross = centred + torch.outer(mean, averages.mean(features))
         whole = part if beside is None else beside
         size = averages.variance(whole).sum() + averages.mean(whole).square().sum()
-        variation = float(averages.variance(part).sum() / size) if size > 0 else 0.0
+        variation = float(averages.variance(part).sum() / size.clamp(min=_SMALLEST**2))
         return cls(basis, mean, covariance, variation, cross, centred)
 
 
@@ -150,11 +148,19 @@ def counted(values: Tensor, tolerance: float) -> Tensor:
     return (values > max(tolerance**2, len(values) * EPS) * values[-1]) & (values > 0)
 
 
+def normalised(gram: Tensor, tolerance: float) -> Tensor:
+    """Coefficients, shape (m, rank), that make orthonormal what has this Gram matrix, (m, m)."""
+    values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
+    first = len(values) - int(counted(values, tolerance).sum())  # ascending: the last ones count
+    basis: Tensor = vectors[:, first:] / values[first:].sqrt()
+    return basis
+
+
 @dataclass(frozen=True)
 class ClassMeans:
     """What NC1 and debiasing need of the class means μ_c about the global mean."""
 
-    present: Tensor  # of bool, (T,), the K classes that have samples
+    present: Tensor  # of int64, (K,), the classes that have samples
     share: Tensor  # (K,) of the samples
     means: Tensor  # (p, K) μ_c
     gram: Tensor  # (K, K) μ_cᵀ μ_c'
@@ -165,7 +171,7 @@ class ClassMeans:
         """Of classes that `coding` names one by one in the rows of targets."""
         columns, step = averages.columns, coding.high - coding.low
         share = (averages.mean(columns.targets) - coding.low) / step
-        present = share > 0.5 / averages.n
+        present = (share > 0.5 / averages.n).nonzero()[:, 0]  # read once: a GPU waits for it
         means = averages.covariance(columns.features, columns.targets)[:, present] / step
         means /= share[present]
         offset = averages.offset(columns.features)
@@ -176,12 +182,11 @@ class ClassMeans:
     def share_within(self, averages: Averages, directions: Tensor) -> float:
         """Share of Φ's variance within classes in the span of `directions`, shape (r, p)."""
         features = averages.columns.features
-        values, vectors = torch.linalg.eigh(directions @ directions.T)
-        keep = counted(values, 1e-5)
-        axes = (vectors[:, keep] / values[keep].sqrt()).T @ directions
+        axes = normalised(directions @ directions.T, 1e-5).T @ directions
         image = axes @ averages.about[features, features]
-        square = float((image * axes).sum() - (axes @ averages.offset(features)).square().sum())
-        between = float(((axes @ self.means).square() @ self.share).sum())
+        total = (image * axes).sum() - (axes @ averages.offset(features)).square().sum()
+        within = ((axes @ self.means).square() @ self.share).sum()
+        square, between = torch.stack([total, within]).tolist()
         return min(max(1 - between / square, 0.0), 1.0) if square > 0 else 1.0
 
     def are_equal(self, n: float) -> bool:
@@ -201,11 +206,11 @@ class ClassMeans:
         frame, corner = torch.linalg.qr(self.means)  # the SVD of a tall matrix is far slower
         inner, sizes, _ = torch.linalg.svd(corner, full_matrices=False)
         axes = frame @ inner
-        keep = counted(sizes.square().flip(0), tolerance).flip(0)
+        rank = int(counted(sizes.square().flip(0), tolerance).sum())
         count = len(self.share)
-        if count < 2 or not bool(keep.any()):
+        if count < 2 or not rank:
             return math.nan
-        axes, sizes = axes[:, keep], sizes[keep]
+        axes, sizes = axes[:, :rank], sizes[:rank]
         features = averages.columns.features
         offset = axes.T @ averages.offset(features)
         total = (axes * (averages.about[features, features] @ axes)).sum(0) - offset.square()

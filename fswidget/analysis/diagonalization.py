@@ -41,7 +41,7 @@ def diagonalize(
 
     `weighted` are moments of the same samples with `class_weights`.
     """
-    _check(moments, task, errors, tolerance)
+    _check(moments, task, errors, top, tolerance)
     averages = Averages.of(moments)
     measures = Measures.of(averages, moments, task, tolerance, debias)
     part = averages.columns.features
@@ -111,7 +111,7 @@ def _centers(
     means = (classes.means.T + averages.mean(averages.columns.features)).T
     means = means if basis is None else basis @ means
     return ClassCenters(
-        np.flatnonzero(to_numpy(classes.present)),
+        classes.present.cpu().numpy(),
         to_numpy(means).T,
         to_numpy(measures.coefficients_of_outputs(averages, solution)),
         averages.columns.outputs.stop - averages.columns.outputs.start == 1,
@@ -151,7 +151,7 @@ def _solve(
     return replace(complete, solver=f"{complete.solver}: {top} leading {why}")
 
 
-def _check(moments: Moments, task: str, errors: bool, tolerance: Any) -> None:
+def _check(moments: Moments, task: str, errors: bool, top: Any, tolerance: Any) -> None:
     """Raise ValueError for what no spectrum can be made with."""
     check_task(task, moments.num_outputs)
     if task == "cross_entropy" and not moments.classification and moments.num_samples:
@@ -162,6 +162,8 @@ def _check(moments: Moments, task: str, errors: bool, tolerance: Any) -> None:
         )
     if errors and moments.num_blocks < 2:
         raise ValueError(f"errors=True: needs num_blocks ≥ 2, not {moments.num_blocks}")
+    if top is not None and (not isinstance(top, (int, np.integer)) or top < 1):
+        raise ValueError(f"top={top!r}: must be an integer ≥ 1, or None for all eigenvalues")
     known = isinstance(tolerance, (int, float, np.floating))
     if not known or not _LEAST_TOLERANCE <= tolerance < 1:
         raise ValueError(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fswidget.analysis.arrays import Array, to_numpy
-from fswidget.analysis.averages import Averages, ClassMeans, Span, counted
+from fswidget.analysis.averages import Averages, ClassMeans, Span, normalised
 from fswidget.analysis.collapse import Collapse
 from fswidget.analysis.eigensolvers import EigenDecomposition
 from fswidget.analysis.gram import householder
@@ -52,11 +52,17 @@ def low_rank_measure(
     """
     features, n, rank = averages.columns.features, averages.n, learned.rank
     norm = averages.inner_product(features, features)
-    total = float(averages.about[features, features].trace())
-    total -= float(averages.offset(features).square().sum())
-    constant = min(float(learned.mean.square().sum()), 1.0)  # how much of 1 lies in Ĥ
-    explained = float(learned.cross_centred.square().sum())
-    span_norm = float(learned.covariance.square().sum())
+    # Read at once: a GPU waits for each time.
+    total, constant, explained, span_norm, span_trace = torch.stack(
+        [
+            averages.about[features, features].trace() - averages.offset(features).square().sum(),
+            learned.mean.square().sum(),
+            learned.cross_centred.square().sum(),
+            learned.covariance.square().sum(),
+            learned.covariance.trace(),
+        ]
+    ).tolist()
+    constant = min(constant, 1.0)  # how much of 1 lies in Ĥ
     still = averages.is_constant(features, epsilons[0]) or learned.is_constant(epsilons[1])
     if rank == 0 or still or not span_norm * norm > 0:
         return LowRank(math.nan, math.nan)
@@ -75,8 +81,7 @@ def low_rank_measure(
     residual = max(total - explained, 0.0)
     chance = _leverage_of_large(averages, image, total, common_shift)
     explained = (explained - chance * (rank - constant) * residual / freedom) * n / (n - within)
-    outside = float(learned.covariance.trace()) - (rank - 1)
-    outside = min(max(outside, 0.0) * n / (n - rank), 1.0)
+    outside = min(max(span_trace - (rank - 1), 0.0) * n / (n - rank), 1.0)
     span_norm = rank - 1 + outside**2
     if not norm > _LOST * raw or not span_norm * norm > 0:
         return LowRank(plain, math.nan)
@@ -103,16 +108,20 @@ def _norm_drawn_by_class(
     one covariance Σ_W for all classes.
     """
     count, share, size = len(classes.share), classes.share, classes.gram.diagonal()
-    between = float((share * size).sum())
-    product = float((share * classes.covariance.diagonal()).sum())  # ⟨Cov, Σ_B⟩
-    square = float(((classes.gram**2) * torch.outer(share, share)).sum())  # ‖Σ_B‖²
+    between, product, square = torch.stack(
+        [
+            (share * size).sum(),
+            (share * classes.covariance.diagonal()).sum(),  # ⟨Cov, Σ_B⟩
+            ((classes.gram**2) * torch.outer(share, share)).sum(),  # ‖Σ_B‖²
+        ]
+    ).tolist()
     grow = n / (n - count)
     within = max(total - between, 0.0) * grow
     within_norm = max(norm - 2 * product + square, 0.0) * grow**2 - within**2 / (n - count)
     with_total = (norm - product) * grow * n / (n - 1) - within**2 / n
     own = float((share * (size - within * count / n).clamp(min=0) ** 2).sum())
     known = own + 2 * (with_total - within_norm) + within_norm
-    return norm - (fourth - known) / n + 2 * with_total / n + (within / n) ** 2
+    return float(norm - (fourth - known) / n + 2 * with_total / n + (within / n) ** 2)
 
 
 def _leverage_of_large(
@@ -129,11 +138,9 @@ def _leverage_of_large(
     if len(section) == 0:
         return 1.0
     gram = section @ averages.second(columns.outputs, columns.outputs) @ section.T
-    values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
-    keep = counted(values, 1e-5)
-    if not bool(keep.any()):
+    axes = section.T @ normalised(gram, 1e-5)
+    if not axes.shape[1]:
         return 1.0
-    axes = section.T @ (vectors[:, keep] / values[keep].sqrt())
     metric = columns.section.to(image) @ axes
     metric = metric @ metric.T
     a, b = columns.pairs
@@ -141,7 +148,7 @@ def _leverage_of_large(
     weighted = (metric[a, b] * doubled) @ image[columns.products]
     origin = axes.T @ averages.origin[columns.outputs]
     weighted += 2 * (axes @ origin) @ image[columns.outputs] + origin.square().sum() * image[0]
-    return max(float(weighted) / (int(keep.sum()) * total), 0.0)
+    return max(float(weighted) / (axes.shape[1] * total), 0.0)
 
 
 def kernel_drift(averages: Averages, debias: bool) -> float:
@@ -178,8 +185,8 @@ def shared_variance(wanted: Span, learned: Span, between: Tensor, n: float) -> f
     axes = []
     for span in (wanted, learned):
         values, vectors = torch.linalg.eigh(span.covariance)
-        keep = values > 1e-6  # of 1: what is left is the constant
-        axes.append(span.map @ (vectors[:, keep] / values[keep].sqrt()))
+        first = len(values) - int((values > 1e-6).sum())  # of 1: what is left is the constant
+        axes.append(span.map @ (vectors[:, first:] / values[first:].sqrt()))
     rank, freedom = axes[0].shape[1], n - 1 - axes[1].shape[1]
     if rank == 0 or freedom < 1:
         return math.nan

@@ -169,6 +169,18 @@ def test_a_pass_over_the_probe_reads_once(mode: FakeTensorMode) -> None:
     assert reads.seen == {"_local_scalar_dense": 5, "upload": 9}
 
 
+def test_a_spectrum_with_errors_reads_at_most_forty_times_for_each_replicate() -> None:
+    """On the CPU, but as a GPU would be asked: small solves and numbers, with drift and classes."""
+    generator, labels = torch.Generator().manual_seed(0), torch.arange(400) % 10
+    features = torch.randn(400, 32, generator=generator)
+    features[:, :10] += 2 * torch.eye(10)[labels]
+    moments = FeatureMoments(32, 10, 10, num_reference=32)
+    moments.update(features, features[:, :10], labels, features.roll(1, 1))
+    with HostReads(everywhere=True) as reads:
+        moments.spectrum(errors=True)
+    assert 9 < sum(reads.seen.values()) <= 9 * 40
+
+
 def test_mixing_devices_is_seen(mode: FakeTensorMode) -> None:
     training = moved_training(mode)
     training._batches.targets = torch.zeros(100, dtype=torch.int64)

@@ -149,6 +149,11 @@ def test_leading_pairs_agree_with_the_full_solve():
     assert top.used_features == full.used_features
     assert top.low_rank_measure == full.low_rank_measure
     assert top.regime.confidence == full.regime.confidence
+    again = fs.analyze(features, features @ means.T, labels, errors=False, top=20)
+    np.testing.assert_allclose(again.utilization, top.utilization)
+    assert again.solver == top.solver
+    with pytest.raises(ValueError, match="top=0: must be an integer ≥ 1"):
+        moments.spectrum(top=0)
     # Outputs mixed at random lie everywhere: no few leading pairs can hold them.
     moments = fs.FeatureMoments(p, 6, 6)
     moments.update(features, rng.normal(size=(n, 6)), labels)
