@@ -200,6 +200,9 @@ def _cumulative(ax: Axes, recording: Recording, frame: Frame, style: dict[str, A
         color = COLORS["accent" if name == "utilization" else name]
         own = {"color": color, "linestyle": dash, "label": name, **style}
         _curve(ax, frame, name, own)
+    if "truncated_accuracy" in frame.arrays:
+        own = {"color": COLORS["accuracy"], "linestyle": "-.", "label": "accuracy", **style}
+        _curve(ax, frame, "truncated_accuracy", own)
     ax.axvline(_minimal(recording), color=COLORS["strong"], linestyle=":", linewidth=1)
     ax.set(xlabel="first k features", ylabel="cumulative share", xscale="log", ylim=(0, 1.04))
     ax.legend()

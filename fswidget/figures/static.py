@@ -122,7 +122,11 @@ def _cumulative(recording: Recording, frame: Frame) -> Plot:
     plot.select_one({"name": "outputs"}).location = _minimal(recording)
     _log_span(plot, "x", 0.9, 1.2 * max(1, len(frame.utilization)))
     _span(plot, "y", 0, 1.04)
-    entries = (("utilization", "utilization"), ("quality", "quality"))
+    entries = [("utilization", "utilization"), ("quality", "quality")]
+    accuracy = frame.arrays.get("truncated_accuracy")
+    if accuracy is not None:
+        _fill(plot, "truncated_accuracy", x=np.arange(1, len(accuracy) + 1), y=accuracy)
+        entries.append(("accuracy with these alone", "truncated_accuracy"))
     _legend(plot, *entries, location="bottom_right")
     return plot
 

@@ -153,7 +153,7 @@ def spectrum(*, log: bool = True) -> Plot:
 
 
 def cumulative() -> Plot:
-    """Quality and utilization of the first k features."""
+    """Quality and utilization of the first k features, and accuracy with them alone."""
     plot = blank("cumulative", x=(1, 100), y=(0, 1.005), log_x=True, fixed="xy")
     plot.yaxis.ticker.ticks = [0, 0.5, 1]
     plot.xgrid.visible = False
@@ -174,6 +174,7 @@ def cumulative() -> Plot:
     curve(plot, "quality", "quality", line_width=4.5, line_alpha=0.55)
     curve(plot, "ghost_utilization", "ghost", line_width=1.75, line_dash=BEFORE)
     curve(plot, "utilization", "accent")
+    curve(plot, "truncated_accuracy", "accuracy", line_width=1.5)
     _dots(plot, "used", 8)
     return plot
 

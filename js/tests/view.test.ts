@@ -66,6 +66,21 @@ test.each(["jupyter", "marimo"] as const)("draws the newest frame in %s", async 
   expect(root.querySelector("[data-testid=regime]")?.textContent).toContain("because");
 });
 
+test("accuracy with the first k features alone is drawn where frames hold it", async () => {
+  const { model, root, begin, push } = show();
+  begin("a");
+  push("a", 0);
+  await pass();
+  const drawn = () => plot("cumulative").data("truncated_accuracy").y;
+  expect(drawn()).toHaveLength(0);
+  const kept = { truncated_accuracy: [0.25, 0.5, 1, 1] };
+  const { header, body } = frameHeader(1, 0, {}, {}, kept);
+  model.message({ type: "frames", run: "a", frames: [{ ...header, offset: 0 }] }, body);
+  await pass();
+  expect(drawn()).toEqual(Float32Array.of(0.25, 0.5, 1, 1));
+  expect(root.querySelector(".fsw-c-accuracy")?.textContent).toBe("accuracy");
+});
+
 test("many frames in one animation frame are drawn once, the newest", async () => {
   const { begin, push, root } = show();
   begin("a");

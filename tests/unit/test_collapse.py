@@ -257,3 +257,15 @@ def test_a_run_whose_beginning_is_not_known_has_no_weight_change():
     assert [f.scalars["weight_change"] for f in known] == pytest.approx([0, 1, 2])
     later = fs.replay(model, states[1:], inputs, labels, epochs=[5, 6], more_measures=True)
     assert not any("weight_change" in frame.scalars for frame in later)
+
+
+def test_the_truncated_accuracy_is_drawn_beside_utilization():
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(60, 6)), np.arange(60) % 3
+    for more in (False, True):
+        recorder = fs.Recorder(more_measures=more)
+        frame = recorder.snapshot(features, features[:, :3], labels)
+        plot = recorder.recording.figure("cumulative")
+        drawn = plot.select_one({"name": "truncated_accuracy:glyph"}).data_source.data["y"]
+        np.testing.assert_array_equal(drawn, frame.arrays["truncated_accuracy"] if more else [])
+        assert len(plot.legend[0].items) == 2 + more

@@ -15,6 +15,7 @@ export class CumulativePanel extends FigurePanel {
   protected readonly roles = {
     "quality:glyph": ["quality", "line_color"],
     "utilization:glyph": ["accent", "line_color"],
+    "truncated_accuracy:glyph": ["accuracy", "line_color"],
     "quality_band:glyph": ["quality", "fill_color"],
     "utilization_band:glyph": ["accent", "fill_color"],
     "ghost_utilization:glyph": ["ghost", "line_color"],
@@ -46,6 +47,7 @@ export class CumulativePanel extends FigurePanel {
       this.#x = Math.max(this.#x, of?.arrays.utilization?.length ?? 0);
     }
     plot.data("ghost_utilization", [ghostFrame], () => curve(ghostFrame, "utilization"));
+    plot.data("truncated_accuracy", [frame], () => curve(frame, "truncated_accuracy"));
     for (const name of ["quality", "utilization"]) {
       plot.data(name, [frame], () => curve(frame, name));
       plot.data(`${name}_band`, [frame, choices.errorBands], () => {
@@ -119,6 +121,9 @@ export class CumulativePanel extends FigurePanel {
       const x = Math.min(plot.x(half) + 14, right - 58);
       labels.push({ text: "utilization", x, y: plot.y(0.42), role: "accent", halo: true });
       labels.push({ text: "quality", x, y: plot.y(0.42) + 15, role: "quality", halo: true });
+      if (frame.arrays.truncated_accuracy) {
+        labels.push({ text: "accuracy", x, y: plot.y(0.42) + 30, role: "accuracy", halo: true });
+      }
     }
     const ghost = middle(ghostFrame, 0.62);
     if (ghost) {
@@ -132,7 +137,7 @@ export class CumulativePanel extends FigurePanel {
   protected override probe(plot: Plot, scene: Scene, x: number, y: number): Found | null {
     const { left, right, top, bottom } = plot.view.frame.bbox;
     if (x < left - 4 || x > right + 4 || y < top - 4 || y > bottom + 4) return null;
-    const { utilization = [], quality = [] } = scene.frame.arrays;
+    const { utilization = [], quality = [], truncated_accuracy: kept } = scene.frame.arrays;
     const k = Math.round(plot.view.frame.x_scale.invert(x));
     const at = Math.max(1, Math.min(utilization.length, k));
     const value = utilization[at - 1];
@@ -142,18 +147,28 @@ export class CumulativePanel extends FigurePanel {
       x: plot.x(at),
       y: plot.y(value),
       title: `k = ${at}`,
-      rows: [`utilization Π̂ ${share(value)}`, `quality Π* ${share(quality[at - 1])}`],
+      rows: [
+        `utilization Π̂ ${share(value)}`,
+        `quality Π* ${share(quality[at - 1])}`,
+        ...(kept ? [`accuracy with these alone ${share(kept[at - 1])}`] : []),
+      ],
       before: before === undefined ? "" : `before ${share(before)}`,
     };
   }
 
   protected table({ frame, ghostFrame }: Scene): Table {
     const { utilization = [], utilization_error: error, quality = [] } = frame.arrays;
+    const { truncated_accuracy: kept } = frame.arrays;
     const { utilization: then } = ghostFrame?.arrays ?? {};
     return {
-      head: ["k", "utilization", "±", "quality", ...(then ? ["utilization before"] : [])],
+      head: [
+        ...["k", "utilization", "±", "quality"],
+        ...(kept ? ["accuracy"] : []),
+        ...(then ? ["utilization before"] : []),
+      ],
       rows: Array.from(utilization, (value, at) => [
         ...[at + 1, value, error?.[at], quality[at]],
+        ...(kept ? [kept[at]] : []),
         ...(then ? [then[at]] : []),
       ]),
     };
