@@ -58,6 +58,8 @@ def scalars_of(spectrum: Spectrum) -> dict[str, float]:
     weighted = spectrum.low_rank_measure_weighted
     if math.isnan(weighted) or weighted == spectrum.low_rank_measure_plain:
         absent.add("low_rank_measure_weighted")
+    if math.isnan(spectrum.alpha_req):  # too few features have none
+        absent.add("alpha_req")
     return {
         name: float(value)
         for name, value in found.items()

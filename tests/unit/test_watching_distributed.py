@@ -35,8 +35,10 @@ def data(n: int, seed: int) -> tuple[Tensor, Tensor]:
 
 def record(model: nn.Module, rank: int = 0) -> fs.Recording:
     # 61 samples and 31 held out do not divide by two; nor do the points shown.
+    sizes = {"num_shown": 33, "batch_size": 7}
+    held_out = data(31, 2)
     probe = fs.watch(
-        model, *data(61, 1), held_out=data(31, 2), layers=["3"], num_shown=33, batch_size=7
+        model, *data(61, 1), held_out=held_out, layers=["3"], more_measures=True, **sizes
     )
     probe.snapshot()
     bare = getattr(model, "module", model)
