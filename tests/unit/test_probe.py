@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import fswidget as fs
+from fswidget.probing import frames
 from fswidget.probing.inference import Diverged
 from fswidget.probing.probe import Probe
 from fswidget.probing.samples import Samples
@@ -506,13 +507,13 @@ def test_broken_arguments_are_named(name: str) -> None:
 
 def test_wide_features_ask_for_the_leading_eigenvalues(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int | None, bool]] = []
-    real = fs.FeatureMoments.spectrum
+    real = frames.diagonalize
 
-    def spy(self: fs.FeatureMoments, *args: Any, **options: Any) -> fs.Spectrum:
+    def spy(*args: Any, **options: Any) -> fs.Spectrum:
         asked.append((options["top"], options["start"] is not None))
-        return real(self, *args, **options)
+        return real(*args, **options)
 
-    monkeypatch.setattr(fs.FeatureMoments, "spectrum", spy)
+    monkeypatch.setattr(frames, "diagonalize", spy)
     monkeypatch.setattr("fswidget.probing.frames._MAX_WIDTH", P)
     narrow = Probe(network(), *data())
     narrow.snapshot()
