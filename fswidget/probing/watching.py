@@ -41,7 +41,7 @@ def watch(
         processes of the latter share the work.
     inputs, targets
         The probe, a fixed set of samples with as many of each class, usually from the training
-        set. One or two per feature are enough; a snapshot with n of them takes about n / (3 N) of
+        set. One or two per feature are enough; a snapshot with n of them takes about 2 n / (3 N) of
         the time of an epoch of N samples. In a distributed job every process passes the same ones.
     task : {"cross_entropy", "squared_error", "multilabel", "binary"}
         What the outputs and targets mean, as in `fswidget.analyze`.

@@ -102,8 +102,8 @@ class FrameSchedule:
         dense = step < self.steps_per_epoch and step.bit_length() % 2 == 1 and _power_of_two(step)
         if not (epoch_ends or dense):
             return False
-        step_seconds = (seconds - self.analysis_seconds) / (step - self._first_step)
-        if step_seconds * self.steps_per_epoch <= LONG_EPOCH:
+        step_seconds = self._step_seconds
+        if self._exempt:
             return epoch_ends and seconds - self._last_start >= 1 / MAX_RATE
         # Two more frames: this one, and the last, which comes in any case.
         analysis = self.analysis_seconds + 2 * self._cost
@@ -112,14 +112,24 @@ class FrameSchedule:
         return analysis <= self.budget * (wall + AHEAD * remaining)
 
     @property
+    def _step_seconds(self) -> float:
+        """Of training, without analysis."""
+        return (self._seconds - self.analysis_seconds) / max(1, self._step - self._first_step)
+
+    @property
+    def _exempt(self) -> bool:
+        """Whether epochs are so short that frames a second count, and no budget."""
+        return self._step_seconds * self.steps_per_epoch <= LONG_EPOCH
+
+    @property
     def share(self) -> float:
         """Share of the wall time so far that went into analysis."""
         return self.analysis_seconds / self._seconds if self._seconds else 0.0
 
     def __str__(self) -> str:
         epochs = (self._step - self._first_step) / self.steps_per_epoch
-        rule = {"auto": f"automatic, budget {self.budget:.0%}", "epoch": "each epoch"}
-        rule |= {"log": "log-spaced steps"}
+        limit = f"up to {MAX_RATE:g} a second" if self._exempt else f"budget {self.budget:.0%}"
+        rule = {"auto": f"automatic, {limit}", "epoch": "each epoch", "log": "log-spaced steps"}
         chosen = rule.get(str(self.every), f"every {self.every} steps")
         return (
             f"{chosen}: {self.frames} frames in {epochs:.4g} epochs, "

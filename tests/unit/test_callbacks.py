@@ -159,7 +159,7 @@ def test_accelerate_is_looked_through() -> None:
     before = fs.watch(model, *data())
     alone = before.snapshot()
     prepared = accelerator.prepare(model)
-    assert prepared(data()[0]).dtype == torch.float32
+    assert prepared.eval()(data()[0]).dtype == torch.float32
     for probe in (before, fs.watch(prepared, *data())):
         with accelerator.autocast():
             frame = probe.snapshot()

@@ -313,6 +313,8 @@ def test_short_epochs_give_at_most_twenty_frames_a_second(epoch: float, cost: fl
     assert min(gaps[:-1]) >= 0.05 - 1e-9
     assert max(gaps) <= 0.05 + epoch + cost + 1e-9
     assert all(step % 100 == 0 for step in run.steps)
+    # No budget is named that short epochs are not held to.
+    assert str(run.cadence).startswith("automatic, up to 20 a second: ")
 
 
 def test_a_resumed_cadence_forgets_nothing_it_needs() -> None:
