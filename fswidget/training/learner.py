@@ -26,6 +26,7 @@ from fswidget.training.optimisation import (
     freeze,
     lay_out,
     make_optimizer,
+    step_scale,
 )
 
 _SETTLING = 512  # training samples that give batch normalisation its first statistics (our choice)
@@ -122,7 +123,7 @@ class Learner:
         """One update; the loss (detached, before the update) and the number of samples."""
         inputs, targets = self._batches(self.step)
         for group in self._optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * step_scale(self.config)
         # Batch normalisation that follows the batch would move features that are not trained.
         self.model.train()
         for module in self._still:

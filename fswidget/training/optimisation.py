@@ -104,7 +104,17 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
             parameters, momentum=config.momentum, nesterov=config.nesterov, **common
         )
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, betas=(0.9, config.beta2), **common)
+    return kind(parameters, betas=(0.9, config.beta2), eps=1e-8 * step_scale(config), **common)
+
+
+def step_scale(config: Config) -> float:
+    """What multiplies the learning rate where the outputs are α(f − f₀).
+
+    Gradient descent on the loss divided by α² moves the parameters 1/α as far for the same change
+    of the function, which is what makes it lazy (Chizat et al., 1812.07956); Adam's steps do not
+    know the scale of the loss, and must be shortened. Our choice, as is leaving α < 1 alone.
+    """
+    return 1.0 if config.optimizer == "sgd" else 1 / max(1.0, config.output_scale)
 
 
 def adjust_optimizer(optimizer: torch.optim.Optimizer, config: Config) -> None:

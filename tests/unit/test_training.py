@@ -203,6 +203,15 @@ def test_a_large_output_scale_is_lazy() -> None:
     assert lazy.scalars["test_accuracy"] > 0.6
 
 
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_a_large_output_scale_is_lazy_with_adam_too(loss: str) -> None:
+    settings = {"loss": loss, "epochs": 10, "width": 64}
+    rich, lazy = (record(small(**settings, output_scale=scale))[-1] for scale in (1.0, 1000.0))
+    assert lazy.scalars["kernel_drift"] < 0.01 < rich.scalars["kernel_drift"]
+    assert lazy.scalars["train_accuracy"] > 0.8
+    assert lazy.labels["regime"] == "LAZY" != rich.labels["regime"]
+
+
 def test_statistics_of_batch_norm_are_no_drift() -> None:
     settings = {"batchnorm": True, "optimizer": "sgd", "lr": 0.02, "width": 64, "loss": "mse"}
     rich, lazy = (record(small(**settings, output_scale=scale))[-1] for scale in (1.0, 1000.0))
