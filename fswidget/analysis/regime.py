@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any
 
 from fswidget.analysis.nulls import Band
 from fswidget.analysis.targets import minimal_features
 
-LAZY_DRIFT = 0.1
-"""Kernel drift below which features count as unmoved (our choice)."""
-SLOW_DRIFT = 0.12
-"""Below it they do so too where more are in use than is minimal (our choice)."""
+LAZY_DRIFT = 0.03
+"""Kernel drift, as a share of the outputs', below which features count as unmoved (our choice):
+`benchmarks/regimes.py` measured how often it errs."""
 LEARNED = 0.1
 """Share of the targets' variance that the outputs must hold before features can be minimal (our
 choice)."""
-_SURE = 0.75  # share of replicates that a label needs to replace the one before
+_FITTED = 0.95  # share of the targets beyond which weak features only sharpen the outputs
+_SURE = 0.75  # probability that a label needs to replace the one before
+_ROUNDING = 1e-6  # kernel drift that says nothing
+_NEGLIGIBLE = 0.05  # probability below which the one before does not stay
+_STEP = 1 / 12  # variance of rounding, which k95's error holds and the rule makes by itself
+_NODES = [NormalDist().inv_cdf((i + 0.5) / 21) for i in range(21)]
 
 
 @dataclass(frozen=True)
@@ -32,17 +37,21 @@ class Regime:
         MF is said only where the outputs hold a tenth of the targets' variance; what holds less
         with k95 ≤ m has learned nothing and is UNTRAINED. With fewer than 2 m features, D_LR must
         also lie below that of 95% of random heads on the same features (`nulls`); with fewer than
-        m nothing can be told, and it is TRANSITION. LAZY where the kernel drift is below 0.1, or
-        0.12 with k95 > m, while the outputs have moved; CONSTANT where D_LR does not exist, as in
-        a network whose units have died. In a recording a label replaces the one before where three
-        quarters of the jackknife replicates agree, or none keeps the former.
+        m nothing can be told, and it is TRANSITION. LAZY where the kernel drift is at most 0.03
+        of the outputs' own, 1 − CKA both, which is all of it where the outputs began at 0:
+        features count as unmoved beside what the outputs learned, so that a network on its way is
+        not lazy. CONSTANT where D_LR does not exist, as in a network whose units have died. In a
+        recording a label replaces the one before where its probability is 3/4 at least, or the
+        former's is below 1/20.
     evidence : str
         One sentence for a reader who has not read the paper.
     confidence : float
-        Share of jackknife replicates that give the same label; NaN where none were computed.
+        Probability of the same label, k95 and drift being normal about their estimates without
+        bias, with their standard errors; NaN where there are none.
     numbers : dict of str to float
         What the sentence cites: ``used_features``, ``outputs``, ``limit``, ``top_share``,
-        ``low_rank_measure``, ``kernel_drift``, ``target_share``, and of random heads
+        ``low_rank_measure``, ``kernel_drift``, ``output_drift``, ``target_share``, the debiased
+        ``k95`` and its error ``k95_error``, and of random heads
         ``null_used_features``, ``null_low_rank_measure``, ``null_low_rank_measure_low``.
 
     Examples
@@ -72,6 +81,7 @@ def label(
     *,
     constant: bool = False,
     kernel_drift: float = math.nan,
+    output_drift: float = 1.0,
     outputs_moved: bool = True,
     learned: bool = True,
     room: str = "",
@@ -86,7 +96,7 @@ def label(
     if constant:
         return "CONSTANT"
     minimal = used_features <= limit
-    if kernel_drift < LAZY_DRIFT or (kernel_drift < SLOW_DRIFT and not minimal):
+    if kernel_drift <= max(LAZY_DRIFT * output_drift, _ROUNDING):
         return "LAZY"
     if room == "none":
         return "TRANSITION"
@@ -112,8 +122,10 @@ def classify(
     null: Band | None = None,
     previous: str | None = None,
     kernel_drift: float = math.nan,
+    kernel_drift_error: float = math.nan,
+    output_drift: float = 1.0,
     outputs_moved: bool = True,
-    replicates: Sequence[tuple[float, float]] = (),
+    k95: tuple[float, float] = (math.nan, math.nan),
 ) -> Regime:
     """Label a network from its numbers.
 
@@ -131,8 +143,10 @@ def classify(
         What random heads on the same features have.
     previous : str, optional
         The label of the frame before.
-    replicates : sequence of (used_features, kernel_drift)
-        The same two numbers with one jackknife block left out each, for the confidence.
+    output_drift : float
+        1 − CKA of the outputs now and at first, the share of the drift that LAZY allows.
+    k95 : tuple (value, error)
+        `used_features` without the bias of a finite probe; NaN where there are no error bars.
     """
     limit = minimal_features(task, classification, num_outputs)
     band = Band() if null is None else null
@@ -143,14 +157,19 @@ def classify(
         room = "little"
     same: dict[str, Any] = {
         "constant": math.isnan(low_rank_measure),
+        "output_drift": output_drift,
         "outputs_moved": outputs_moved,
         "learned": not target_share < LEARNED,
         "room": room,
     }
     found = label(used_features, limit, kernel_drift=kernel_drift, **same)
-    others = [label(k, limit, kernel_drift=drift, **same) for k, drift in replicates]
-    if previous in others and others.count(found) < _SURE * len(others):
-        found = str(previous)
+    others = [
+        label(round(k), limit, kernel_drift=drift, **same)
+        for k in _normal(k95[0], math.sqrt(max(k95[1] ** 2 - _STEP, 0)))
+        for drift in _normal(kernel_drift, kernel_drift_error)
+        if not math.isnan(k95[1])
+    ]
+    plain, found = found, _steady(found, previous, others)
     confidence = others.count(found) / len(others) if others else math.nan
     numbers = {
         "used_features": float(used_features),
@@ -159,6 +178,9 @@ def classify(
         "top_share": top_share,
         "low_rank_measure": low_rank_measure,
         "kernel_drift": kernel_drift,
+        "output_drift": output_drift,
+        "k95": k95[0],
+        "k95_error": k95[1],
         "target_share": target_share,
         "null_used_features": band.used_features,
         "null_low_rank_measure": band.low_rank_measure,
@@ -166,7 +188,21 @@ def classify(
     }
     few = math.isnan(debiased)
     evidence = _evidence(found, room, numbers, num_features, num_samples, outputs_moved, few)
+    if found != plain:
+        evidence += f" The label is still that of the frame before: {plain} is not sure enough yet."
     return Regime(found, evidence, confidence, numbers)
+
+
+def _steady(found: str, previous: str | None, others: Sequence[str]) -> str:
+    """The label, or the one before while that is likely and the new one not yet sure."""
+    likely = others.count(str(previous)) >= _NEGLIGIBLE * len(others) > 0
+    sure = others.count(found) >= _SURE * len(others)
+    return str(previous) if likely and not sure else found
+
+
+def _normal(value: float, error: float) -> list[float]:
+    """Equally likely values of an estimate with a standard error; itself where none is known."""
+    return [value + error * z for z in _NODES] if error > 0 else [value]
 
 
 def _evidence(
@@ -195,6 +231,8 @@ def _evidence(
     drift = ""
     if not math.isnan(numbers["kernel_drift"]):
         drift = f", features moved {numbers['kernel_drift']:.2f} from the start"
+        if found == "LAZY":
+            drift += f", the outputs {numbers['output_drift']:.2f}"
     share = f"the {limit} strongest hold {numbers['top_share']:.0%} of the feature strength{drift}"
     if found == "UNTRAINED" and moved:
         held = f"{max(numbers['target_share'], 0):.0%}"
@@ -210,6 +248,23 @@ def _evidence(
     if num_features < 2 * limit and found in ("MF", "TRANSITION"):
         told = ", and random heads on these features do no worse" if room == "little" else ""
         text += f" Extended features cannot be told: fewer than 2 × {limit} features{told}."
+    text += _about_k95(found, numbers)
     if few and num_samples is not None:
         text += f" Too few samples for the debiased D_LR: {num_samples} samples, {outputs} outputs."
+    return text
+
+
+def _about_k95(found: str, numbers: Mapping[str, float]) -> str:
+    """What k95 counts that is not in the features: the probe's size, and the last of the loss."""
+    text = ""
+    used, limit, k95, error = (
+        numbers[name] for name in ("used_features", "limit", "k95", "k95_error")
+    )
+    if abs(k95 - used) > max(error, 1):
+        text += f" Without the bias of so small a probe k95 is {k95:.0f} ± {error:.0f}."
+    if found in ("TRANSITION", "EF") and numbers["target_share"] > _FITTED and used < 4 * limit:
+        text += (
+            " Outputs this close to the targets take weak features too, so that k95 may rise while "
+            "nothing changes but the last of the loss."
+        )
     return text

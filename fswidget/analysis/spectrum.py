@@ -239,13 +239,22 @@ class Spectrum(ByRow):
         """The regime, for `outputs_moved` as the spectrum was asked for; see `classify`."""
         return self.classify(outputs_moved=self.outputs_moved)
 
-    def classify(self, *, outputs_moved: bool = True, previous: str | None = None) -> Regime:
+    def classify(
+        self,
+        *,
+        outputs_moved: bool = True,
+        output_drift: float = 1.0,
+        previous: str | None = None,
+    ) -> Regime:
         """The regime and the evidence for it.
 
         Parameters
         ----------
         outputs_moved : bool, default True
             False for the untrained network: its features cannot have moved.
+        output_drift : float, default 1.0
+            1 − CKA, centred, of the outputs and the untrained network's; 1 where those are constant
+            or unknown.
         previous : str, optional
             The label of the frame before, which stays while the replicates are divided.
         """
@@ -264,8 +273,10 @@ class Spectrum(ByRow):
             low_rank_measure=self.low_rank_measure if plain is None else plain,
             top_share=self.top_share,
             kernel_drift=self.kernel_drift,
+            kernel_drift_error=self.errors.get("kernel_drift", math.nan),
+            output_drift=output_drift,
             outputs_moved=outputs_moved,
-            replicates=[(r["used_features"], r["kernel_drift"]) for r in self._replicates],
+            k95=(self.used_features_debiased, self.errors.get("used_features", math.nan)),
         )
 
     def eigenfunctions(self, features: Any, k: int | None = None) -> Array:

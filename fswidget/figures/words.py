@@ -126,8 +126,8 @@ MEASURES = {
     "needed": "Features that the output needs at least",
     "kernel_drift": "How far the kernel moved from the start, 1 − CKA",
     "agreement": (
-        "Share of jackknife replicates (the measures with a part of the samples left out) that "
-        "agree"
+        "Probability of this regime: k95 and “moved” are known up to their standard errors, about "
+        "the values without the bias of a finite probe"
     ),
 }
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fswidget.analysis.api import FeatureMoments
+from fswidget.analysis.averages import Averages
 from fswidget.analysis.basis import orthonormal_basis, project
 from fswidget.analysis.collapse import collapse_of
-from fswidget.analysis.measures import first_at
+from fswidget.analysis.measures import first_at, kernel_drift
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.analysis.targets import assign_blocks, class_weights, minimal_features
 from fswidget.probing import measures
@@ -148,6 +149,7 @@ class FrameMaker:
         basis = self._basis(rows.features)
         features = project(rows.features, basis)
         reference, moved = self._since(features, rows, begins=epoch == 0 and step == 0)
+        drift = self._output_drift(rows) if moved and reference is not None else math.nan
         moments = self._moments(features, rows, self.samples, reference, self.errors)
         start = None if self.previous is None else self.previous[0]
         weighted = None
@@ -155,7 +157,11 @@ class FrameMaker:
             weighted = self._moments(features, rows, self.samples, weights=self._weights)
         spectrum = self._spectrum(moments, start, weighted)
         whole = dataclasses.replace(spectrum, num_features=self.num_features)
-        regime = whole.classify(outputs_moved=moved, previous=self.regime)
+        regime = whole.classify(
+            outputs_moved=moved,
+            output_drift=1.0 if math.isnan(drift) else drift,
+            previous=self.regime,
+        )
         self.regime = regime.label
         count = min(self.num_eigenfunctions, self.num_features)
         points = eigenfunctions(spectrum, self._shown(features, self.samples), count)
@@ -179,6 +185,8 @@ class FrameMaker:
         scalars = scalars_of(whole) | scale | self.samples.score(errors, "train")
         if moments.num_blocks > 1:
             scalars["regime_confidence"] = regime.confidence
+        if not math.isnan(drift):
+            scalars["output_drift"] = drift
         if self.unknown:
             scalars.pop("kernel_drift", None)
         elif reference is None or not moved:
@@ -293,6 +301,25 @@ class FrameMaker:
         if size == 0:
             return (math.inf if change else 0.0), least
         return math.sqrt(change / size), least
+
+    def _output_drift(self, rows: Activations) -> float:
+        """1 − CKA, centred, of the outputs and the reference's, as the kernel drift is of features;
+        NaN where either is constant or only the reference's features are known."""
+        assert self.reference is not None
+        first, now = self.reference[1], rows.outputs
+        if not bool(torch.isfinite(first).all()):
+            return math.nan
+        if self.samples.task == "cross_entropy":  # a common shift of logits changes nothing
+            first, now = (widened(values) for values in (first, now))
+            first, now = (values - values.mean(1, keepdim=True) for values in (first, now))
+        width = self.num_outputs
+        moments = FeatureMoments(
+            width, width, self.samples.num_targets, num_reference=width, device=now.device
+        )
+        moments.update(now, rows.outputs, rows.targets, first)
+        if self.team.group is not None:
+            moments = moments.all_reduce(self.team.group)
+        return kernel_drift(Averages.of(moments), debias=False)
 
     def _own_measures(self, rows: Activations) -> dict[str, float]:
         """Measures that the user registered, on the rows of all processes."""

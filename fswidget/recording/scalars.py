@@ -56,6 +56,7 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "alpha_req": ("exponent", "how steeply eigenvalues fall, α-ReQ"),
         "nc1_error": ("ratio", "jackknife standard error of NC1"),
         "kernel_drift": ("1 − CKA", "how far the features moved from the first frame"),
+        "output_drift": ("1 − CKA", "how far the outputs moved from the first frame"),
         "target_share": ("fraction", "how much of the targets' variance the outputs hold"),
         "null_used_features": ("features", "k95 of random heads on the same features"),
         "null_low_rank_measure": ("D_LR", "plain D_LR of random heads on the same features"),
@@ -67,7 +68,7 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "quality_total": ("fraction", "how much of the targets all features together express"),
         "quality_total_held_out": ("fraction", "the same on held-out samples"),
         "top_share": ("fraction", "share of the trace in the C largest eigenvalues"),
-        "regime_confidence": ("fraction", "share of jackknife replicates that agree on the regime"),
+        "regime_confidence": ("fraction", "probability of the regime, as k95 and drift are known"),
         "eigenvalue_scale": (
             "",
             "what a frame's eigenvalues were divided by, where float32 could not hold them",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 import fswidget as fs
+from fswidget.analysis.nulls import Features, _low_rank, random_heads
 from fswidget.analysis.regime import classify, label
 
 C = 12
@@ -19,16 +22,28 @@ def random_head(seed, n=400, p=64, classes=10, exponent=0.5):
 
 
 @pytest.mark.parametrize(
-    ("p", "classes", "exponent"), [(64, 10, 0.5), (64, 10, 1.5), (40, 2, 0.5), (48, 40, 0.5)]
+    ("p", "rank", "exponent"),
+    [(64, 9, 0.5), (64, 9, 1.5), (40, 1, 0.5), (256, 4, 1.0), (48, 39, 2.0)],
 )
-def test_one_random_head_in_twenty_is_below_the_band(p, classes, exponent):
+def test_five_random_heads_in_a_hundred_are_below_the_band(p, rank, exponent):
+    values = np.arange(1, p + 1.0) ** -exponent
+    means = 0.8 * np.eye(p)[0] + 0.02
+    root = np.sqrt(values)
+    covariance = np.diag(values) - np.outer(means * root, means * root)
+    features = Features(values, means, float(np.linalg.norm(covariance)))
+    low = random_heads(features, rank).low_rank_measure_low
+    heads = np.random.default_rng(1).normal(size=(5000, rank, p)) * root
+    below = np.mean([(_low_rank(features, part) < low).mean() for part in np.split(heads, 10)])
+    assert below == pytest.approx(0.05, abs=0.022)  # two standard deviations of the band's draws
+
+
+def test_the_band_is_of_the_features_that_were_given():
     below = []
-    for seed in range(120):
-        data = random_head(seed, p=p, classes=classes, exponent=exponent)
-        found = fs.analyze(*data, errors=False)
+    for seed in range(200):
+        found = fs.analyze(*random_head(seed), errors=False)
         below.append(found.low_rank_measure < found.null.low_rank_measure_low)
-    assert 0.0 <= np.mean(below) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 120)
-    assert found.null.used_features == pytest.approx(found.used_features, abs=0.2 * p)
+    assert np.mean(below) == pytest.approx(0.05, abs=0.045)
+    assert found.null.used_features == pytest.approx(found.used_features, abs=0.2 * 64)
 
 
 def test_many_output_functions_take_the_normal_limit():
@@ -101,27 +116,98 @@ def test_the_lazy_twin_is_the_least_squares_head():
     assert twin.used_features == refitted.used_features
 
 
-def test_a_label_stays_while_the_replicates_are_divided():
-    numbers = {
-        "num_features": 100,
-        "num_outputs": 10,
-        "classification": True,
-        "low_rank_measure": 0.1,
-        "top_share": 0.9,
-    }
-    divided = [(9.0, np.nan)] * 5 + [(11.0, np.nan)] * 3
-    agreed = [(9.0, np.nan)] * 6 + [(11.0, np.nan)] * 2
-    found = [
-        classify(used_features=9, replicates=replicates, previous=previous, **numbers).label
-        for replicates in (divided, agreed)
-        for previous in (None, "MF", "TRANSITION", "EF")
-    ]
-    assert found == ["MF", "MF", "TRANSITION", "MF", "MF", "MF", "MF", "MF"]
+NUMBERS = {
+    "num_features": 100,
+    "num_outputs": 10,
+    "classification": True,
+    "low_rank_measure": 0.1,
+    "top_share": 0.9,
+}
 
 
 @pytest.mark.parametrize(
-    ("drift", "used", "expected"),
-    [(0.09, 5, "LAZY"), (0.11, 5, "MF"), (0.11, 11, "LAZY"), (0.13, 11, "TRANSITION")],
+    ("k95", "expected"),
+    [
+        # Two in three that it is at most 10, and practically none that it is above 20.
+        ((10.0, 1.2), ["MF", "MF", "TRANSITION", "MF"]),
+        ((9.0, 1.2), ["MF", "MF", "MF", "MF"]),
+        ((math.nan, math.nan), ["MF", "MF", "MF", "MF"]),
+    ],
 )
-def test_slow_features_are_lazy_where_more_are_in_use_than_is_minimal(drift, used, expected):
-    assert label(used, 10, kernel_drift=drift) == expected
+def test_a_label_stays_while_the_former_is_likely(k95, expected):
+    found = [
+        classify(used_features=9, k95=k95, previous=previous, **NUMBERS).label
+        for previous in (None, "MF", "TRANSITION", "EF")
+    ]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("k95", "error", "expected"),
+    [(9.0, 12**-0.5, 1.0), (10.5, 4.0, 0.5), (21.0, 1.0, 0.0), (14.0, 3.0, 0.11)],
+)
+def test_confidence_is_the_probability_of_the_label(k95, error, expected):
+    found = classify(used_features=9, k95=(k95, error), **NUMBERS)
+    assert found.label == "MF"
+    assert found.confidence == pytest.approx(expected, abs=0.05)
+
+
+def test_a_small_probe_says_what_its_bias_hides():
+    found = classify(used_features=9, k95=(24.0, 5.0), **NUMBERS)
+    assert "Without the bias of so small a probe k95 is 24 ± 5." in found.evidence
+    assert found.confidence < 0.05
+
+
+@pytest.mark.parametrize(
+    ("drift", "outputs", "expected"),
+    [
+        (0.0, 0.0, "LAZY"),  # the last layer alone, after its first step
+        (0.02, 1.0, "LAZY"),
+        (0.02, 0.5, "EF"),  # on its way: the outputs have done half of theirs
+        (0.04, 1.0, "EF"),
+        (math.nan, 1.0, "EF"),
+    ],
+)
+def test_features_are_unmoved_beside_what_the_outputs_moved(drift, outputs, expected):
+    assert label(21, 10, kernel_drift=drift, output_drift=outputs) == expected
+
+
+def test_confidence_in_lazy_is_that_of_the_drift():
+    known = {"used_features": 30, "k95": (30.0, 1.0), "kernel_drift": 0.03}
+    found = classify(kernel_drift_error=0.01, **known, **NUMBERS)
+    assert found.label == "LAZY"
+    assert found.confidence == pytest.approx(0.5, abs=0.05)
+
+
+def random_network(seed):
+    """Features of any spectrum, fewer or more than the outputs need, with outputs of any kind."""
+    rng = np.random.default_rng(seed)
+    classes, regression = int(rng.integers(2, 9)), bool(rng.integers(2))
+    p = int(rng.integers(1, 2 * classes + 1) if seed % 2 else rng.integers(1, 65))
+    labels = np.arange(240) % classes
+    features = rng.normal(size=(240, p)) * np.arange(1, p + 1.0) ** -rng.uniform(0, 2)
+    features += rng.uniform(0, 3) * rng.normal(size=(classes, p))[labels] + rng.normal(size=p)
+    outputs = features @ rng.normal(size=(p, classes)) * rng.uniform(0, 1, classes)
+    targets = outputs + rng.normal(size=outputs.shape) if regression else labels
+    return features, outputs, targets, "squared_error" if regression else "cross_entropy"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_label_sentence_gauge_and_figure_go_by_one_limit(seed):
+    features, outputs, targets, task = random_network(seed)
+    recorder = fs.Recorder(task=task)
+    recorder.snapshot(features, outputs, targets, epoch=1)
+    frame, limit = recorder.recording[-1], recorder.recording.info.minimal_features
+    spectrum = fs.analyze(features, outputs, targets, task=task)
+    regime, used = spectrum.regime, frame.scalars["used_features"]
+    assert (frame.labels["regime"], used) == (regime.label, spectrum.used_features)
+    assert regime.numbers["limit"] == spectrum.minimal_features == limit
+    assert f"uses {used:.0f} of {features.shape[1]} features" in frame.labels["evidence"]
+    zone = "MF" if used <= limit else "TRANSITION" if used <= 2 * limit else "EF"
+    narrow = features.shape[1] < 2 * limit
+    others = {"UNTRAINED"} if zone == "MF" else set()  # where nothing was learned
+    assert regime.label in {zone} | others | ({"TRANSITION"} if narrow else set())
+    if seed < 4:
+        for name in ("spectrum", "cumulative"):
+            line = recorder.recording.figure(name).select_one({"name": "outputs"})
+            assert line.location == limit
