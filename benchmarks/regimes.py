@@ -40,9 +40,9 @@ ORDINARY: dict[str, dict[str, Any]] = {
     "SGD": {"optimizer": "sgd", "lr": 0.02},
     "tanh": {"activation": "tanh"},
 }
-WIDTHS = (32, 128, 512, 1024)
+WIDTHS = (32, 256, 1024)
 SEEDS = range(5, 10)
-_EPOCHS = 15
+_EPOCHS = 10
 
 
 def linearised(config: fs.Config) -> list[fs.Frame]:

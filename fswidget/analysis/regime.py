@@ -11,7 +11,7 @@ from typing import Any
 from fswidget.analysis.nulls import Band
 from fswidget.analysis.targets import minimal_features
 
-LAZY_DRIFT = 0.03
+LAZY_DRIFT = 0.01
 """Kernel drift, as a share of the outputs', below which features count as unmoved (our choice):
 `benchmarks/regimes.py` measured how often it errs."""
 LEARNED = 0.1
@@ -37,7 +37,7 @@ class Regime:
         MF is said only where the outputs hold a tenth of the targets' variance; what holds less
         with k95 ≤ m has learned nothing and is UNTRAINED. With fewer than 2 m features, D_LR must
         also lie below that of 95% of random heads on the same features (`nulls`); with fewer than
-        m nothing can be told, and it is TRANSITION. LAZY where the kernel drift is at most 0.03
+        m nothing can be told, and it is TRANSITION. LAZY where the kernel drift is at most 0.01
         of the outputs' own, 1 − CKA both, which is all of it where the outputs began at 0:
         features count as unmoved beside what the outputs learned, so that a network on its way is
         not lazy. CONSTANT where D_LR does not exist, as in a network whose units have died. In a

@@ -162,8 +162,8 @@ def test_a_small_probe_says_what_its_bias_hides():
     ("drift", "outputs", "expected"),
     [
         (0.0, 0.0, "LAZY"),  # the last layer alone, after its first step
-        (0.02, 1.0, "LAZY"),
-        (0.02, 0.5, "EF"),  # on its way: the outputs have done half of theirs
+        (0.008, 1.0, "LAZY"),
+        (0.008, 0.5, "EF"),  # on its way: the outputs have done half of theirs
         (0.04, 1.0, "EF"),
         (math.nan, 1.0, "EF"),
     ],
@@ -173,8 +173,8 @@ def test_features_are_unmoved_beside_what_the_outputs_moved(drift, outputs, expe
 
 
 def test_confidence_in_lazy_is_that_of_the_drift():
-    known = {"used_features": 30, "k95": (30.0, 1.0), "kernel_drift": 0.03}
-    found = classify(kernel_drift_error=0.01, **known, **NUMBERS)
+    known = {"used_features": 30, "k95": (30.0, 1.0), "kernel_drift": 0.01}
+    found = classify(kernel_drift_error=0.003, **known, **NUMBERS)
     assert found.label == "LAZY"
     assert found.confidence == pytest.approx(0.5, abs=0.05)
 
