@@ -10,7 +10,6 @@ import pytest
 import fswidget as fs
 from fswidget.analysis import eigensolvers, replicates
 from fswidget.analysis.measures import crossing
-from fswidget.analysis.regime import classify as judge
 from fswidget.analysis.targets import assign_blocks
 
 
@@ -103,27 +102,6 @@ def test_blocks_share_out_every_class_of_a_balanced_probe():
     # Sorted or cyclic classes of unequal number do not line up with the blocks either.
     labels = np.sort(np.random.default_rng(0).integers(0, 8, 801))
     assert np.bincount(assign_blocks(labels), minlength=8).max() == 101
-
-
-def test_confidence_is_the_share_of_replicates_that_agree():
-    numbers = {
-        "num_features": 100,
-        "num_outputs": 10,
-        "classification": True,
-        "low_rank_measure": 0.1,
-        "top_share": 0.9,
-    }
-    replicates = [(9.0, math.nan)] * 6 + [(11.0, math.nan)] * 2
-    regime = judge(used_features=9, replicates=replicates, **numbers)
-    assert (regime.label, regime.confidence) == ("MF", 0.75)
-    assert "9 of 100 features" in regime.evidence
-    for used, label in ((10, "MF"), (11, "TRANSITION"), (20, "TRANSITION"), (21, "EF")):
-        assert judge(used_features=used, **numbers).label == label
-    assert judge(used_features=9, kernel_drift=0.09, **numbers).label == "LAZY"
-    assert judge(used_features=9, outputs_moved=False, **numbers).label == "UNTRAINED"
-    # A regression has d outputs and the constant.
-    numbers |= {"classification": False, "num_outputs": 1}
-    assert judge(used_features=2, **numbers).label == "MF"
 
 
 def test_real_spectra_carry_a_confidence():
