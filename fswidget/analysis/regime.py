@@ -150,11 +150,7 @@ def classify(
     """
     limit = minimal_features(task, classification, num_outputs)
     band = Band() if null is None else null
-    room = ""
-    if num_features < limit:
-        room = "none"
-    elif num_features < 2 * limit and low_rank_measure >= band.low_rank_measure_low:
-        room = "little"
+    room = _room(num_features, limit, low_rank_measure, band)
     same: dict[str, Any] = {
         "constant": math.isnan(low_rank_measure),
         "output_drift": output_drift,
@@ -163,12 +159,8 @@ def classify(
         "room": room,
     }
     found = label(used_features, limit, kernel_drift=kernel_drift, **same)
-    others = [
-        label(round(k), limit, kernel_drift=drift, **same)
-        for k in _normal(k95[0], math.sqrt(max(k95[1] ** 2 - _STEP, 0)))
-        for drift in _normal(kernel_drift, kernel_drift_error)
-        if not math.isnan(k95[1])
-    ]
+    drifts = _normal(kernel_drift, kernel_drift_error)
+    others = [label(k, limit, kernel_drift=d, **same) for k in _rounded(*k95) for d in drifts]
     plain, found = found, _steady(found, previous, others)
     confidence = others.count(found) / len(others) if others else math.nan
     numbers = {
@@ -193,6 +185,14 @@ def classify(
     return Regime(found, evidence, confidence, numbers)
 
 
+def _room(num_features: int, limit: int, low_rank_measure: float, band: Band) -> str:
+    """What `label` takes as `room`."""
+    if num_features < limit:
+        return "none"
+    little = num_features < 2 * limit and low_rank_measure >= band.low_rank_measure_low
+    return "little" if little else ""
+
+
 def _steady(found: str, previous: str | None, others: Sequence[str]) -> str:
     """The label, or the one before while that is likely and the new one not yet sure."""
     likely = others.count(str(previous)) >= _NEGLIGIBLE * len(others) > 0
@@ -203,6 +203,13 @@ def _steady(found: str, previous: str | None, others: Sequence[str]) -> str:
 def _normal(value: float, error: float) -> list[float]:
     """Equally likely values of an estimate with a standard error; itself where none is known."""
     return [value + error * z for z in _NODES] if error > 0 else [value]
+
+
+def _rounded(k95: float, error: float) -> list[int]:
+    """Equally likely whole values of k95, whose error holds that of rounding; none if unknown."""
+    if math.isnan(k95 + error):
+        return []
+    return [round(k) for k in _normal(k95, math.sqrt(max(error**2 - _STEP, 0)))]
 
 
 def _evidence(

@@ -282,8 +282,8 @@ class Config:
     output_scale: float = knob(
         1.0,
         "Output scale α",
-        "Trains α(f − f₀) with the loss divided by α². Large α makes training lazy: features hardly "
-        "move while the function is learned. Adam's steps are 1/α as long where α > 1.",
+        "Trains α(f − f₀) with the loss divided by α². Large α makes training lazy: features "
+        "hardly move while the function is learned. Adam's steps are 1/α as long where α > 1.",
         min=0.0,
         max=10000.0,
         log=True,
