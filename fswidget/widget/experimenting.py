@@ -10,6 +10,9 @@ from fswidget.widget.experiments import Experiment, experiments
 from fswidget.widget.linked_explorer import LinkedExplorer
 from fswidget.widget.trainer import Ending, Job
 
+#: Settings that are this machine's, whatever an experiment says.
+_LOCAL = {"root", "device", "download"}
+
 
 class Experimenting(LinkedExplorer):
     """The part of an `Explorer` that performs experiments; see there for its parameters."""
@@ -27,8 +30,10 @@ class Experimenting(LinkedExplorer):
         known = experiments()
         if name == "load" and value == "":
             self._leave_experiment()
-        elif name in ("load", "experiment", "fetch") and value in known:
+        elif name in ("load", "experiment", "fetch") and isinstance(value, str) and value in known:
             experiment = known[value]
+            if self._is_locked(experiment):
+                return
             if experiment.recorded and name == "experiment":
                 self._play(experiment)
             else:
@@ -38,18 +43,23 @@ class Experimenting(LinkedExplorer):
 
     def _load(self, experiment: Experiment, *, run: bool, download: bool = False) -> None:
         """Set the controls as for the first arm; `run` it, and then the others."""
-        local = {name: getattr(self, name) for name in ("root", "device", "download")}
+        local = {name: getattr(self, name) for name in _LOCAL}
         local["download"] |= download
         first, *others = (arm.replace(**local) for arm in experiment.configs())
-        for name in set(self.lock) & set(vars(first)):
-            if any(getattr(arm, name) != getattr(self, name) for arm in (first, *others)):
-                self._tell(message=f"{name} is locked, and this experiment needs another one.")
-                return
         self._before = self._before or self._config
         self._show_settings(first)
         if run:
             self._begin()
             self._arms = others
+
+    def _is_locked(self, experiment: Experiment) -> bool:
+        """Whether it needs another value of a setting that is locked, which is then said."""
+        configs = experiment.configs()
+        for name in set(self.lock) & set(vars(self._config)) - _LOCAL:
+            if any(getattr(config, name) != getattr(self, name) for config in configs):
+                self._tell(message=f"{name} is locked, and this experiment needs another one.")
+                return True
+        return False
 
     def _play(self, experiment: Experiment) -> None:
         """Show what was recorded, once no run is on."""

@@ -95,6 +95,12 @@ def test_a_recorded_experiment_plays_without_data_or_training(
         explorer.go_on(1)
     send(explorer, "load", "")
     assert explorer.config.model == "mlp"
+    explorer.lock = ["dataset"]
+    send(explorer, "experiment", "grokking_recorded")
+    assert explorer.message.startswith("dataset is locked")
+    assert explorer.run == runs[1]["run"]
+    for value in ([], None, 3):
+        explorer._handle_custom_msg({"type": "command", "name": "load", "value": value}, [])
 
 
 def send(explorer: Explorer, name: str, value: str) -> None:
