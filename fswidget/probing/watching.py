@@ -53,7 +53,8 @@ def watch(
     reference : state dict, path, torch.nn.Module or array of shape (n, p), optional
         The untrained network, or its features on `inputs`: what kernel drift is measured from. By
         default the network as it is now; beside `recording` none is known then, so that drift is
-        left out and LAZY not said.
+        left out and LAZY not said. Batch norm that has seen no batch normalises nothing in eval
+        mode: pass one through in train mode first, or its first statistics count as drift.
     on_frame : callable, optional
         Called with each frame after it was recorded; `fswidget.callbacks` has loggers.
     **options

@@ -172,6 +172,17 @@ def test_features_are_unmoved_beside_what_the_outputs_moved(drift, outputs, expe
     assert label(21, 10, kernel_drift=drift, output_drift=outputs) == expected
 
 
+@pytest.mark.parametrize(
+    ("used", "expected"), [(10, "MF"), (11, "TRANSITION"), (20, "TRANSITION"), (21, "EF")]
+)
+def test_the_limits_are_c_and_twice_c(used, expected):
+    assert classify(used_features=used, **NUMBERS).label == expected
+    assert classify(used_features=used, outputs_moved=False, **NUMBERS).label == "UNTRAINED"
+    # A regression with one output has two: the output and the constant.
+    regression = NUMBERS | {"classification": False, "num_outputs": 1}
+    assert classify(used_features=2, **regression).label == "MF"
+
+
 def test_confidence_in_lazy_is_that_of_the_drift():
     known = {"used_features": 30, "k95": (30.0, 1.0), "kernel_drift": 0.01}
     found = classify(kernel_drift_error=0.003, **known, **NUMBERS)
