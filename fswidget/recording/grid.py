@@ -232,7 +232,7 @@ class Sweep:
         Parameters
         ----------
         **options
-            As for `fswidget.Viewer`: ``theme``, ``captions``.
+            As for `fswidget.Viewer`.
 
         Raises
         ------

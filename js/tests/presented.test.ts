@@ -96,6 +96,16 @@ test("locked controls show their value and take none", async () => {
   expect([input("width").disabled, input("lr").disabled]).toEqual([false, true]);
 });
 
+test("what a sweep keeps fixed is shown like what is locked, without a line of its own", async () => {
+  const fixed = { label: "Loss", help: "", group: "main", kind: "select", note: "fixed" };
+  const controls = [{ ...fixed, name: "loss", value: "mse", choices: ["mse"] }];
+  const { one } = await show({ _controls: JSON.stringify(controls), loss: "mse" });
+  const control = one("[data-control=loss]");
+  expect((control.querySelector("select") as HTMLSelectElement).disabled).toBe(true);
+  expect(control.querySelector(".fsw-reason")?.textContent).toBe("");
+  expect(control.title).toContain("fixed");
+});
+
 test("captions are the lecturer's words, and the usual ones elsewhere", async () => {
   const { model, one } = await show({ captions: { spectrum: "Look for the <b>cliff</b>." } });
   const caption = (name: string) => one(`[data-panel=${name}] .fsw-caption`).textContent;

@@ -7,6 +7,9 @@ import { listen, type Model, specs } from "./model";
 const PLACES = ["epoch", "axes", "panel"];
 const CHOICES = [...PLACES, "hide", "lock"];
 
+/** How soon after a change the address says so. */
+const TOLD_MS = 200;
+
 const ITEM = /^([A-Za-z_]\w*|\d{1,9})$/;
 
 /** A state out of a link; what cannot be decoded stays as it is written. */
@@ -92,7 +95,7 @@ export function permalink(model: Model, settings: string[], frame: Window = wind
   const made = state();
   const open = () => take(model, readLink(frame.location.hash));
   open();
-  const tell = () => {
+  const write = () => {
     const told = Object.entries(state()).filter(
       ([name, value]) =>
         settings.includes(name) || JSON.stringify(value) !== JSON.stringify(made[name]),
@@ -106,10 +109,26 @@ export function permalink(model: Model, settings: string[], frame: Window = wind
       // A page within a frame has no address of its own.
     }
   };
-  const follow = () => take(model, { ...made, ...readLink(frame.location.hash) });
+  let later: ReturnType<typeof setTimeout> | undefined;
+  // Browsers take only so many changes of an address in a while, and each takes time.
+  const tell = () => {
+    later ??= setTimeout(() => {
+      later = undefined;
+      write();
+    }, TOLD_MS);
+  };
+  const quiet = () => {
+    clearTimeout(later);
+    later = undefined;
+  };
+  const follow = () => {
+    quiet();
+    take(model, { ...made, ...readLink(frame.location.hash) });
+  };
   frame.addEventListener("hashchange", follow);
   const stop = listen(model, Object.fromEntries(names.map((name) => [`change:${name}`, tell])));
   return () => {
+    quiet();
     stop();
     frame.removeEventListener("hashchange", follow);
   };
