@@ -98,7 +98,7 @@ def difference(
     >>> a = [{"x": value, "x_error": 0.01} for value in (0.30, 0.32, 0.31)]
     >>> b = [{"x": value, "x_error": 0.01} for value in (0.40, 0.43, 0.41)]
     >>> difference(a, b, "x").text
-    'yes, beyond seeds and samples: +0.0632 to +0.143 (3 seeds)'
+    'yes, beyond seeds and samples: +0.0657 to +0.141 (3 seeds)'
     """
     groups = [_numbers(group, name) for group in (first, second)]
     seeds: list[tuple[float, float]] = []
