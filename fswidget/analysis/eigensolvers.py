@@ -83,10 +83,19 @@ def eigh_full(covariance: Tensor, mean: Tensor | None = None) -> EigenDecomposit
 
 
 def eigh_float32(matrix: Tensor) -> EigenDecomposition:
-    """All eigenpairs above the float32 floor, at half the time; for error bars."""
+    """All eigenpairs above the float32 floor, at half the time; for error bars.
+
+    In float64 where that fails or gives NaN, as it may beside numbers below 1e-38.
+    """
     scale = float(matrix.diagonal().mean())
-    values, vectors = torch.linalg.eigh((matrix / scale).float())
-    floor = floor_of(float(values[-1]), len(matrix), float(torch.finfo(torch.float32).eps))
+    try:
+        values, vectors = torch.linalg.eigh((matrix / scale).float())
+    except RuntimeError:  # LinAlgError is one
+        return eigh_full(matrix)
+    largest, total = torch.stack([values[-1], values.sum()]).tolist()
+    if not math.isfinite(total):
+        return eigh_full(matrix)
+    floor = floor_of(largest, len(matrix), float(torch.finfo(torch.float32).eps))
     below = int((values <= floor).sum())
     values, vectors = values[below:].double().flip(0), vectors[:, below:].flip(1).double()
     return EigenDecomposition(scale * values, vectors, scale * floor, "full, float32", True)

@@ -130,4 +130,5 @@ def _fit(curve: Array, size: int) -> Array:
 def _error(replicates: Sequence[Any]) -> Any:
     values = np.asarray(replicates)
     count = len(values)
-    return np.sqrt((count - 1) / count * ((values - values.mean(0)) ** 2).sum(0))
+    with np.errstate(invalid="ignore"):  # of infinite values it is NaN
+        return np.sqrt((count - 1) / count * ((values - values.mean(0)) ** 2).sum(0))

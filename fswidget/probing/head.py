@@ -139,7 +139,7 @@ def find(
     # Weights made in inference mode cannot have gradients: there values tell.
     gradients = not any(parameter.is_inference() for parameter in model.parameters())
     with evaluating(model), torch.set_grad_enabled(gradients):
-        found = run.find(layers, named=name is not None)
+        found = run.find(layers, named=name is not None, choosing=name is not None)
         found = run.tried(found) if isinstance(found, Head) else found
     if isinstance(found, str):
         raise ValueError(
@@ -175,15 +175,16 @@ class _Run:
         with kept(self.model):  # one call must not change what the next one sees
             return self.model(*args, **kwargs)
 
-    def find(self, layers: Mapping[str, int], named: bool) -> Head | str:
-        """The layer that the output depends on, or why there is none."""
+    def find(self, layers: Mapping[str, int], named: bool, choosing: bool = False) -> Head | str:
+        """The layer that the output depends on, or why there is none; where a layer that was named
+        is `choosing`, the output is the one that depends on it."""
         calls, returned = self._cut(layers)
         if not calls:
             if named:
                 return f"its layer {next(iter(layers))!r} did not run, or maps no float tensor"
             return f"it has no linear layer that ran{_cause(self.model)}"
         tensors: dict[str | int | None, Tensor] = {}
-        if named and self.select is None and not isinstance(returned, Tensor):
+        if choosing and self.select is None and not isinstance(returned, Tensor):
             tensors = dict(float_tensors(returned).items())
         if len(tensors) < 2:
             tensors = {None: main_output(returned, self.select)}
@@ -233,7 +234,7 @@ class _Run:
         for call in reversed(calls):
             width, outputs = (values.shape[call.axis] for values in (call.entering, call.leaf))
             head = Head(call.name, call.module, width, outputs, call.axis)
-            if not torch.equal(self._with_row(head, 0), output.double()):
+            if not torch.equal(self._with_row(head, 0), output):
                 return [call.name]
         return []
 
@@ -274,10 +275,12 @@ class _Run:
     def tried(self, head: Head) -> Head | str:
         """The head, or what speaks against it: its own outputs replaced, the same for all samples,
         the model's must be the same for all, and affine in them."""
-        tolerance = precision(param_dtype(self.model))
-        if not self._is_affine(head, tolerance):
+        kind = param_dtype(self.model)
+        if not self._is_affine(head, precision(kind)):
             return f"its last layer {head.name!r} is not linear in what enters it"
-        outputs = [self._with_row(head, number) for number in range(4)]
+        returned = [self._with_row(head, number) for number in range(4)]
+        tolerance = precision(kind, returned[0].dtype)
+        outputs = [output.double() for output in returned]
         if len({output.shape for output in outputs}) > 1 or not outputs[0].ndim:
             return f"the shape of its output depends on the numbers that {head.name!r} gives"
         if outputs[0].ndim == 2:
@@ -319,7 +322,7 @@ class _Run:
         try:
             select = self.select if head.select is None else head.select
             output = main_output(self._call(), select)
-            return output.detach().double()
+            return output.detach()
         finally:
             handle.remove()
 

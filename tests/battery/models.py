@@ -134,7 +134,10 @@ def _bending(random: np.random.Generator, outputs: int) -> tuple[str, Step]:
         ("mask", lambda z, x: z.masked_fill(x[:, :1] > 0.5, -5)),
         ("squash", lambda z, x: z.tanh()),
         ("norm", lambda z, x: nn.functional.normalize(z)),
-        ("late skip", lambda z, x: z + (torch.arange(len(x)) > 60).to(z)[:, None] * x[:, :1]),
+        (
+            "late skip",
+            lambda z, x: z + (torch.arange(len(x), device=x.device) > 60).to(z)[:, None] * x[:, :1],
+        ),
         ("neighbour", lambda z, x: z + z.roll(1, 0)),
     ]
     return steps[random.integers(len(steps))]

@@ -158,6 +158,27 @@ def test_values_are_measured_as_they_are_returned() -> None:
     assert frame.scalars["train_r2"] == pytest.approx(r2, rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_precision_that_is_lost_at_the_end(kind: torch.dtype) -> None:
+    """Of what is returned, too, the coarser type counts."""
+    inputs, targets = data()
+    model = Net(lambda m, x: m.logits(x).to(torch.float32 if kind == torch.float64 else kind))
+    probe = fs.watch(model.to(kind), inputs, targets)
+    np.testing.assert_array_equal(
+        probe.snapshot().arrays["predictions"], outputs_of(model, inputs.to(kind)).argmax(1)
+    )
+
+
+def test_a_low_rank_update_is_seen_also_beside_other_tensors() -> None:
+    inputs, targets = data()
+    model = Net(lambda m, x: {"logits": m.logits(x), "copy": m.logits(x).detach() * 2})
+    model.head = LowRank()
+    frame = fs.watch(model, inputs, targets).snapshot()
+    with torch.no_grad():
+        expected = fs.analyze(model.features(inputs), model.logits(inputs), targets)
+    np.testing.assert_allclose(frame.utilization, expected.utilization, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
 def test_half_precision_that_ends_in_float(kind: torch.dtype) -> None:
     inputs, targets = data()

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import fswidget as fs
+from fswidget.analysis.eigensolvers import eigh_float32
 from fswidget.analysis.targets import assign_blocks
 
 N, P, C = 120, 6, 4
@@ -44,6 +45,16 @@ def test_error_bars_beside_an_outlier_are_those_of_leaving_out_by_hand(size, see
         assert found[name] == pytest.approx(error, rel=1e-4, nan_ok=True), name
     assert math.isfinite(found["low_rank_measure"])
     assert math.isfinite(found["used_features"])
+
+
+@pytest.mark.parametrize("seed", [0, 42])
+def test_what_float32_cannot_diagonalise_float64_does(seed):
+    """Beside numbers below 1e-38 the float32 solver raises (seed 0) or gives NaN (42), at times."""
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(80, 10, generator=generator, dtype=torch.float64)
+    features[3, 1] = features[25, 3] = 2e26
+    values = eigh_float32(features.T @ features).values
+    np.testing.assert_allclose(values, [4e52, 4e52], rtol=1e-6)
 
 
 @pytest.mark.parametrize("size", [1e8, 1e20])
