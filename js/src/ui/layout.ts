@@ -94,6 +94,7 @@ export class Layout {
     const places = panels.length - (both ? 1 : 0);
     const columns = places === 4 ? 2 : Math.min(places, 3);
     const chosen = h("div", { class: "fsw-chosen" }, ...roots);
+    chosen.classList.toggle("fsw-faceless", !panels.some(({ name }) => name === "extremes"));
     chosen.style.setProperty("--columns", String(columns));
     return [chosen];
   }
@@ -149,7 +150,6 @@ export class Layout {
       return true;
     });
     const slot = h("div", { class: "fsw-slot" }, runs.key, this.suggestion?.root);
-    hide(this.#more, this.settings?.further.childElementCount === 0);
     const defaults = button("Defaults", "Set everything as it was at the start", {
       class: "fsw-q",
     });
@@ -161,6 +161,17 @@ export class Layout {
     const further = h("div", { class: "fsw-more fsw-inline" }, this.#more, defaults);
     attribute(further, "data-part", "further");
     attribute(row, "data-part", "experiment");
+    const group = h("div", { class: "fsw-group fsw-more-group" }, row, further);
+    const trim = () => {
+      hide(this.#more, Boolean(this.settings?.further.hidden));
+      hide(
+        group,
+        [row, this.#more, defaults].every(({ hidden }) => hidden),
+      );
+    };
+    trim();
+    const told = ["change:hide", "change:_controls", "change:_controls_now", "change:_presets"];
+    this.cleanup.add(listen(model, Object.fromEntries(told.map((event) => [event, trim]))));
     return h(
       "aside",
       { class: "fsw-rail", "aria-label": "Settings" },
@@ -169,7 +180,7 @@ export class Layout {
       this.settings?.main,
       RegimeMap.of(model, this.cleanup)?.root,
       this.settings?.rows,
-      h("div", { class: "fsw-group fsw-more-group" }, row, further),
+      group,
       card,
     );
   }

@@ -22,6 +22,7 @@ export function present(
     const left = new Set(names(model, "hide"));
     for (const part of root.querySelectorAll<HTMLElement>("[data-part]"))
       attribute(part, "data-left-out", left.has(part.dataset.part ?? ""));
+    attribute(root, "data-stripless", left.has("regime"));
   };
   const size = () => {
     const height = number(model, "height", HEIGHT);
