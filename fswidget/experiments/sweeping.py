@@ -141,12 +141,14 @@ class _Grid:
             old, self.axes = _continue(load_sweep(path), self.base, axes, path)
         self._journal = None if path is None else Journal(path, self.base, self.axes)
         self.done = {self._key(run.settings): self._kept(run) for run in old}
-        entries = {_name(v): v for v in (*values.get("model", ()), *values.get("dataset", ()))}
+        given = (*values.get("model", ()), *values.get("dataset", ()))
+        entries = {v.name: v for v in given if isinstance(v, Network | DataSource)}
         self.settings = []
         for combination in itertools.product(*self.axes.values()):
             chosen = dict(zip(self.axes, combination, strict=True))
             for name in {"model", "dataset"} & chosen.keys():
-                chosen[name] = entries.get(chosen[name], chosen[name])
+                if isinstance(chosen[name], str):
+                    chosen[name] = entries.get(chosen[name], chosen[name])
             made = config.replace(**chosen)
             # A network or data set of one's own goes to the workers as such.
             own = {n: v for n, v in vars(made).items() if isinstance(v, Network | DataSource)}
