@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +120,44 @@ def growth() -> list[str]:
     return [*lines, ""]
 
 
+def vocabularies() -> list[str]:
+    """More outputs than samples, and than features."""
+    found = {}
+    for size in (100, 5000):
+        generator = torch.Generator().manual_seed(0)
+        features = torch.randn(200, 64, generator=generator)
+        outputs = features @ torch.randn(64, size, generator=generator)
+        data = features, outputs, torch.arange(200) % 50
+        work = {"a": lambda data=data: fs.analyze(*data)}
+        found[size] = cpu_seconds(work)["a"]
+    alone = [sys.executable, "-c", _LARGE]
+    large = subprocess.run(alone, check=True, capture_output=True, text=True).stdout
+    ratio = found[5000] / found[100]
+    times = ", ".join(f"C = {size}: {1e3 * t:.0f} ms" for size, t in found.items())
+    return [
+        "## More outputs than samples or features\n",
+        f"- n = 200, p = 64, with errors: {times}; {ratio:.1f} times as long.",
+        f"- n = 4,096, p = 768, C = 50,257, a linear head, in a process of its own: {large}",
+    ]
+
+
+#: Prints CPU seconds and the most memory that the process took.
+_LARGE = """
+import resource, time, warnings
+import torch
+import fswidget as fs
+
+torch.set_num_threads(1)
+warnings.simplefilter("ignore")
+features, weights = torch.randn(4096, 768), torch.randn(768, 50257) / 28
+outputs, labels = features @ weights, torch.randint(50257, (4096,))
+before = time.process_time()
+spectrum = fs.analyze(features, outputs, labels, errors=False)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+print(f"{time.process_time() - before:.0f} CPU s, {peak:.1f} GB, rank {spectrum.output_rank}")
+"""
+
+
 def leading(p: int) -> list[str]:
     features, outputs, labels = sample(2 * p, p)
     # A trained head reads along the class means.
@@ -158,6 +198,7 @@ def main() -> None:
         f"numpy {np.__version__}. Made by `python -m benchmarks.measures`.\n",
         *against_the_floor(),
         *growth(),
+        *vocabularies(),
         "## Leading eigenpairs alone, against the full solve\n",
         "| p | full, ms | cold, ms | warm, ms | full/cold | full/warm | worst ΔΠ̂ | k95 | path |",
         "|---|---|---|---|---|---|---|---|---|",

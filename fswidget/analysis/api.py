@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fswidget.analysis.arrays import as_matrix, as_tensor
-from fswidget.analysis.basis import orthonormal_basis, project
+from fswidget.analysis.basis import FewerOutputs, of_many_outputs, orthonormal_basis, project
 from fswidget.analysis.diagonalization import diagonalize
 from fswidget.analysis.moments import Moments
 from fswidget.analysis.spectrum import Spectrum
@@ -179,17 +180,29 @@ def analyze(
     """
     features, outputs, read = _read(features, outputs, targets, task)
     reference = None if reference is None else as_matrix("reference", reference, "p_0")
-    basis = orthonormal_basis(features)
+    basis, few = orthonormal_basis(features), FewerOutputs.of(features, outputs)
+    num_outputs, labels = outputs.shape[1], read.labels
+    if labels is not None:
+        warn_unbalanced(labels, read.num_targets)
+    if few is not None:
+        outputs, read = few.reduce(outputs), _classes_there(read)
     moments = _moments(features, outputs, read, reference, basis, errors)
-    weighted, weights = None, class_weights(read.labels)
+    weighted, weights = None, class_weights(labels)
     if weights is not None:
         weighted = _moments(features, outputs, read, None, basis, False, weights)
-    if read.labels is not None:
-        warn_unbalanced(read.labels, read.num_targets)
     errors = moments.num_blocks > 1
     options: dict[str, Any] = {"debias": debias, "errors": errors, "top": top}
     options["tolerance"] = tolerance
-    return diagonalize(moments, task, basis=basis, weighted=weighted, **options)
+    found = diagonalize(moments, task, basis=basis, weighted=weighted, **options)
+    return found if few is None else of_many_outputs(found, num_outputs)
+
+
+def _classes_there(read: Targets) -> Targets:
+    """Without the classes that no sample has, which change no measure."""
+    if read.rows.ndim > 1:
+        return read
+    there, labels = torch.unique(read.rows, return_inverse=True)
+    return Targets(labels, labels, len(there))
 
 
 def _read(features: Any, outputs: Any, targets: Any, task: str) -> tuple[Tensor, Tensor, Targets]:

@@ -1,11 +1,16 @@
-"""The span of few samples with many features, in which every measure stays what it is."""
+"""Few axes in the place of many features or outputs, in which every measure stays what it is."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from fswidget.analysis.arrays import default_device
+from fswidget.analysis.gram import householder
+from fswidget.analysis.spectrum import Spectrum
 
 
 def orthonormal_basis(features: Tensor) -> Tensor | None:
@@ -24,3 +29,87 @@ def orthonormal_basis(features: Tensor) -> Tensor | None:
 def project(features: Tensor, basis: Tensor | None) -> Tensor:
     """Features on the axes of a basis; as they are where there is none."""
     return features if basis is None else features.to(basis) @ basis
+
+
+#: Of the outputs' energy, what is rounding: the square of the tolerance of ranks.
+_ROUNDING = 1e-10
+#: Outputs taken at once in float64.
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class FewerOutputs:
+    """Axes of what many outputs do: an isometry from their span to a few numbers.
+
+    Ĥ, with its singular values and its basis, is the same in these; what is summed over pairs of
+    outputs no longer is C × C. Their common shift stays an axis of its own.
+
+    Parameters
+    ----------
+    axes : Tensor of float64, shape (C, k)
+        Orthonormal, and orthogonal to the common shift.
+    """
+
+    axes: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, outputs: Tensor) -> FewerOutputs | None:
+        """Of samples with features (n, p) and outputs (n, C); None where C is not much larger than
+        n, and not than p + 1 where the outputs are linear in the features.
+
+        Where they are (a linear head: up to rounding they lie in the span of the features and 1),
+        the work is that of C × p² and n × p × C; else of C × n².
+        """
+        n, size = outputs.shape
+        width = features.shape[1] + 1
+        if size <= 2 * min(n, width):
+            return None
+        device = default_device(outputs.device)
+        common = _common(outputs, device)
+        if width < n:
+            affine = torch.cat([features.new_ones(n, 1), features], 1).to(device, torch.float64)
+            rows, total = _against(torch.linalg.qr(affine).Q, outputs, common)
+            rounding = _ROUNDING
+            if outputs.is_floating_point():
+                rounding = max(rounding, torch.finfo(outputs.dtype).eps ** 2)
+            if total - float(rows.square().sum()) <= rounding * total:
+                return cls(torch.linalg.qr(rows.T).Q)
+            if size <= 2 * n:
+                return None
+        rest = outputs.to(device, torch.float64) - common
+        return cls(torch.linalg.qr(rest.T).Q)
+
+    def reduce(self, outputs: Tensor) -> Tensor:
+        """Outputs, shape (n, C), in k + 1 numbers, of float64."""
+        device = self.axes.device
+        common = _common(outputs, device)
+        parts = zip(outputs.split(_CHUNK, 1), self.axes.split(_CHUNK), strict=True)
+        along = sum((part.to(device, torch.float64) - common) @ axes for part, axes in parts)
+        apart = torch.cat([math.sqrt(outputs.shape[1]) * common, torch.as_tensor(along)], 1)
+        # Turned so that their mean is the common shift, as it is of outputs as they are.
+        return householder(apart.T).T
+
+
+def _common(outputs: Tensor, device: torch.device) -> Tensor:
+    """The mean of each sample's outputs, shape (n, 1)."""
+    sums = [
+        part.to(device, torch.float64).sum(1, keepdim=True) for part in outputs.split(_CHUNK, 1)
+    ]
+    return torch.stack(sums).sum(0) / outputs.shape[1]
+
+
+def _against(basis: Tensor, outputs: Tensor, common: Tensor) -> tuple[Tensor, float]:
+    """Outputs less their common shift on the axes of a basis of the samples' space, and their
+    energy."""
+    rows, total = [], 0.0
+    for part in outputs.split(_CHUNK, 1):
+        rest = part.to(basis) - common
+        rows.append(basis.T @ rest)
+        total += float(rest.square().sum())
+    return torch.cat(rows, 1), total
+
+
+def of_many_outputs(spectrum: Spectrum, num_outputs: int) -> Spectrum:
+    """A spectrum of fewer outputs as that of all: NC3 needs a class for each."""
+    errors = {name: math.nan if name == "nc3" else e for name, e in spectrum.errors.items()}
+    return replace(spectrum, num_outputs=num_outputs, nc3=math.nan, errors=errors)

@@ -299,6 +299,11 @@ class Measures:
         return quality, utilization
 
 
+def low_rank_of(moments: Moments, task: str, tolerance: float = 1e-5) -> float:
+    """D_LR of the samples in `moments`, plain."""
+    return Measures.of(Averages.of(moments), moments, task, tolerance).low_rank.plain
+
+
 def cumulative(coefficients: Tensor) -> Array:
     rank, count = coefficients.shape
     if rank == 0:

@@ -253,10 +253,10 @@ def is_balanced(counts: NDArray[Any]) -> bool:
 def assign_blocks(targets: Any, num_blocks: int = 8) -> NDArray[np.int64]:
     """Jackknife blocks for samples that are all known beforehand, shape (n,).
 
-    Where the classes, labels or rows, are equally many, each block gets its share of each
-    class: such samples were drawn class by class, and so must the replicates be, or the error bars
-    come out too wide. Otherwise the blocks are those that `FeatureMoments` would give by running
-    number. Our choice.
+    Where the classes, labels or rows, are equally many, and of as many samples as blocks, each
+    block gets its share of each class: such samples were drawn class by class, and so must the
+    replicates be, or the error bars come out too wide. Otherwise the blocks are those that
+    `FeatureMoments` would give by running number. Our choice.
 
     Parameters
     ----------
@@ -270,7 +270,8 @@ def assign_blocks(targets: Any, num_blocks: int = 8) -> NDArray[np.int64]:
         return numbers
     names = labels.cpu().numpy()
     counts = np.unique(names, return_counts=True)[1]
-    if not is_balanced(counts):
+    # Of fewer samples per class than blocks the last blocks would get none.
+    if not is_balanced(counts) or counts.max() < num_blocks:
         return numbers
     # Class after class from the table's beginning: without a block, classes stay equally many.
     blocks = np.empty_like(numbers)

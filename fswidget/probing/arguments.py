@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from fswidget.analysis.arrays import as_tensor
 from fswidget.analysis.targets import TASKS
 from fswidget.probing.head import unwrap
 from fswidget.probing.samples import Samples
@@ -140,7 +141,15 @@ def check_scalars(scalars: Mapping[str, Any]) -> dict[str, float]:
             raise ValueError(
                 f"{name}={scalars[name]!r}: is measured in every frame; must be given another name"
             )
-    return {name: number(name, value) for name, value in scalars.items()}
+    return {
+        name: number(name, _mean(value) if name == "loss" else value)
+        for name, value in scalars.items()
+    }
+
+
+def _mean(value: Any) -> Any:
+    """Of a loss for each sample, the mean."""
+    return as_tensor("loss", value).double().mean() if getattr(value, "ndim", 0) == 1 else value
 
 
 def number(name: str, value: Any) -> float:

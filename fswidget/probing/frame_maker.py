@@ -14,9 +14,9 @@ from torch import Tensor
 
 from fswidget.analysis.api import FeatureMoments
 from fswidget.analysis.averages import Averages
-from fswidget.analysis.basis import orthonormal_basis, project
+from fswidget.analysis.basis import FewerOutputs, of_many_outputs, orthonormal_basis, project
 from fswidget.analysis.collapse import collapse_of
-from fswidget.analysis.measures import first_at, kernel_drift
+from fswidget.analysis.measures import first_at, kernel_drift, low_rank_of
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.analysis.targets import assign_blocks, class_weights, minimal_features
 from fswidget.probing import measures
@@ -99,6 +99,8 @@ class FrameMaker:
         self.regime: str | None = None
         self._blocks = assign_blocks(samples.named, _NUM_BLOCKS)
         self._weights = class_weights(samples.labels)
+        self._few: FewerOutputs | None = None
+        self._there: Tensor | None = None
 
     def describe(
         self,
@@ -149,13 +151,18 @@ class FrameMaker:
         basis = self._basis(rows.features)
         features = project(rows.features, basis)
         reference, moved = self._since(features, rows, begins=epoch == 0 and step == 0)
+        self._few = FewerOutputs.of(rows.features, rows.outputs) if self.team.size == 1 else None
+        self._there = self._classes_there()
         drift = self._output_drift(rows) if moved and reference is not None else math.nan
-        moments = self._moments(features, rows, self.samples, reference, self.errors)
+        short = self._shortened(rows)
+        moments = self._moments(features, short, self.samples, reference, self.errors)
         start = None if self.previous is None else self.previous[0]
         weighted = None
         if self._weights is not None:
-            weighted = self._moments(features, rows, self.samples, weights=self._weights)
+            weighted = self._moments(features, short, self.samples, weights=self._weights)
         spectrum = self._spectrum(moments, start, weighted)
+        if self._few is not None:
+            spectrum = of_many_outputs(spectrum, self.num_outputs)
         whole = dataclasses.replace(spectrum, num_features=self.num_features)
         regime = whole.classify(
             outputs_moved=moved,
@@ -196,7 +203,7 @@ class FrameMaker:
             numbers, points = self._held_out(spectrum, held_out, basis, count)
             scalars |= numbers
             arrays["held_out_projections"] = turned(points, rotation)
-        arrays |= self._measure_layers(rows)
+        arrays |= self._measure_layers(short)
         scalars |= self._own_measures(rows)
         self._measure_rows(spectrum, features, rows, scalars, arrays)
         labels = {"regime": regime.label, "evidence": regime.evidence, "solver": spectrum.solver}
@@ -230,7 +237,7 @@ class FrameMaker:
         """Scalars of the samples held out, and their eigenfunctions."""
         assert self.held_out is not None
         features = project(rows.features, basis)
-        moments = self._moments(features, rows, self.held_out)
+        moments = self._moments(features, self._shortened(rows), self.held_out)
         quality, utilization = spectrum.held_out(moments)
         scalars = self.held_out.score(self._errors(rows, self.held_out), "test")
         if spectrum.classification:
@@ -238,11 +245,28 @@ class FrameMaker:
             scalars |= {"nc1_held_out": collapse.nc1, "cdnv_held_out": collapse.cdnv}
         scalars["quality_total_held_out"] = total_quality(quality)
         scalars["used_features_held_out"] = first_at(utilization, self.num_features)
+        scalars["low_rank_measure_held_out"] = low_rank_of(moments, self.samples.task)
         return scalars, eigenfunctions(spectrum, self._shown(features, self.held_out), count)
 
     def _basis(self, features: Tensor) -> Tensor | None:
         # The processes of a team would each find a basis of their own samples.
         return orthonormal_basis(features) if self.team.size == 1 else None
+
+    def _shortened(self, rows: Activations) -> Activations:
+        """The same with few outputs and targets in the place of many; see `FewerOutputs`."""
+        if self._few is None:
+            return rows
+        targets = rows.targets
+        if self._there is not None:
+            targets = torch.searchsorted(self._there.to(targets.device), targets)
+        return dataclasses.replace(rows, outputs=self._few.reduce(rows.outputs), targets=targets)
+
+    def _classes_there(self) -> Tensor | None:
+        """The classes of all samples, where outputs are many; those of none change no measure."""
+        given = [one for one in (self.samples, self.held_out) if one is not None]
+        if self._few is None or any(one.labels is None or one.targets.ndim > 1 for one in given):
+            return None
+        return torch.unique(torch.cat([one.targets for one in given]))
 
     def _moments(
         self,
@@ -255,7 +279,8 @@ class FrameMaker:
     ) -> FeatureMoments:
         """Moments over all processes."""
         width, widest = features.shape[1], 0 if reference is None else reference.shape[1]
-        outputs, targets = self.num_outputs, samples.num_targets
+        outputs, targets = rows.outputs.shape[1], samples.num_targets
+        targets = targets if self._there is None else len(self._there)
         nbytes = 8 * _NUM_BLOCKS * (width + widest + outputs + targets) ** 2
         moments = FeatureMoments(
             width,
@@ -293,8 +318,11 @@ class FrameMaker:
         """By what share of their size the outputs left the reference's, and what share counts: more
         than their number type rounds."""
         least = max(_MOVED, precision(outputs.dtype, first.dtype))
-        first, outputs = widened(first), widened(outputs)
-        sums = torch.stack([(outputs - first).square().sum(), first.square().sum()])
+        sums = torch.zeros(2, dtype=torch.float64, device=widened(outputs[:0]).device)
+        # In pieces: of many outputs a whole copy in float64 is large.
+        for old, new in zip(first.split(1024), outputs.split(1024), strict=True):
+            then = widened(old)
+            sums += torch.stack([(widened(new) - then).square().sum(), then.square().sum()])
         change, size = self.team.sum(sums.tolist(), outputs.device)
         if math.isnan(change):  # of the reference only the features are known
             return math.inf, least
@@ -309,14 +337,17 @@ class FrameMaker:
         first, now = self.reference[1], rows.outputs
         if not bool(torch.isfinite(first).all()):
             return math.nan
+        if self._few is not None:  # CKA stays what it is
+            less = FewerOutputs.of(*self.reference)
+            first, now = first if less is None else less.reduce(first), self._few.reduce(now)
         if self.samples.task == "cross_entropy":  # a common shift of logits changes nothing
             first, now = (widened(values) for values in (first, now))
             first, now = (values - values.mean(1, keepdim=True) for values in (first, now))
-        width = self.num_outputs
-        moments = FeatureMoments(
-            width, width, self.samples.num_targets, num_reference=width, device=now.device
-        )
-        moments.update(now, rows.outputs, rows.targets, first)
+        # Of outputs and targets nothing is asked: a column of each is enough.
+        width = first.shape[1]
+        size = now.shape[1], 1, 1
+        moments = FeatureMoments(*size, num_reference=width, num_blocks=1, device=now.device)
+        moments.update(now, now[:, :1], now[:, :1], first)
         if self.team.group is not None:
             moments = moments.all_reduce(self.team.group)
         return kernel_drift(Averages.of(moments), debias=False)

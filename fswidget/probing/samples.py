@@ -161,12 +161,11 @@ class Samples:
     def error(self, outputs: Tensor, targets: Tensor) -> list[float]:
         """Numbers of wrong predictions, for each label of several; or the sum of squared residuals
         of a regression."""
-        outputs = widened(outputs)
         if self.task == "multilabel":
             wrong = (outputs > 0) != (targets > 0.5)
             return [float(count) for count in wrong.sum(0)]
         if self.labels is None:
-            return [float((outputs - targets).square().sum())]
+            return [float((widened(outputs) - targets).square().sum())]
         truth = targets if targets.ndim == 1 else targets.argmax(1)
         return [float((self._guess(outputs) != truth).sum())]
 

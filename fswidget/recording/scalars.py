@@ -38,6 +38,7 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "used_features": ("features", "k95: features that hold 95% of what the last layer uses"),
         "used_features_debiased": ("features", "k95 without the bias of a finite probe"),
         "used_features_error": ("features", "standard error of k95, once that is debiased"),
+        "low_rank_measure_held_out": ("D_LR", "the paper's plain D_LR of held-out samples"),
         "used_features_held_out": ("features", "k95 on held-out samples"),
         "effective_rank": ("features", "exponential of the entropy of the eigenvalues"),
         "effective_rank_error": ("features", "jackknife standard error of the effective rank"),

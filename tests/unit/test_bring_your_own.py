@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -179,3 +180,34 @@ def test_lists_batches_and_pictures() -> None:
     alone = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, track_running_stats=False))
     alone.append(nn.Linear(8, C))
     fs.watch(alone, inputs, targets, batch_size=N - 1).snapshot()
+
+
+def test_the_hidden_layer_of_a_classifier_of_scikit_learn() -> None:
+    neural = pytest.importorskip("sklearn.neural_network")
+    inputs, targets = (np.asarray(array) for array in data())
+    classifier = neural.MLPClassifier((8,), max_iter=1, warm_start=True, random_state=0)
+    recorder = fs.Recorder()
+    for epoch in range(1, 4):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one step does not converge
+            classifier.fit(inputs, targets)
+        (first, last), (bias, shift) = classifier.coefs_, classifier.intercepts_
+        features = np.maximum(inputs @ first + bias, 0)
+        probabilities = classifier.predict_proba(inputs)
+        outputs = features @ last + shift
+        losses = -np.log(probabilities[np.arange(len(targets)), targets])
+        frame = recorder.snapshot(features, outputs, targets, epoch=epoch, loss=losses)
+    assert frame.scalars["loss"] == pytest.approx(losses.mean())
+    assert frame.scalars["train_accuracy"] == pytest.approx(classifier.score(inputs, targets))
+    assert [of.epoch for of in recorder.recording] == [1, 2, 3]
+    with pytest.raises(TypeError, match="lr="):
+        recorder.snapshot(features, outputs, targets, epoch=9, lr=losses)
+
+
+def test_held_out_samples_have_a_low_rank_measure_of_their_own() -> None:
+    inputs, targets = data()
+    probe = fs.watch(network(), inputs[:30], targets[:30], held_out=(inputs[30:], targets[30:]))
+    found = probe.snapshot().scalars["low_rank_measure_held_out"]
+    features, outputs = arrays(network())
+    expected = fs.analyze(features[30:], outputs[30:], targets[30:], errors=False)
+    assert found == pytest.approx(expected.low_rank_measure, rel=1e-4)

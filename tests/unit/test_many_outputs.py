@@ -1,0 +1,78 @@
+"""More outputs than features or samples: the same numbers from fewer columns."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import fswidget as fs
+from fswidget.analysis.basis import FewerOutputs
+from fswidget.analysis.diagonalization import diagonalize
+from fswidget.analysis.moments import Moments
+
+RANDOM = np.random.default_rng(0)
+
+
+def data(n: int, p: int, size: int, *, linear: bool = True) -> tuple[Any, Any, Any]:
+    features = torch.from_numpy(RANDOM.normal(size=(n, p)))
+    weights = torch.from_numpy(RANDOM.normal(size=(p, size)))
+    outputs = features @ weights if linear else torch.tanh(features @ weights)
+    # In float32, beside a large common shift.
+    return features, (outputs + 3).float(), torch.arange(n) % 7
+
+
+@pytest.mark.parametrize(
+    ("n", "p", "linear", "columns"), [(60, 200, True, 60), (300, 20, True, 21), (60, 20, False, 60)]
+)
+@pytest.mark.parametrize("task", ["cross_entropy", "squared_error"])
+def test_the_numbers_are_those_of_all_outputs(
+    n: int, p: int, linear: bool, columns: int, task: str
+) -> None:
+    features, outputs, labels = data(n, p, 150, linear=linear)
+    few = FewerOutputs.of(features, outputs)
+    assert few is not None
+    assert few.axes.shape == (150, columns)
+    whole = Moments(p, 150, 150).update(features, outputs, labels)
+    short = few.reduce(outputs)
+    less = Moments(p, short.shape[1], 7).update(features, short, labels)
+    one, other = (diagonalize(moments, task, errors=True) for moments in (whole, less))
+    assert other.output_rank == one.output_rank
+    for name in ("utilization", "quality", "utilization_error"):
+        np.testing.assert_allclose(getattr(other, name), getattr(one, name), atol=1e-9)
+    for name in ("low_rank_measure", "nc1", "target_share"):
+        assert getattr(other, name) == pytest.approx(getattr(one, name), abs=1e-9, nan_ok=True)
+    # Leverages are looked at in ten fixed combinations of the outputs, others now.
+    debiased = pytest.approx(one.low_rank_measure_debiased, abs=1e-4, nan_ok=True)
+    assert other.low_rank_measure_debiased == debiased
+    assert other.errors["low_rank_measure"] == pytest.approx(one.errors["low_rank_measure"])
+
+
+def test_it_is_left_alone_where_nothing_is_won() -> None:
+    features, outputs, _ = data(60, 20, 40)
+    assert FewerOutputs.of(features, outputs) is None
+    features, outputs, _ = data(300, 20, 150, linear=False)
+    assert FewerOutputs.of(features, outputs) is None
+
+
+def test_analyze_says_of_all_outputs_how_many_there_are() -> None:
+    features, outputs, labels = data(100, 12, 2000)
+    spectrum = fs.analyze(features, outputs, labels * 250)
+    assert (spectrum.num_outputs, spectrum.minimal_features) == (2000, 2000)
+    assert spectrum.output_rank == 12
+    assert np.isnan(spectrum.nc3)
+    assert spectrum.errors["low_rank_measure"] > 0
+
+
+def test_watch_has_errors_for_a_vocabulary_and_samples_held_out() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 10), nn.ReLU(), nn.Linear(10, 3000))
+    inputs, targets = torch.randn(120, 5), torch.randint(3000, (120,))
+    held_out = torch.randn(50, 5), torch.randint(3000, (50,))
+    probe = fs.watch(model, inputs, targets, held_out=held_out)
+    frame = probe.snapshot(epoch=0)
+    assert frame.scalars["low_rank_measure_error"] > 0
+    assert frame.arrays["predictions"].max() > 10
+    assert "used_features_held_out" in frame.scalars
+    assert probe.recording.info.num_outputs == 3000
