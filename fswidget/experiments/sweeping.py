@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import fields, replace
 from numbers import Real
@@ -38,6 +38,7 @@ def sweep(
     keep: str | None = None,
     byte_budget: int = 64_000_000,
     progress: bool = False,
+    on_run: Callable[[Sweep], object] | None = None,
     **axes: Sequence[Any],
 ) -> Sweep:
     """Train a network for every combination of settings.
@@ -65,6 +66,9 @@ def sweep(
         for more frames.
     progress : bool
         Whether to show a progress bar.
+    on_run : callable, optional
+        Called with the sweep so far after each run: ``on_run=view.update`` shows runs, and the map
+        of their regimes, while they arrive, where ``view = sofar.view()`` was made of the first.
     **axes : sequence
         For settings of `Config`, the values to run, as in ``width=[32, 128], seed=[0, 1, 2]``.
 
@@ -95,6 +99,8 @@ def sweep(
     """
     if not isinstance(config, Config):
         raise TypeError(f"config={config!r}: must be a fswidget.Config")
+    if on_run is not None and not callable(on_run):
+        raise TypeError(f"on_run={on_run!r}: must be callable, or None")
     if not (executor is None or isinstance(executor, Executor)):
         raise TypeError(f"executor={executor!r}: must be a concurrent.futures.Executor, or None")
     if keep not in KEPT:
@@ -114,6 +120,8 @@ def sweep(
             for run in run_all(waiting, executor, share):
                 grid.add(run)
                 bar.update()
+                if on_run is not None:
+                    on_run(grid.known)
         except KeyboardInterrupt:
             missing = len(grid) - len(grid.result)
             warnings.warn(f"interrupted: {missing} of {len(grid)} runs are missing", stacklevel=2)
@@ -168,6 +176,11 @@ class _Grid:
         if self.path is not None and self.path.exists():
             # With what other processes have added to the file meanwhile.
             self.done |= {self._key(r.settings): self._kept(r) for r in load_sweep(self.path)}
+        return self.known
+
+    @property
+    def known(self) -> Sweep:
+        """What this process knows of."""
         known = (self.done.get(self._key(settings)) for settings in self.settings)
         return Sweep(self.base, self.axes, [run for run in known if run is not None])
 

@@ -26,6 +26,7 @@ class SweepViewer(Viewer):
         self._grid = grid
         self._place: Place | None = None
         self._visited: list[dict[str, Any]] = []
+        self._shown: dict[Place, tuple[str, str]] = {}
         controls, shown = json.dumps(grid.controls()), json.dumps(grid.map())
         super().__init__(_controls=controls, _map=shown, **options)
         with self.hold_sync():
@@ -50,6 +51,33 @@ class SweepViewer(Viewer):
     @property
     def _setting_names(self) -> list[str]:
         return self._grid.settings
+
+    def update(self, sweep: Sweep) -> None:
+        """Take in the runs of a sweep that goes on; what is on show stays, unless it is a mean that
+        has more seeds now.
+
+        Parameters
+        ----------
+        sweep : Sweep
+            With the same axes, as `fswidget.sweep` hands it to ``on_run``.
+
+        Raises
+        ------
+        ValueError
+            If the axes are others, or no recordings are kept.
+        """
+        grid = Grid.of(sweep)
+        if grid.axes != self._grid.axes:
+            raise ValueError(f"sweep: has the axes {dict(grid.axes)}; must have those on show")
+        with self._exclusive():
+            self._grid = grid
+            self._tell(_map=json.dumps(grid.map()))
+            place, shown = self._place, self.recording
+            assert place is not None
+            assert shown is not None
+            if grid.runs[place].info.title != shown.info.title:
+                self._swap(place)
+                self.pack()
 
     def _linked_settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._grid.axes}
@@ -83,7 +111,12 @@ class SweepViewer(Viewer):
     def _swap(self, place: Place) -> None:
         """Show another run at the epoch that is on show; the one before becomes the ghost."""
         recording = self._grid.runs[place]
-        run, epoch = f"run-{sorted(self._grid.runs).index(place) + 1}", self.epoch
+        # Of a mean that has more seeds now the frames are others.
+        title = recording.info.title
+        known = self._shown.get(place, (title, f"run-{len(self._shown) + 1}"))
+        run = known[1] if known[0] == title else f"{known[1]}+"
+        self._shown[place] = title, run
+        epoch = self.epoch
         before = {} if self._place is None else self._grid.choices(self._place)
         changed = [
             f"{name} {before[name]} → {value}"

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,30 @@ def test_rounding_is_less_than_a_screen_shows() -> None:
         np.testing.assert_allclose(rounded["eigenvalues"], frame.eigenvalues, rtol=2**-8)
         np.testing.assert_allclose(rounded["quality"], frame.quality, atol=1 / 2048)
     assert Grid.of(make_sweep()).start == (0, 0, 0)
+
+
+def test_runs_are_shown_while_they_arrive() -> None:
+    views: list[Any] = []
+    maps: list[int] = []
+
+    def show(sofar: Any) -> None:
+        if views:
+            views[0].update(sofar)
+        else:
+            views.append(sofar.view())
+        maps.append(len(json.loads(views[0]._map)["cells"]))
+
+    config = fs.Config(epochs=1, train_size=40, test_size=40, width=8, device="cpu", num_shown=5)
+    with ThreadPoolExecutor(1) as pool:
+        options: dict[str, Any] = {"executor": pool, "keep": "recordings", "on_run": show}
+        result = fs.sweep(config, width=[4, 8], seed=[0, 1], **options)
+    (view,) = views
+    # The first seed, with its mean over one; then the second, whose mean is of two.
+    assert maps == [2, 3, 5, 6]
+    assert view.recording.info.title.endswith("mean of 2 seeds")
+    view.width, view.seed = 8, 1
+    assert view.recording is result.sel(width=8, seed=1)
+    with pytest.raises(ValueError, match="must have those on show"):
+        view.update(make_sweep())
+    with pytest.raises(TypeError, match="on_run=3"):
+        fs.sweep(config, width=[4], on_run=3)

@@ -22,7 +22,7 @@ const STEPS: Record<string, [x: number, y: number]> = {
 
 export class RegimeMap {
   readonly root = h("div", { class: "fsw-group fsw-map", "data-part": "map" });
-  readonly #layout: Layout;
+  #layout: Layout;
   /** Buttons by their place on the map, row by row from below. */
   readonly #cells: HTMLButtonElement[][] = [];
 
@@ -42,6 +42,12 @@ export class RegimeMap {
     const update = () => this.#update();
     const told = layout.axes.map(({ name }) => `change:${name}`);
     cleanup.add(listen(model, Object.fromEntries(told.map((event) => [event, update]))));
+    // Runs that end later, while a sweep goes on, are cells of the same map.
+    const more = () => {
+      this.#layout = json<Layout | null>(model, "_map", null) ?? this.#layout;
+      update();
+    };
+    cleanup.add(listen(model, { "change:_map": more }));
     update();
   }
 
