@@ -186,6 +186,7 @@ def analyze(
         warn_unbalanced(labels, read.num_targets)
     if few is not None:
         outputs, read = few.reduce(outputs), _classes_there(read)
+    many, few = few is not None, None  # its axes are large
     moments = _moments(features, outputs, read, reference, basis, errors)
     weighted, weights = None, class_weights(labels)
     if weights is not None:
@@ -194,7 +195,7 @@ def analyze(
     options: dict[str, Any] = {"debias": debias, "errors": errors, "top": top}
     options["tolerance"] = tolerance
     found = diagonalize(moments, task, basis=basis, weighted=weighted, **options)
-    return found if few is None else of_many_outputs(found, num_outputs)
+    return of_many_outputs(found, num_outputs) if many else found
 
 
 def _classes_there(read: Targets) -> Targets:

@@ -83,7 +83,7 @@ class FewerOutputs:
         """Outputs, shape (n, C), in k + 1 numbers, of float64."""
         device = self.axes.device
         common = _common(outputs, device)
-        parts = zip(outputs.split(_CHUNK, 1), self.axes.split(_CHUNK), strict=True)
+        parts = zip(torch.split(outputs, _CHUNK, 1), torch.split(self.axes, _CHUNK), strict=True)
         along = sum((part.to(device, torch.float64) - common) @ axes for part, axes in parts)
         apart = torch.cat([math.sqrt(outputs.shape[1]) * common, torch.as_tensor(along)], 1)
         # Turned so that their mean is the common shift, as it is of outputs as they are.
@@ -93,7 +93,8 @@ class FewerOutputs:
 def _common(outputs: Tensor, device: torch.device) -> Tensor:
     """The mean of each sample's outputs, shape (n, 1)."""
     sums = [
-        part.to(device, torch.float64).sum(1, keepdim=True) for part in outputs.split(_CHUNK, 1)
+        part.to(device, torch.float64).sum(1, keepdim=True)
+        for part in torch.split(outputs, _CHUNK, 1)
     ]
     return torch.stack(sums).sum(0) / outputs.shape[1]
 
@@ -101,12 +102,14 @@ def _common(outputs: Tensor, device: torch.device) -> Tensor:
 def _against(basis: Tensor, outputs: Tensor, common: Tensor) -> tuple[Tensor, float]:
     """Outputs less their common shift on the axes of a basis of the samples' space, and their
     energy."""
-    rows, total = [], 0.0
-    for part in outputs.split(_CHUNK, 1):
+    rows, total = basis.new_empty(basis.shape[1], outputs.shape[1]), 0.0
+    for part, place in zip(
+        torch.split(outputs, _CHUNK, 1), torch.split(rows, _CHUNK, 1), strict=True
+    ):
         rest = part.to(basis) - common
-        rows.append(basis.T @ rest)
+        place.copy_(basis.T @ rest)
         total += float(rest.square().sum())
-    return torch.cat(rows, 1), total
+    return rows, total
 
 
 def of_many_outputs(spectrum: Spectrum, num_outputs: int) -> Spectrum:

@@ -116,5 +116,5 @@ def reshifted(gram: Tensor, delta: Tensor, columns: Columns) -> Tensor:
             + turn[b, None] * rows[..., a, :]
             + (turn[a] * turn[b])[:, None] * moved[..., :1, :]
         )
-        moved = (moved + change).transpose(-1, -2)
+        moved = change.add_(moved).transpose(-1, -2)
     return moved

@@ -154,15 +154,7 @@ class FrameMaker:
         self._few = FewerOutputs.of(rows.features, rows.outputs) if self.team.size == 1 else None
         self._there = self._classes_there()
         drift = self._output_drift(rows) if moved and reference is not None else math.nan
-        short = self._shortened(rows)
-        moments = self._moments(features, short, self.samples, reference, self.errors)
-        start = None if self.previous is None else self.previous[0]
-        weighted = None
-        if self._weights is not None:
-            weighted = self._moments(features, short, self.samples, weights=self._weights)
-        spectrum = self._spectrum(moments, start, weighted)
-        if self._few is not None:
-            spectrum = of_many_outputs(spectrum, self.num_outputs)
+        spectrum, blocks = self._measured(features, short := self._shortened(rows), reference)
         whole = dataclasses.replace(spectrum, num_features=self.num_features)
         regime = whole.classify(
             outputs_moved=moved,
@@ -190,7 +182,7 @@ class FrameMaker:
             "label_accuracy": self.samples.label_accuracy(errors),
         }
         scalars = scalars_of(whole) | scale | self.samples.score(errors, "train")
-        if moments.num_blocks > 1:
+        if blocks > 1:
             scalars["regime_confidence"] = regime.confidence
         if not math.isnan(drift):
             scalars["output_drift"] = drift
@@ -209,6 +201,19 @@ class FrameMaker:
         labels = {"regime": regime.label, "evidence": regime.evidence, "solver": spectrum.solver}
         known = {name: value for name, value in arrays.items() if value is not None}
         return Frame(epoch=epoch, step=step, scalars=scalars, labels=labels, arrays=known)
+
+    def _measured(
+        self, features: Tensor, rows: Activations, reference: Tensor | None
+    ) -> tuple[Spectrum, int]:
+        """The spectrum, and how many blocks its errors are from."""
+        moments = self._moments(features, rows, self.samples, reference, self.errors)
+        start, weighted = None if self.previous is None else self.previous[0], None
+        if self._weights is not None:
+            weighted = self._moments(features, rows, self.samples, weights=self._weights)
+        spectrum = self._spectrum(moments, start, weighted)
+        if self._few is not None:
+            spectrum = of_many_outputs(spectrum, self.num_outputs)
+        return spectrum, moments.num_blocks
 
     def _since(
         self, features: Tensor, rows: Activations, *, begins: bool
@@ -256,9 +261,9 @@ class FrameMaker:
         """The same with few outputs and targets in the place of many; see `FewerOutputs`."""
         if self._few is None:
             return rows
-        targets = rows.targets
-        if self._there is not None:
-            targets = torch.searchsorted(self._there.to(targets.device), targets)
+        targets, there = rows.targets, self._there
+        if there is not None:
+            targets = torch.searchsorted(there.to(targets.device), targets)
         return dataclasses.replace(rows, outputs=self._few.reduce(rows.outputs), targets=targets)
 
     def _classes_there(self) -> Tensor | None:
@@ -266,7 +271,8 @@ class FrameMaker:
         given = [one for one in (self.samples, self.held_out) if one is not None]
         if self._few is None or any(one.labels is None or one.targets.ndim > 1 for one in given):
             return None
-        return torch.unique(torch.cat([one.targets for one in given]))
+        there: Tensor = torch.unique(torch.cat([one.targets for one in given]))
+        return there
 
     def _moments(
         self,
@@ -320,7 +326,7 @@ class FrameMaker:
         least = max(_MOVED, precision(outputs.dtype, first.dtype))
         sums = torch.zeros(2, dtype=torch.float64, device=widened(outputs[:0]).device)
         # In pieces: of many outputs a whole copy in float64 is large.
-        for old, new in zip(first.split(1024), outputs.split(1024), strict=True):
+        for old, new in zip(torch.split(first, 1024), torch.split(outputs, 1024), strict=True):
             then = widened(old)
             sums += torch.stack([(widened(new) - then).square().sum(), then.square().sum()])
         change, size = self.team.sum(sums.tolist(), outputs.device)

@@ -196,7 +196,7 @@ def equal_rows(outputs: Tensor, made: Tensor, *, shift: bool, tolerance: float) 
     bound = tolerance * (size + largest)
     answers = []
     # In pieces: of many outputs a whole copy in float64 is large.
-    for left, right in zip(outputs.split(_ROWS), made.split(_ROWS), strict=True):
+    for left, right in zip(torch.split(outputs, _ROWS), torch.split(made, _ROWS), strict=True):
         apart = left.double() - right.double()
         if columns is not None:
             apart -= apart.index_select(1, columns)

@@ -28,7 +28,10 @@ interface Curve {
 }
 
 export class HistoryPanel extends FigurePanel {
-  protected readonly roles = { cursor: ["ink", "line_color"] } satisfies FigurePanel["roles"];
+  protected readonly roles = {
+    cursor: ["ink", "line_color"],
+    "steered:glyph": ["ink", "line_color"],
+  } satisfies FigurePanel["roles"];
   readonly #scales = new Map(BANDS.map((name) => [name, new Scale(name)]));
   readonly #boxes = h("div", { class: "fsw-menu", role: "group", "aria-label": "Curves" });
   readonly #logButton = button("log epochs", "Logarithmic epochs", {
