@@ -93,5 +93,6 @@ def _started(script: str, *arguments: object) -> subprocess.Popen[str]:
     assert process.stdout is not None
     line = process.stdout.readline()
     if line.strip() != "ready":
-        raise AssertionError(process.communicate(timeout=60)[1][-2000:])
+        told = process.communicate(timeout=60)[1][-2000:]
+        raise AssertionError(f"{process.returncode}, before it was ready: {line!r} {told}")
     return process
