@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # A test, its kernel and its browser share few cores: threads that wait for each other slow all
@@ -17,6 +19,15 @@ ARTIFACTS = ROOT / "artifacts"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what waits longest."""
     items.sort(key=lambda item: ROOT / "tests" / "browser" not in item.path.parents)
+
+
+@pytest.fixture(autouse=True)
+def _no_measure_stays() -> Iterator[None]:
+    """A measure that a test or an example registers is in no frame of the next ones."""
+    yield
+    measures = sys.modules.get("fswidget.probing.measures")
+    if measures is not None:
+        measures._registered.clear()
 
 
 @pytest.fixture(scope="session")

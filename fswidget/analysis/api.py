@@ -203,7 +203,8 @@ def _classes_there(read: Targets) -> Targets:
     if read.rows.ndim > 1:
         return read
     there, labels = torch.unique(read.rows, return_inverse=True)
-    return Targets(labels, labels, len(there))
+    # Of a single column integers are values.
+    return Targets(labels, labels, max(2, len(there)))
 
 
 def _read(features: Any, outputs: Any, targets: Any, task: str) -> tuple[Tensor, Tensor, Targets]:

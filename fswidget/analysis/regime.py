@@ -18,7 +18,7 @@ LEARNED = 0.1
 """Share of the targets' variance that the outputs must hold before features can be minimal (our
 choice)."""
 _FITTED = 0.95  # share of the targets beyond which weak features only sharpen the outputs
-_SURE = 0.75  # probability that a label needs to replace the one before
+_SURE = 0.6  # probability that a label needs to replace the one before
 _ROUNDING = 1e-6  # kernel drift that says nothing
 _NEGLIGIBLE = 0.05  # probability below which the one before does not stay
 _STEP = 1 / 12  # variance of rounding, which k95's error holds and the rule makes by itself
@@ -41,7 +41,7 @@ class Regime:
         of the outputs' own, 1 − CKA both, which is all of it where the outputs began at 0:
         features count as unmoved beside what the outputs learned, so that a network on its way is
         not lazy. CONSTANT where D_LR does not exist, as in a network whose units have died. In a
-        recording a label replaces the one before where its probability is 3/4 at least, or the
+        recording a label replaces the one before where its probability is 3/5 at least, or the
         former's is below 1/20.
     evidence : str
         One sentence for a reader who has not read the paper.

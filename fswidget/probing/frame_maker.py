@@ -285,8 +285,8 @@ class FrameMaker:
     ) -> FeatureMoments:
         """Moments over all processes."""
         width, widest = features.shape[1], 0 if reference is None else reference.shape[1]
-        outputs, targets = rows.outputs.shape[1], samples.num_targets
-        targets = targets if self._there is None else len(self._there)
+        outputs = rows.outputs.shape[1]  # of a single column of targets integers are values
+        targets = samples.num_targets if self._there is None else max(2, len(self._there))
         nbytes = 8 * _NUM_BLOCKS * (width + widest + outputs + targets) ** 2
         moments = FeatureMoments(
             width,

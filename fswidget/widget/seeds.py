@@ -41,8 +41,6 @@ CONTROL = {
     "log": False,
     "above": False,
     "section": "Measurement",
-    "note": None,
-    "disabled": None,
 }
 
 

@@ -78,7 +78,7 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
         #: What a setting was before another one put it aside.
         self._aside: dict[str, Any] = {}
         super().__init__(
-            _controls=json.dumps([*self._described, *self._further]),
+            _controls=json.dumps([*self._described, *map(_whole, self._further)]),
             _controls_now=self._changes({}),
             **traits,
             **self._config.to_dict(),
@@ -213,6 +213,11 @@ class SettingsView(Viewer, _Settings):  # type: ignore[misc]
             yield
         finally:
             self._adopting = False
+
+
+def _whole(control: Mapping[str, Any]) -> dict[str, Any]:
+    """A control beside those of the settings, described by the same keys."""
+    return {"note": None, "disabled": None, **control}
 
 
 def _named(adjustment: str) -> str:

@@ -76,3 +76,10 @@ def test_watch_has_errors_for_a_vocabulary_and_samples_held_out() -> None:
     assert frame.arrays["predictions"].max() > 10
     assert "used_features_held_out" in frame.scalars
     assert probe.recording.info.num_outputs == 3000
+
+
+def test_samples_of_one_class_only_are_classes_still() -> None:
+    features, outputs, labels = data(30, 4, 200)
+    one = np.full(len(labels), 7)
+    assert fs.analyze(features, outputs, one).regime.label
+    assert fs.Recorder().snapshot(features, outputs, one).scalars["train_accuracy"] < 1

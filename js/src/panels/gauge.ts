@@ -16,8 +16,8 @@ const [ONE, MINIMAL, TWICE, END] = [1.2, 22.2, 47.2, 100] as const;
 const ZONES = { MF: [0, 25], TRANSITION: [25, 50], EF: [50, 100] } as const;
 /** The largest k that an axis has, and more where a network is wider. */
 const LARGEST = 1024;
-/** Two labels that are nearer than this lie on each other, in percent. */
-const CLOSE = 16;
+/** Two ticks, or needles with a label, that are nearer than this lie on each other, in percent. */
+const [CLOSE, CLOSE_LABELS] = [16, 32] as const;
 
 /** The place of k on the axis, in percent. */
 export function place(k: number, c: number, largest: number): number {
@@ -120,7 +120,7 @@ export class Gauge {
     const [x, y] = [place(used, c, largest), place(was, c, largest)];
     this.#mark(this.#ghost, this.#ghostLabel, then, y, before || "before");
     // Two labels at one place: that of the run before steps aside.
-    const close = now === then && (now === "lazy" || Math.abs(x - y) < CLOSE);
+    const close = now === then && (now === "lazy" || Math.abs(x - y) < CLOSE_LABELS);
     attribute(this.#ghostLabel, "data-aside", close ? (y <= x ? "left" : "right") : null);
     this.#describe(now, used, c, p);
   }
