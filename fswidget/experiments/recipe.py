@@ -162,7 +162,8 @@ class Recipe:
         root = root or os.environ.get("FSWIDGET_DATA", "data")
         here = {"root": root, "download": download, "device": device}
         waiting = [
-            (config.replace(**here), path) for _, config, path in self.left(size, seeds, store)
+            (_settled(config.replace(**here)), path)
+            for _, config, path in self.left(size, seeds, store)
         ]
         for config in {config.dataset: config for config, _ in waiting}.values():
             if config.source.files:
@@ -294,6 +295,13 @@ _COLUMNS = (
     "device",
     "differs_from_first",
 )
+
+
+def _settled(config: Config) -> Config:
+    """With the device that it will run on, so that the recording tells."""
+    from fswidget.training.optimisation import device_of  # looking at results needs no torch
+
+    return config.replace(device=str(device_of(config)))
 
 
 def stored(config: Config, store: str | os.PathLike[str]) -> Path:

@@ -94,6 +94,7 @@ def test_the_table_sets_reported_beside_measured(tmp_path: Path) -> None:
     table = recipe.table(results)
     assert table["reported"] == ["D_LR .1", ""]
     assert table["seeds"] == [2, 2]
+    assert "auto" not in table["device"]
     assert table["low_rank_measure"][0] == results.mean("plain", "low_rank_measure")
     assert table["regime"][1] == "LAZY"
 
