@@ -180,6 +180,16 @@ test("a setting says what the run before had there", () => {
   expect(said("width")?.textContent).toBe("");
 });
 
+test("a box too small for a value and for what it was shows the value alone", () => {
+  const { root, settings } = show([dataset]);
+  const run = (value: string) => ({ info: { config: { dataset: value } } }) as unknown as Run;
+  const said = () => root.querySelector("[data-control=dataset] .fsw-was-value")?.textContent;
+  settings.compare(run("digits"), run("mnist"));
+  expect(said()).toBe("was mnist");
+  settings.compare(run("digits"), run("fashion_mnist"));
+  expect(said()).toBe("");
+});
+
 test("a factor that happens to be 1 takes a half", () => {
   const scale = { ...momentum, name: "scale", value: 1, min: 0, max: null, step: null };
   const { model, input, act } = show([{ ...scale, disabled: null }]);

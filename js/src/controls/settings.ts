@@ -5,6 +5,8 @@ import type { Run } from "../data/store";
 import { attribute, type Cleanup, format, h, hide, setText } from "../host/dom";
 import { assign, type ControlSpec, listen, type Model, names, specs } from "../host/model";
 
+/** Letters of a value and of what it was that a box of the rail holds beside each other. */
+const ROOM = 16;
 /** So long after the last key a value that was chosen by keys is taken: several are one choice. */
 const KEYS_MS = 400;
 
@@ -129,7 +131,15 @@ class Control {
 
   /** What the run before had here, where that was something else. */
   compare(before: string | undefined): void {
-    setText(this.#was, before === undefined ? "" : `was ${before}`);
+    const was = before === undefined ? "" : `was ${before}`;
+    setText(this.#was, this.#inBox.length + was.length > ROOM ? "" : was);
+  }
+
+  /** What stands in the box that such words share, if there is one. */
+  get #inBox(): string {
+    const input = this.#input;
+    if (input instanceof HTMLSelectElement) return input.selectedOptions[0]?.text ?? "";
+    return this.spec.kind === "number" ? input.value : "";
   }
 
   #commit(): void {
