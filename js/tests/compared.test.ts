@@ -1,9 +1,11 @@
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { Store } from "../src/data/store";
 import { mount } from "../src/host/page";
 import widget from "../src/index";
 import { compared, parts } from "../src/ui/compared";
-import { FakeModel, fakeBokeh, golden, traits } from "./fake";
+import { Comparing } from "../src/ui/comparing";
+import { FakeModel, fakeBokeh, frameMessage, golden, runMessage, traits } from "./fake";
 
 afterEach(() => document.body.replaceChildren());
 
@@ -96,8 +98,10 @@ describe("several recordings in one view", () => {
   });
 
   it("goes through the epochs with one slider", async () => {
-    const { root } = await page();
+    const { root, plots } = await page();
     const view = root.querySelector(".fswidget") as HTMLElement;
+    const kept = () => plots.filter(({ name }) => name === "history")[2]?.data("curves");
+    const curves = kept();
     const { epochs } = golden().expected;
     expect(view.dataset.drawn?.split(" ")).toHaveLength(3);
     const slider = root.querySelector("[data-testid=scrubber]") as HTMLInputElement;
@@ -105,5 +109,29 @@ describe("several recordings in one view", () => {
     slider.dispatchEvent(new Event("input"));
     await vi.waitFor(() => expect(view.dataset.epoch).toBe(String(epochs[0])));
     await vi.waitFor(() => expect(new Set(view.dataset.drawn?.split(" ")).size).toBe(1));
+    // The curves over all epochs are what they were: only the dots have moved.
+    expect(kept()).toBe(curves);
+  });
+
+  it("colours the samples by the target that is chosen", async () => {
+    const plots = fakeBokeh(7);
+    const model = new FakeModel(traits({ run: "a" }));
+    const store = new Store(model);
+    const targets = [10, 11, 12, 13].map((second, first) => [first, second]);
+    const info = { class_names: [], task: "squared_error", num_outputs: 2 };
+    for (const { content, body } of [runMessage("a", info, targets), frameMessage("a", 0, -1)]) {
+      model.message(content, body);
+    }
+    const root = document.createElement("div");
+    document.body.append(root);
+    const view = new Comparing(model, [{ title: "one", store }], root);
+    const labels = () => plots.find(({ name }) => name === "projections")?.data("samples").label;
+    await vi.waitFor(() => expect([...(labels() as Float32Array)]).toEqual([0, 1, 2, 0]));
+    const choice = root.querySelector("[data-testid=target]") as HTMLSelectElement;
+    choice.value = "1";
+    choice.dispatchEvent(new Event("change"));
+    await vi.waitFor(() => expect([...(labels() as Float32Array)]).toEqual([10, 11, 12, 13]));
+    view.dispose();
+    store.close();
   });
 });

@@ -190,6 +190,12 @@ export function frameHeader(
   return { header, body };
 }
 
+/** A message of one frame; see `frameHeader`. */
+export function frameMessage(run: string, ...given: Parameters<typeof frameHeader>) {
+  const { header, body } = frameHeader(...given);
+  return { content: { type: "frames", run, frames: [header] }, body };
+}
+
 export function framesMessage(run: string, ...seqs: number[]) {
   const frames: FrameHeader[] = [];
   const bodies: ArrayBuffer[] = [];

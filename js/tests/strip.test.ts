@@ -27,10 +27,12 @@ function network(p: number, c: number, k: number, regime: string, dlr = 0.5) {
   return { run: { info, frames: [frame] } as unknown as Run, frame: frame as unknown as Frame };
 }
 
-function headline(p: number, c: number, k: number, regime: string, dlr?: number) {
+function headline(p: number, c: number, k: number, regime: string, dlr?: number, ghost = 0) {
   const { run, frame } = network(p, c, k, regime, dlr);
   const view = new RegimeView(says, style, new Cleanup());
-  view.draw({ run, frame, ghost: null, ghostFrame: null, before: "" } as unknown as Scene);
+  const then = ghost ? network(p, c, ghost, regime) : { run: null, frame: null };
+  const scene = { run, frame, ghost: then.run, ghostFrame: then.frame, before: "batch norm off" };
+  view.draw(scene as unknown as Scene);
   const { root } = view;
   const all = (selector: string) => [...root.querySelectorAll<HTMLElement>(selector)];
   const one = (selector: string) => root.querySelector(selector) as HTMLElement;
@@ -91,4 +93,14 @@ test.each([
   expect(value).toBe("–");
   expect(title).toContain("no bias to remove");
   expect(text(".fsw-strip .fsw-card")).toContain("no bias to remove");
+});
+
+test.each([
+  [10, 19, "right"],
+  [19, 10, "left"],
+  [19, 19, "left"],
+  [59, 10, null],
+])("k95 = %i beside %i before: the label of before steps to the %s", (now, before, aside) => {
+  const { one } = headline(256, 10, now, "EF", 0.5, before);
+  expect(one(".fsw-needle-label.fsw-c-ghost").getAttribute("data-aside")).toBe(aside);
 });

@@ -2,7 +2,15 @@
 
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { column, copyBody, decodeFrame, decodeRun, unpack } from "../src/data/wire";
+import {
+  column,
+  copyBody,
+  decodeFrame,
+  decodeRun,
+  type RunInfo,
+  retarget,
+  unpack,
+} from "../src/data/wire";
 import { bytes, frameHeader, golden } from "./fake";
 
 test("reads the frames that Python wrote", () => {
@@ -72,4 +80,18 @@ test("a body at an odd address, later reused by its host, does not matter", () =
 test("a body that was cut short is an error, not zeros", () => {
   const { header, body } = frameHeader(0);
   expect(() => decodeFrame(header, body.slice(0, 40))).toThrow(RangeError);
+});
+
+test("another target takes the labels' place, and the first one gives all back", () => {
+  const values = Float32Array.of(0, 10, 1, 11);
+  const heldOutLabels = Float32Array.of(7);
+  const labels = Float32Array.of(0, 1);
+  const info = { target: 0, first: null, labels, heldOutLabels, targets: { values, columns: 2 } };
+  const first = info as unknown as RunInfo;
+  const second = retarget(first, 1);
+  expect(second).toMatchObject({ target: 1, heldOutLabels: null });
+  expect([...second.labels]).toEqual([10, 11]);
+  expect(retarget(second, 1)).toBe(second);
+  expect(retarget(second, 2)).toBe(second); // there is no third
+  expect(retarget(second, 0)).toBe(first);
 });

@@ -2,7 +2,7 @@
 
 import { spoken } from "../data/changes";
 import { attribute, button, type Cleanup, h } from "../host/dom";
-import { json, listen, type Model } from "../host/model";
+import { json, type Model, onChange } from "../host/model";
 
 /** What fswidget/widget/grid.py writes: the first two axes, and each run by its place along all. */
 interface Layout {
@@ -40,14 +40,14 @@ export class RegimeMap {
     this.#layout = layout;
     this.#build(cleanup);
     const update = () => this.#update();
-    const told = layout.axes.map(({ name }) => `change:${name}`);
-    cleanup.add(listen(model, Object.fromEntries(told.map((event) => [event, update]))));
+    const axes = layout.axes.map(({ name }) => name);
+    cleanup.add(onChange(model, axes, update));
     // Runs that end later, while a sweep goes on, are cells of the same map.
     const more = () => {
       this.#layout = json<Layout | null>(model, "_map", null) ?? this.#layout;
       update();
     };
-    cleanup.add(listen(model, { "change:_map": more }));
+    cleanup.add(onChange(model, ["_map"], more));
     update();
   }
 

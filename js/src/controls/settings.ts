@@ -3,7 +3,7 @@
 import { differences, spoken } from "../data/changes";
 import type { Run } from "../data/store";
 import { attribute, type Cleanup, format, h, hide, setText } from "../host/dom";
-import { assign, type ControlSpec, listen, type Model, names, specs } from "../host/model";
+import { assign, type ControlSpec, type Model, names, onChange, specs } from "../host/model";
 
 /** Letters of a value and of what it was that a box of the rail holds beside each other. */
 const ROOM = 16;
@@ -102,7 +102,7 @@ class Control {
     });
     cleanup.on(this.#input, "blur", () => this.#editing && this.#commit());
     cleanup.add(() => clearTimeout(this.#later));
-    cleanup.add(listen(model, { [`change:${name}`]: () => this.#show() }));
+    cleanup.add(onChange(model, [name], () => this.#show()));
     this.update(spec);
   }
 
@@ -252,7 +252,7 @@ export class Settings {
     this.#update();
     const update = () => this.#update();
     const told = ["_controls", "_controls_now", "hide", "lock"];
-    cleanup.add(listen(model, Object.fromEntries(told.map((name) => [`change:${name}`, update]))));
+    cleanup.add(onChange(model, told, update));
   }
 
   get specs(): ControlSpec[] {

@@ -11,7 +11,7 @@ import {
   setText,
 } from "../host/dom";
 import { icon, setIcon } from "../host/icons";
-import { flag, listen, type Model, number, type Progress, text } from "../host/model";
+import { flag, type Model, number, onChange, type Progress, text } from "../host/model";
 
 export type Command = (name: string, value?: unknown) => void;
 
@@ -78,7 +78,7 @@ export class Trainer {
       command("reset");
     });
     const update = () => this.#update();
-    cleanup.add(listen(model, Object.fromEntries(TOLD.map((name) => [`change:${name}`, update]))));
+    cleanup.add(onChange(model, TOLD, update));
     this.#update();
   }
 

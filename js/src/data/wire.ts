@@ -70,6 +70,8 @@ export interface RunInfo {
   /** All target values of each shown sample, where there are several, and which of them `labels` has. */
   targets: Rows | null;
   target: number;
+  /** The same with the first target, where this is another; what `retarget` goes back to. */
+  first: RunInfo | null;
   /** The shown samples themselves, where they are short sequences of tokens. */
   tokens: Rows | null;
 }
@@ -157,6 +159,7 @@ export function decodeRun(header: RunHeader, body: ArrayBuffer, start = 0): RunI
     pictures: sprite && file ? new Pictures(sprite, new Blob([file], { type: sprite.mime })) : null,
     targets: rows("targets"),
     target: 0,
+    first: null,
     tokens: rows("tokens"),
   };
 }
@@ -165,12 +168,14 @@ export function decodeRun(header: RunHeader, body: ArrayBuffer, start = 0): RunI
 export function retarget(info: RunInfo, target: number): RunInfo {
   const { targets } = info;
   if (!targets || info.target === target || target >= targets.columns) return info;
+  const first = info.first ?? info;
+  if (target === 0) return first;
   const labels = Float32Array.from(
     info.labels,
     (_, row) => targets.values[row * targets.columns + target] ?? Number.NaN,
   );
   // Of held-out samples, and of predictions, only the first target is there.
-  return { ...info, labels, target, heldOutLabels: null };
+  return { ...first, labels, target, first, heldOutLabels: null };
 }
 
 /** Column k of a frame's point cloud, scaled back from 16 bits; null where there is none. */

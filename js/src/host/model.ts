@@ -111,6 +111,11 @@ export function specs(model: Model): ControlSpec[] {
   }));
 }
 
+/** One handler for changes of several traits; what is returned removes it. */
+export function onChange(model: Model, names: readonly string[], handler: () => void): () => void {
+  return listen(model, Object.fromEntries(names.map((name) => [`change:${name}`, handler])));
+}
+
 /** Several handlers whose removal is one call; never `off` without the handler, which would take
  * other views' handlers along. */
 export function listen(model: Model, handlers: Record<string, Handler>): () => void {

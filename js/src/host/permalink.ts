@@ -1,7 +1,7 @@
 // What of a page's state its address holds, from "#" on: "#width=256&epoch=3&axes=2,4".
 // fswidget/widget/links.py writes and reads the same, and tests/fixtures/links.json holds both to it.
 
-import { listen, type Model, specs } from "./model";
+import { type Model, onChange, specs } from "./model";
 
 /** What a link says beside settings; a preset sets the first three. */
 const PLACES = ["epoch", "axes", "panel"];
@@ -126,7 +126,7 @@ export function permalink(model: Model, settings: string[], frame: Window = wind
     take(model, { ...made, ...readLink(frame.location.hash) });
   };
   frame.addEventListener("hashchange", follow);
-  const stop = listen(model, Object.fromEntries(names.map((name) => [`change:${name}`, tell])));
+  const stop = onChange(model, names, tell);
   return () => {
     quiet();
     stop();

@@ -135,8 +135,7 @@ export class CumulativePanel extends FigurePanel {
   }
 
   protected override probe(plot: Plot, scene: Scene, x: number, y: number): Found | null {
-    const { left, right, top, bottom } = plot.view.frame.bbox;
-    if (x < left - 4 || x > right + 4 || y < top - 4 || y > bottom + 4) return null;
+    if (!this.within(plot, x, y)) return null;
     const { utilization = [], quality = [], truncated_accuracy: kept } = scene.frame.arrays;
     const k = Math.round(plot.view.frame.x_scale.invert(x));
     const at = Math.max(1, Math.min(utilization.length, k));

@@ -72,6 +72,12 @@ export abstract class FigurePanel extends Panel {
     return null;
   }
 
+  /** Whether a point of the body is on the frame, or hardly beside it. */
+  protected within(plot: Plot, x: number, y: number): boolean {
+    const { left, right, top, bottom } = plot.view.frame.bbox;
+    return x >= left - 4 && x <= right + 4 && y >= top - 4 && y <= bottom + 4;
+  }
+
   /** Called once a figure is in place. */
   protected ready(_plot: Plot): void {}
 

@@ -293,8 +293,7 @@ export class HistoryPanel extends FigurePanel {
   }
 
   protected override probe(plot: Plot, { run, ghost }: Scene, x: number, y: number): Found | null {
-    const { left, right, top, bottom } = plot.view.frame.bbox;
-    if (x < left - 4 || x > right + 4 || y < top - 4 || y > bottom + 4) return null;
+    if (!this.within(plot, x, y)) return null;
     const frame = this.#nearest(plot, run, x);
     const then = ghost && frame ? this.#nearest(plot, ghost, x) : null;
     if (!frame) return null;
@@ -309,7 +308,7 @@ export class HistoryPanel extends FigurePanel {
     const unit = this.host.style.scalars[measure]?.[0] ?? "";
     return {
       x: plot.x(this.#at(frame.epoch)),
-      y: near[0] ? plot.y(near[0].y) : top,
+      y: near[0] ? plot.y(near[0].y) : plot.view.frame.bbox.top,
       title: `epoch ${format(frame.epoch)} · ${regimeName(regimeOf(run, frame))}`,
       rows,
       before: Number.isNaN(was)

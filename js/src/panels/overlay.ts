@@ -2,6 +2,7 @@
 
 import type { Plot } from "../bokeh/plot";
 import { linearTicks, logTicks, Range, type Tick } from "../bokeh/ranges";
+import { memo } from "../data/memo";
 import { lowRank, minimal, minimalName, ranks, type Scene, scalarOf } from "../data/scene";
 import type { Frame } from "../data/wire";
 import { format } from "../host/dom";
@@ -11,6 +12,8 @@ import { FigurePanel } from "./figure";
 import type { Label } from "./labels";
 import type { Host, Table } from "./panel";
 import { count, share } from "./words";
+
+const BANDS = ["shares", "features"] as const;
 
 /** One of the runs that are compared, as it is on show. */
 export interface Compared {
@@ -25,8 +28,6 @@ interface Line {
   color: string;
 }
 
-const EMPTY = { x: [], y: [], color: [] };
-
 abstract class OverlayPanel extends FigurePanel {
   protected readonly roles = { cursor: ["ink", "line_color"] } satisfies FigurePanel["roles"];
 
@@ -38,23 +39,29 @@ abstract class OverlayPanel extends FigurePanel {
     super(host, name);
   }
 
-  /** Draw these lines, made of these inputs, and dots on them. */
-  protected lines(plot: Plot, inputs: unknown[], lines: Line[], dots: Line[] = []): void {
-    plot.data("curves", inputs, () => ({
-      xs: lines.map(({ x }) => x),
-      ys: lines.map(({ y }) => y),
-      color: lines.map(({ color }) => color),
-    }));
-    plot.data("dots", inputs, () =>
-      dots.length === 0
-        ? EMPTY
-        : {
-            x: dots.map(({ x }) => x[0]),
-            y: dots.map(({ y }) => y[0]),
-            color: dots.map(({ color }) => color),
-          },
-    );
+  /** Draw lines, made of these inputs. */
+  protected curves(plot: Plot, inputs: unknown[], make: () => Line[]): void {
+    plot.data("curves", inputs, () => {
+      const lines = make();
+      return {
+        xs: lines.map(({ x }) => x),
+        ys: lines.map(({ y }) => y),
+        color: lines.map(({ color }) => color),
+      };
+    });
     plot.margin(12);
+  }
+
+  /** Draw a dot where each of these begins. */
+  protected dots(plot: Plot, inputs: unknown[], make: () => Line[]): void {
+    plot.data("dots", inputs, () => {
+      const dots = make();
+      return {
+        x: dots.map(({ x }) => x[0]),
+        y: dots.map(({ y }) => y[0]),
+        color: dots.map(({ color }) => color),
+      };
+    });
   }
 
   /** Titles of the axes, where curves that fall, or rise, leave room. */
@@ -81,6 +88,7 @@ abstract class OverlayPanel extends FigurePanel {
 export class RanksPanel extends OverlayPanel {
   #most = 10;
   readonly #y: Range | null;
+  readonly #shown = memo<Float32Array[]>();
 
   constructor(host: Host, name: "spectrum" | "cumulative", all: () => Compared[]) {
     super(host, name, all);
@@ -107,30 +115,30 @@ export class RanksPanel extends OverlayPanel {
 
   protected fill(plot: Plot, { run }: Scene): void {
     const all = this.all();
-    const values = all.map(({ scene }) => this.#values(scene.frame));
+    const values = this.#shown(
+      all.map(({ scene }) => scene.frame),
+      () => all.map(({ scene }) => this.#values(scene.frame)),
+    );
     for (const y of values) {
       this.#most = Math.max(this.#most, y.length);
       this.#y?.includeAll(y);
     }
     const [low, high] = this.#y?.bounds ?? [0, 1];
     const bounds = [Math.max(low, high * 1e-5), high] as const;
-    const lines = values.map((y, at) => ({
-      x: ranks(y.length).map(Math.log10),
-      y: y.map((value) => this.#place(value)),
-      color: all[at]?.color ?? "",
-    }));
-    const used = this.#y
-      ? []
-      : all.flatMap(({ scene, color }, at) => {
-          const k = scene.frame.scalars.used_features ?? Number.NaN;
-          const y = values[at]?.[Math.round(k) - 1];
-          return y === undefined ? [] : [{ x: [Math.log10(k)], y: [y], color }];
-        });
-    this.lines(
-      plot,
-      [...all.map(({ scene }) => scene.frame), ...all.map(({ color }) => color)],
-      lines,
-      used,
+    const inputs = all.flatMap(({ scene, color }) => [scene.frame, color]);
+    this.curves(plot, inputs, () =>
+      values.map((y, at) => ({
+        x: ranks(y.length).map(Math.log10),
+        y: y.map((value) => this.#place(value)),
+        color: all[at]?.color ?? "",
+      })),
+    );
+    this.dots(plot, inputs, () =>
+      all.flatMap(({ scene, color }, at) => {
+        const k = scene.frame.scalars.used_features ?? Number.NaN;
+        const y = values[at]?.[Math.round(k) - 1];
+        return this.#y || y === undefined ? [] : [{ x: [Math.log10(k)], y: [y], color }];
+      }),
     );
     const c = minimal(run);
     plot.set("cursor", { location: Math.log10(c) });
@@ -151,8 +159,7 @@ export class RanksPanel extends OverlayPanel {
   }
 
   protected override probe(plot: Plot, _: Scene, x: number, y: number): Found | null {
-    const { left, right, top, bottom } = plot.view.frame.bbox;
-    if (x < left - 4 || x > right + 4 || y < top - 4 || y > bottom + 4) return null;
+    if (!this.within(plot, x, y)) return null;
     const k = Math.max(
       1,
       Math.min(this.#most, Math.round(10 ** plot.view.frame.x_scale.invert(x))),
@@ -167,7 +174,7 @@ export class RanksPanel extends OverlayPanel {
       .sort((a, b) => Math.abs(a - y) - Math.abs(b - y))[0];
     return {
       x: plot.x(Math.log10(k)),
-      y: Math.min(bottom, near ?? y),
+      y: Math.min(plot.view.frame.bbox.bottom, near ?? y),
       title: `k = ${k}`,
       rows: found.map(({ name, value }) => `${name} ${this.#y ? format(value) : share(value)}`),
     };
@@ -198,6 +205,7 @@ export class RanksPanel extends OverlayPanel {
 export class TimePanel extends OverlayPanel {
   readonly #scales = { shares: new Scale("shares"), features: new Scale("features") };
   #end = 1;
+  readonly #included = memo();
 
   constructor(host: Host, all: () => Compared[]) {
     super(host, "history", all);
@@ -206,10 +214,11 @@ export class TimePanel extends OverlayPanel {
   override resetRanges(): void {
     super.resetRanges();
     this.#end = 1;
+    this.#included.forget();
     for (const scale of Object.values(this.#scales)) scale.reset();
   }
 
-  #value({ run }: Scene, frame: Frame, band: "shares" | "features"): number {
+  #value({ run }: Scene, frame: Frame, band: (typeof BANDS)[number]): number {
     if (band === "features") return frame.scalars.used_features ?? Number.NaN;
     const { style } = this.host;
     const name = lowRank(style, (of) => Number.isFinite(frame.scalars[of]));
@@ -218,39 +227,35 @@ export class TimePanel extends OverlayPanel {
 
   protected fill(plot: Plot, scene: Scene): void {
     const all = this.all();
-    const spans = places(this.host.style, ["shares", "features"]);
-    const bands = ["shares", "features"] as const;
-    for (const band of bands) {
-      this.#scales[band].span = spans[band] ?? [0, 1];
-      if (band === "features") this.#scales.features.include([minimal(scene.run) / 2]);
+    const told = all.flatMap(({ scene: { run } }) => [run, run.revision]);
+    this.#included(told, () => {
+      const spans = places(this.host.style, BANDS);
+      for (const band of BANDS) this.#scales[band].span = spans[band] ?? [0, 1];
+      this.#scales.features.include([minimal(scene.run) / 2]);
       for (const { scene: of } of all) {
-        this.#scales[band].include(of.run.frames.map((frame) => this.#value(of, frame, band)));
         this.#end = Math.max(this.#end, of.run.frames.at(-1)?.epoch ?? 0);
+        for (const band of BANDS)
+          this.#scales[band].include(of.run.frames.map((frame) => this.#value(of, frame, band)));
       }
-    }
+    });
     const line = (
       frames: Frame[],
       { scene: of, color }: Compared,
-      band: "shares" | "features",
+      band: (typeof BANDS)[number],
     ) => ({
       x: frames.map(({ epoch }) => epoch),
       y: this.#scales[band].placeAll(frames.map((frame) => this.#value(of, frame, band))),
       color,
     });
-    const lines = all.flatMap((one) => bands.map((band) => line(one.scene.run.frames, one, band)));
-    const dots = all.flatMap((one) => bands.map((band) => line([one.scene.frame], one, band)));
-    const bounds = bands.flatMap((band) => this.#scales[band].bounds);
-    const inputs = all.flatMap(({ scene: of, color }) => [
-      of.run,
-      of.run.revision,
-      of.frame,
-      color,
-    ]);
-    this.lines(
-      plot,
-      [...inputs, ...bounds],
-      lines,
-      dots.filter(({ y }) => Number.isFinite(y[0])),
+    const bounds = BANDS.flatMap((band) => this.#scales[band].bounds);
+    const inputs = [...told, ...all.map(({ color }) => color), ...bounds];
+    this.curves(plot, inputs, () =>
+      all.flatMap((one) => BANDS.map((band) => line(one.scene.run.frames, one, band))),
+    );
+    this.dots(plot, [...inputs, ...all.map(({ scene: of }) => of.frame)], () =>
+      all
+        .flatMap((one) => BANDS.map((band) => line([one.scene.frame], one, band)))
+        .filter(({ y }) => Number.isFinite(y[0])),
     );
     plot.set("cursor", { location: scene.frame.epoch });
     plot.range("x", [0, this.#end]);
@@ -258,13 +263,13 @@ export class TimePanel extends OverlayPanel {
     plot.range("y", [0, 1]);
     plot.ticks(
       "y",
-      bands.flatMap((band) => this.#scales[band].ticks()),
+      BANDS.flatMap((band) => this.#scales[band].ticks()),
     );
   }
 
   protected words(plot: Plot): Label[] {
     const { left, right, bottom } = plot.view.frame.bbox;
-    const top = (band: "shares" | "features") => plot.y(this.#scales[band].span[1]) + 6;
+    const top = (band: (typeof BANDS)[number]) => plot.y(this.#scales[band].span[1]) + 6;
     return [
       { text: "D_LR", x: left + 4, y: top("shares"), role: "dim", halo: true },
       { text: "k95", x: left + 4, y: top("features"), role: "dim", halo: true },
@@ -273,8 +278,7 @@ export class TimePanel extends OverlayPanel {
   }
 
   protected override probe(plot: Plot, _: Scene, x: number, y: number): Found | null {
-    const { left, right, top, bottom } = plot.view.frame.bbox;
-    if (x < left - 4 || x > right + 4 || y < top - 4 || y > bottom + 4) return null;
+    if (!this.within(plot, x, y)) return null;
     const wanted = plot.view.frame.x_scale.invert(x);
     const rows = this.all().map(({ name, scene: of }) => {
       const { frames } = of.run;

@@ -38,6 +38,7 @@ export class SpectrumPanel extends FigurePanel {
     first: memo<Curve>(),
     ghost: memo<Curve>(),
   };
+  readonly #holds = memo<string>();
   #drawn: { now: Curve; first: Curve; ghost: Curve } | null = null;
   #next: "k" | "l" = "k";
   #clickable = 0;
@@ -155,10 +156,10 @@ export class SpectrumPanel extends FigurePanel {
         });
       }
     }
-    const share = leading(scene.frame, run);
-    if (share >= MOST)
+    const holds = this.#held(scene);
+    if (holds)
       labels.push({
-        text: `one direction holds ${Math.floor(100 * share)}% of the trace`,
+        text: `one direction holds ${holds}`,
         x: plot.view.frame.bbox.right,
         y: top - 9,
         anchor: "end",
@@ -195,9 +196,16 @@ export class SpectrumPanel extends FigurePanel {
     return labels.filter(({ y }) => Number.isFinite(y));
   }
 
+  /** What the largest eigenvalue holds, where that is nearly all; else nothing. */
+  #held({ frame, run }: Scene): string {
+    return this.#holds([frame, run.info], () => {
+      const share = leading(frame, run);
+      return share >= MOST ? `${Math.floor(100 * share)}% of the trace` : "";
+    });
+  }
+
   protected override probe(plot: Plot, scene: Scene, x: number, y: number): Found | null {
-    const { left, right, top, bottom } = plot.view.frame.bbox;
-    if (x < left - 4 || x > right + 4 || y < top - 4 || y > bottom + 4) return null;
+    if (!this.within(plot, x, y)) return null;
     const { frame, ghostFrame } = scene;
     const values = frame.arrays.eigenvalues ?? [];
     const k = Math.max(1, Math.min(values.length, Math.round(plot.view.frame.x_scale.invert(x))));
@@ -209,7 +217,7 @@ export class SpectrumPanel extends FigurePanel {
     };
     return {
       x: plot.x(k),
-      y: Math.min(bottom, plot.y(shown)),
+      y: Math.min(plot.view.frame.bbox.bottom, plot.y(shown)),
       title: `k = ${k}`,
       rows: [`ρ ${format(values[k - 1])} · ρₖ/ρ₁ ${share(frame)}`],
       before: ghostFrame ? `before ${share(ghostFrame)}` : "",
@@ -226,14 +234,14 @@ export class SpectrumPanel extends FigurePanel {
     };
   }
 
-  protected describe({ frame, run }: Scene): string {
+  protected describe(scene: Scene): string {
+    const { frame, run } = scene;
     const values = frame.arrays.eigenvalues ?? [];
     const [top = Number.NaN] = values;
     const ratio = (k: number) => format((values[k - 1] ?? Number.NaN) / top);
     const c = minimal(run);
-    const share = leading(frame, run);
-    const one =
-      share >= MOST ? ` One direction holds ${Math.floor(100 * share)}% of the trace.` : "";
+    const holds = this.#held(scene);
+    const one = holds ? ` One direction holds ${holds}.` : "";
     return (
       `Relative eigenvalues of ${values.length} features at epoch ${format(frame.epoch)} fall from ` +
       `1 at k = 1 to ${ratio(c)} at k = ${minimalName(run)} = ${c}, ${ratio(2 * c)} at ${2 * c} and ` +
@@ -258,7 +266,7 @@ export class SpectrumPanel extends FigurePanel {
 
 /** Share of the trace in the largest eigenvalue. Where not all of them were found, the trace is known
  * from the share that the first C hold. */
-export function leading({ arrays, scalars }: Frame, { info }: Run): number {
+function leading({ arrays, scalars }: Frame, { info }: Run): number {
   const values = Array.from(arrays.eigenvalues ?? []);
   const sum = (count: number) => values.slice(0, count).reduce((total, value) => total + value, 0);
   const { top_share: top = Number.NaN } = scalars;

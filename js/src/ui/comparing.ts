@@ -2,24 +2,17 @@
 
 import { type Bokeh, loadBokeh } from "../bokeh/runtime";
 import { Scrubber } from "../controls/scrubber";
-import {
-  type Choices,
-  lowRankOf,
-  minimal,
-  regimeOf,
-  type Scene,
-  type Style,
-  scalarOf,
-  type Words,
-} from "../data/scene";
+import { type Choices, lowRankOf, minimal, regimeOf, type Scene, scalarOf } from "../data/scene";
 import type { Run, Store } from "../data/store";
+import { retarget } from "../data/wire";
 import { attribute, Cleanup, h, hide, rich, setText } from "../host/dom";
-import { type Buffer, flag, json, listen, type Model, text } from "../host/model";
-import { surroundingTheme, type Theme, watchTheme } from "../host/theme";
+import { type Buffer, flag, listen, type Model } from "../host/model";
+import { type Theme, watchTheme } from "../host/theme";
 import { type Compared, RanksPanel, TimePanel } from "../panels/overlay";
 import type { Host, Panel } from "../panels/panel";
 import { ProjectionsPanel } from "../panels/projections";
 import { count, share } from "../panels/words";
+import { type Figures, figuresOf, restyle } from "./figures";
 
 export interface Part {
   title: string;
@@ -43,7 +36,7 @@ export class Comparing {
   readonly #overlays: Panel[];
   readonly #samples: Panel[];
   readonly #scrubber: Scrubber;
-  readonly #figures: { figures: Record<string, unknown>; style: Style; words: Words };
+  readonly #figures: Figures;
   #choices: Choices = {
     ...{ k: 1, l: 2, target: 0, heldOut: false, relative: true, log: true, logEpochs: false },
     ...{ errorBands: false, deep: false, scalars: [] },
@@ -60,11 +53,7 @@ export class Comparing {
     el: HTMLElement,
   ) {
     const cleanup = this.#cleanup;
-    this.#figures = json(model, "_figures", {
-      figures: {},
-      style: {} as Style,
-      words: {} as Words,
-    });
+    this.#figures = figuresOf(model);
     const redraw = () => this.#redraw();
     const all = () => this.#all;
     this.#scrubber = new Scrubber(model, () => this.#longest(), redraw, cleanup);
@@ -196,18 +185,23 @@ export class Comparing {
     this.#all = all as Compared[];
     const lead = this.#all.find(({ scene }) => scene.run === longest)?.scene;
     if (!lead) return;
-    for (const panel of this.#overlays) if (panel.inSight) panel.draw(lead);
+    for (const panel of this.#overlays) if (this.#isShown(panel)) panel.draw(lead);
     this.#samples.forEach((panel, at) => {
       const one = this.#all[at];
-      if (one && panel.inSight) panel.draw(one.scene);
+      if (one && this.#isShown(panel)) panel.draw(one.scene);
     });
     this.#scrubber.draw(lead);
     for (const [at, one] of this.#all.entries()) this.#tell(one, at);
     attribute(this.#root, "data-epoch", lead.frame.epoch);
   }
 
+  /** Whether somebody may be looking at it. */
+  #isShown(panel: Panel): boolean {
+    return panel.inSight && (!this.#large || this.#large === panel);
+  }
+
   #paint(): void {
-    const shown = this.#panels.filter(({ inSight }) => inSight);
+    const shown = this.#panels.filter((panel) => this.#isShown(panel));
     for (const panel of shown) panel.paint();
     if (this.#all.length > 0 && !shown.some(({ loading }) => loading))
       attribute(this.#root, "data-drawn", this.#all.map(({ scene }) => scene.frame.seq).join(" "));
@@ -217,6 +211,7 @@ export class Comparing {
     const index = this.#scrubber.place(run);
     const frame = run.frames[index];
     if (!frame) return null;
+    run.info = retarget(run.info, this.#choices.target);
     return {
       ...{ run, index, frame, ghost: null, ghostFrame: null, before: "", choices: this.#choices },
       ...{
@@ -257,12 +252,7 @@ export class Comparing {
   }
 
   #restyle(): void {
-    const wanted = text(this.model, "theme", "auto");
-    this.#theme = wanted === "light" || wanted === "dark" ? wanted : surroundingTheme();
-    attribute(this.#root, "data-theme", this.#theme);
-    const { roles } = this.#figures.style.themes[this.#theme];
-    for (const [role, color] of Object.entries(roles))
-      this.#root.style.setProperty(`--fsw-${role.toLowerCase()}`, color);
+    this.#theme = restyle(this.#root, this.model, this.#figures.style);
     this.#redraw();
   }
 }

@@ -18,7 +18,7 @@ import {
   setText,
 } from "../host/dom";
 import { icon } from "../host/icons";
-import { flag, listen, type Model, names, number, specs } from "../host/model";
+import { flag, type Model, names, number, onChange, specs } from "../host/model";
 import type { Panel } from "../panels/panel";
 import type { RegimeView } from "../panels/regime";
 
@@ -170,8 +170,8 @@ export class Layout {
       );
     };
     trim();
-    const told = ["change:hide", "change:_controls", "change:_controls_now", "change:_presets"];
-    this.cleanup.add(listen(model, Object.fromEntries(told.map((event) => [event, trim]))));
+    const told = ["hide", "_controls", "_controls_now", "_presets"];
+    this.cleanup.add(onChange(model, told, trim));
     return h(
       "aside",
       { class: "fsw-rail", "aria-label": "Settings" },
@@ -203,7 +203,7 @@ export class Layout {
       hide(this.#branch, !flag(model, "_can_train") || !one);
     };
     branches();
-    this.cleanup.add(listen(model, { "change:num_frames": branches, "change:seeds": branches }));
+    this.cleanup.add(onChange(model, ["num_frames", "seeds"], branches));
     const controls = flag(model, "_can_control") && !this.settings;
     const parts = { runs: runs.root, save, full, tour: guide };
     for (const [name, part] of Object.entries(parts)) attribute(part, "data-part", name);

@@ -3,17 +3,18 @@
 import { type Bokeh, loadBokeh } from "../bokeh/runtime";
 import { Runs } from "../controls/runs";
 import { Scrubber } from "../controls/scrubber";
-import { type Choices, frameAt, type Scene, type Style, type Words } from "../data/scene";
+import { type Choices, frameAt, type Scene } from "../data/scene";
 import { beyondSeeds } from "../data/seeds";
 import type { Change, FileMessage, Store } from "../data/store";
 import { retarget } from "../data/wire";
 import { attribute, Cleanup, h, hide, setText } from "../host/dom";
 import { watchKernel } from "../host/kernel";
-import { assign, type Buffer, json, listen, type Model, type Progress, text } from "../host/model";
-import { surroundingTheme, type Theme, watchTheme } from "../host/theme";
+import { assign, type Buffer, listen, type Model, type Progress, text } from "../host/model";
+import { type Theme, watchTheme } from "../host/theme";
 import type { Host, Panel } from "../panels/panel";
 import { RegimeView } from "../panels/regime";
 import { spokenFrame } from "../panels/words";
+import { type Figures, figuresOf, restyle } from "./figures";
 import { Layout } from "./layout";
 import { Panels } from "./panels";
 import { present, presets, questions } from "./presented";
@@ -35,7 +36,7 @@ export class View {
   readonly #scrubber: Scrubber;
   readonly #layout: Layout;
   readonly #tour: Tour;
-  readonly #figures: { figures: Record<string, unknown>; style: Style; words: Words };
+  readonly #figures: Figures;
   #choices: Choices = {
     k: 1, // e1 is often nearly constant: the plane of the next two shows more
     l: 2,
@@ -69,11 +70,7 @@ export class View {
     el: HTMLElement,
   ) {
     const cleanup = this.#cleanup;
-    this.#figures = json(model, "_figures", {
-      figures: {},
-      style: {} as Style,
-      words: {} as Words,
-    });
+    this.#figures = figuresOf(model);
     const host = this.#host();
     // Of these a run shows what it has: accuracies of classes, R² of a regression.
     this.#choices.scalars = Object.keys(this.#figures.style.curves ?? {});
@@ -341,14 +338,7 @@ export class View {
   }
 
   #restyle(): void {
-    const wanted = text(this.model, "theme", "auto");
-    this.#theme = wanted === "light" || wanted === "dark" ? wanted : surroundingTheme();
-    attribute(this.#root, "data-theme", this.#theme);
-    for (const [role, color] of Object.entries(
-      this.#figures.style.themes?.[this.#theme]?.roles ?? {},
-    )) {
-      this.#root.style.setProperty(`--fsw-${role.toLowerCase()}`, color);
-    }
+    this.#theme = restyle(this.#root, this.model, this.#figures.style);
     this.#redraw();
   }
 
