@@ -71,9 +71,13 @@ describe("mount", () => {
       await mount(show, document.createElement("div"), { ...data, traits: { ...traits }, address });
     }
     expect(models.map((model) => model.get("epoch"))).toEqual([1, null]);
-    models[1]?.set("epoch", 3);
     models[0]?.set("epoch", 2);
     await vi.waitFor(() => expect(window.location.hash).toBe("#epoch=2"));
+    vi.useFakeTimers();
+    models[1]?.set("epoch", 3);
+    await vi.advanceTimersByTimeAsync(1000);
+    vi.useRealTimers();
+    expect(window.location.hash).toBe("#epoch=2");
   });
 
   it("says in the page what went wrong", async () => {

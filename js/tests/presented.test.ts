@@ -1,20 +1,10 @@
 // What a lecturer may choose of a view.
 
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import widget from "../src/index";
+import { expect, test, vi } from "vitest";
 import { download } from "../src/ui/save";
-import { FakeModel, type FakePlot, fakeBokeh, framesMessage, runMessage, traits } from "./fake";
+import { drawn, fresh, pass, plot, show } from "./shown";
 
-let plots: FakePlot[] = [];
-
-beforeEach(() => {
-  vi.useFakeTimers();
-  plots = fakeBokeh();
-});
-afterEach(() => {
-  vi.useRealTimers();
-  document.body.replaceChildren();
-});
+fresh();
 
 const CONTROLS = JSON.stringify([
   {
@@ -46,19 +36,11 @@ const CONTROLS = JSON.stringify([
   },
 ]);
 
-async function show(extra: Record<string, unknown> = {}) {
-  const model = new FakeModel(
-    traits({ run: "a", _controls: CONTROLS, width: 8, batchnorm: false, lr: 1, ...extra }),
-  );
-  const el = document.createElement("div");
-  document.body.append(el);
-  widget.initialize({ model });
-  widget.render({ model, el });
-  const described = runMessage("a");
-  model.message(described.content, described.body);
-  const frames = framesMessage("a", 0, 1, 2, 3);
-  model.message(frames.content, frames.body);
-  const pass = () => vi.advanceTimersByTimeAsync(80);
+async function shown(extra: Record<string, unknown> = {}) {
+  const values = { width: 8, batchnorm: false, lr: 1 };
+  const { model, el, begin, push } = show({ _controls: CONTROLS, ...values, ...extra });
+  begin("a");
+  push("a", 0, 1, 2, 3);
   await pass();
   const all = (selector: string) => [...el.querySelectorAll<HTMLElement>(selector)];
   const one = (selector: string) => all(selector)[0] as HTMLElement;
@@ -68,7 +50,7 @@ async function show(extra: Record<string, unknown> = {}) {
 const left = (element: HTMLElement) => element.hidden || "leftOut" in element.dataset;
 
 test("hidden controls and parts vanish, and come back", async () => {
-  const { model, one } = await show({ hide: ["width", "lr", "tour", "save", "regime"] });
+  const { model, one } = await shown({ hide: ["width", "lr", "tour", "save", "regime"] });
   const named = [
     "[data-control=width]",
     "[data-part=tour]",
@@ -85,7 +67,7 @@ test("hidden controls and parts vanish, and come back", async () => {
 });
 
 test("locked controls show their value and take none", async () => {
-  const { model, one } = await show({ lock: ["width"] });
+  const { model, one } = await shown({ lock: ["width"] });
   const input = (name: string) => one(`[data-control=${name}] input`) as HTMLInputElement;
   expect([input("width").disabled, input("lr").disabled]).toEqual([true, false]);
   expect(one("[data-control=width] output").textContent).toBe("8");
@@ -99,7 +81,7 @@ test("locked controls show their value and take none", async () => {
 test("what a sweep keeps fixed is shown like what is locked, without a line of its own", async () => {
   const fixed = { label: "Loss", help: "", group: "main", kind: "select", note: "fixed" };
   const controls = [{ ...fixed, name: "loss", value: "mse", choices: ["mse"] }];
-  const { one } = await show({ _controls: JSON.stringify(controls), loss: "mse" });
+  const { one } = await shown({ _controls: JSON.stringify(controls), loss: "mse" });
   const control = one("[data-control=loss]");
   expect((control.querySelector("select") as HTMLSelectElement).disabled).toBe(true);
   expect(control.querySelector(".fsw-reason")?.textContent).toBe("");
@@ -107,7 +89,7 @@ test("what a sweep keeps fixed is shown like what is locked, without a line of i
 });
 
 test("captions are the lecturer's words, and the usual ones elsewhere", async () => {
-  const { model, one } = await show({ captions: { spectrum: "Look for the <b>cliff</b>." } });
+  const { model, one } = await shown({ captions: { spectrum: "Look for the <b>cliff</b>." } });
   const caption = (name: string) => one(`[data-panel=${name}] .fsw-caption`).textContent;
   const usual = caption("history");
   expect(caption("spectrum")).toContain("Look for the <b>cliff</b>.");
@@ -123,17 +105,17 @@ test("captions are the lecturer's words, and the usual ones elsewhere", async ()
 });
 
 test("chosen panels stand alone, in the order given", async () => {
-  const { all } = await show({ panels: ["history", "spectrum"] });
+  const { all } = await shown({ panels: ["history", "spectrum"] });
   expect(all("[data-panel]").map(({ dataset }) => dataset.panel)).toEqual([
     "regime",
     "history",
     "spectrum",
   ]);
-  expect(plots.map(({ name }) => name).sort()).toEqual(["history", "spectrum"]);
+  expect(drawn().sort()).toEqual(["history", "spectrum"]);
 });
 
 test("the panel and the axes are the model's, both ways", async () => {
-  const { model, one, pass } = await show({ panel: "history", axes: [1, 3] });
+  const { model, one, pass } = await shown({ panel: "history", axes: [1, 3] });
   expect(one(".fsw-grid").dataset.large).toBe("history");
   const axis = (name: string) => (one(`[data-testid=axis-${name}]`) as HTMLSelectElement).value;
   one("[data-panel=history] [aria-label=Shrink]").click();
@@ -152,9 +134,9 @@ test("the panel and the axes are the model's, both ways", async () => {
 });
 
 test("History shows nothing after the epoch on show where that is to be revealed", async () => {
-  const { model, pass } = await show({ epoch: 1, reveal: true });
+  const { model, pass } = await shown({ epoch: 1, reveal: true });
   const curve = () => {
-    const { xs } = plots.find(({ name }) => name === "history")?.data("curves") ?? {};
+    const { xs } = plot("history")?.data("curves") ?? {};
     return [...((xs as unknown as Float64Array[])[0] ?? [])];
   };
   expect(curve()).toEqual([0, 1]);
@@ -167,7 +149,7 @@ test("History shows nothing after the epoch on show where that is to be revealed
 });
 
 test("questions fold their answers, and a preset sets several things at once", async () => {
-  const { model, all, one } = await show({
+  const { model, all, one } = await shown({
     questions: [["Why D_LR?", "<b>Because</b>"]],
     presets: { Wide: { width: 64, batchnorm: true, epoch: 1 } },
   });

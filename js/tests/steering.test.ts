@@ -1,73 +1,42 @@
 // Steering, branching and seeds, in the view without a kernel.
 
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { depth } from "../src/controls/runs";
 import type { Scene, Style } from "../src/data/scene";
 import { beyondSeeds } from "../src/data/seeds";
 import { changes } from "../src/data/steered";
 import type { Run } from "../src/data/store";
-import widget from "../src/index";
-import {
-  FakeModel,
-  type FakePlot,
-  fakeBokeh,
-  frameHeader,
-  proxy,
-  runMessage,
-  traits,
-} from "./fake";
+import { traits } from "./fake";
+import { fresh, pass, plot, show } from "./shown";
 
-let plots: FakePlot[] = [];
+fresh();
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  plots = fakeBokeh();
-});
-afterEach(() => {
-  vi.useRealTimers();
-  sessionStorage.clear();
-  document.body.replaceChildren();
-});
-
-async function pass(times = 4): Promise<void> {
-  for (let at = 0; at < times; at++) await vi.advanceTimersByTimeAsync(17);
+/** A view with a kernel that trains. */
+function steered(extra: Record<string, unknown> = {}) {
+  const { model, root, query, begin, send } = show({
+    _can_train: true,
+    state: "finished",
+    ...extra,
+  });
+  return {
+    model,
+    root,
+    query,
+    begin: (run: string, entries: object[] = []) => {
+      model.set("_runs", JSON.stringify(entries));
+      begin(run, { num_features: 40 });
+    },
+    push: (run: string, seq: number, labels = {}, more = {}, arrays = {}) => {
+      send(run, seq, seq - 1, labels, more, arrays);
+      model.set("num_frames", seq + 1);
+    },
+  };
 }
 
-type Given = Parameters<typeof frameHeader>;
-
-function show(extra: Record<string, unknown> = {}) {
-  const model = new FakeModel(traits({ run: "a", _can_train: true, state: "finished", ...extra }));
-  const el = document.createElement("div");
-  document.body.append(el);
-  widget.initialize({ model: proxy(model) });
-  widget.render({ model: proxy(model), el });
-  const root = el.firstElementChild as HTMLElement;
-  const begin = (run: string, entries: object[] = []) => {
-    model.set("_runs", JSON.stringify(entries));
-    model.set("run", run);
-    const { content, body } = runMessage(run, { num_features: 40 });
-    model.message(content, body);
-  };
-  const push = (
-    run: string,
-    seq: number,
-    labels: Given[2] = {},
-    more: Given[3] = {},
-    arrays = {},
-  ) => {
-    const { header, body } = frameHeader(seq, seq - 1, labels, more, arrays);
-    model.message({ type: "frames", run, frames: [header] }, body);
-    model.set("num_frames", seq + 1);
-  };
-  const query = (selector: string) => root.querySelector(selector) as HTMLElement;
-  return { model, root, begin, push, query };
-}
-
-const plot = (name: string) => plots.find((found) => found.name === name) as FakePlot;
 const entry = (run: string, more = {}) => ({ run, label: run, changed: "", frames: 3, ...more });
 
 test("what was steered is a mark in the history, with its words", async () => {
-  const { begin, push } = show();
+  const { begin, push } = steered();
   begin("a");
   const label = "step 10 (epoch 1): lr 0.1 → 0.01\nstep 20 (epoch 2.5): batch_size 64 → 32";
   push("a", 0);
@@ -83,7 +52,7 @@ test("what was steered is a mark in the history, with its words", async () => {
 });
 
 test("a finished run goes on, and branches at the epoch on show", async () => {
-  const { model, begin, push, query } = show({ epochs: 20, num_frames: 0 });
+  const { model, begin, push, query } = steered({ epochs: 20, num_frames: 0 });
   expect(query("[aria-label='Branch here']").hidden).toBe(true);
   begin("a");
   for (const seq of [0, 1, 2]) push("a", seq);
@@ -104,7 +73,7 @@ test("a finished run goes on, and branches at the epoch on show", async () => {
 });
 
 test("the ghost of a branch is its parent, and the menu shows the tree", async () => {
-  const { begin, push, query } = show();
+  const { begin, push, query } = steered();
   for (const run of ["a", "b"]) {
     begin(run, [entry("a"), entry("b")]);
     for (const seq of [0, 1, 2]) push(run, seq);
@@ -126,7 +95,7 @@ test("the ghost of a branch is its parent, and the menu shows the tree", async (
 });
 
 test("the mean of seeds takes the place of its first run; the ghost stays", async () => {
-  const { begin, push, query, root } = show();
+  const { begin, push, query, root } = steered();
   for (const run of ["a", "b"]) {
     begin(run, [entry("a"), entry("b")]);
     for (const seq of [0, 1]) push(run, seq);
@@ -168,7 +137,7 @@ test("a control that steers says so", async () => {
     ...{ name: "lr", label: "Learning rate", help: "Step size.", group: "main", kind: "number" },
     ...{ value: 0.1, steers: true },
   };
-  const { query } = show({ lr: 0.1, _controls: JSON.stringify([control]) });
+  const { query } = steered({ lr: 0.1, _controls: JSON.stringify([control]) });
   expect(query("[data-control=lr]").title).toContain("takes it up at its next step");
   expect(query("[data-control=lr] .fsw-name").dataset.steers).toBe("");
 });

@@ -1,58 +1,11 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { brief } from "../src/controls/runs";
 import widget from "../src/index";
 import { places } from "../src/panels/bands";
-import {
-  FakeModel,
-  type FakePlot,
-  fakeBokeh,
-  frameHeader,
-  framesMessage,
-  proxy,
-  runMessage,
-  traits,
-} from "./fake";
+import { proxy, runMessage } from "./fake";
+import { fresh, pass, plot, show } from "./shown";
 
-let plots: FakePlot[] = [];
-
-beforeEach(() => {
-  vi.useFakeTimers();
-  plots = fakeBokeh();
-});
-afterEach(() => {
-  vi.useRealTimers();
-  sessionStorage.clear();
-  document.body.replaceChildren();
-});
-
-/** Let an animation frame, and what follows from it, pass. */
-async function pass(times = 4): Promise<void> {
-  for (let at = 0; at < times; at++) await vi.advanceTimersByTimeAsync(17);
-}
-
-function show(extra: Record<string, unknown> = {}, host: "jupyter" | "marimo" = "jupyter") {
-  const model = new FakeModel(traits({ run: "a", ...extra }), host);
-  const el = document.createElement("div");
-  document.body.append(el);
-  const wrapped = proxy(model);
-  const close = widget.initialize({ model: wrapped });
-  const remove = widget.render({ model: proxy(model), el });
-  const root = el.firstElementChild as HTMLElement;
-  const query = <T extends Element = HTMLElement>(selector: string) =>
-    root.querySelector(selector) as T;
-  const begin = (run: string, info = {}, targets?: number[][]) => {
-    model.set("run", run);
-    const { content, body } = runMessage(run, info, targets);
-    model.message(content, body);
-  };
-  const push = (run: string, ...seqs: number[]) => {
-    const { content, body } = framesMessage(run, ...seqs);
-    model.message(content, body);
-  };
-  return { model, el, root, query, begin, push, close, remove };
-}
-
-const plot = (name: string) => plots.find((found) => found.name === name) as FakePlot;
+fresh();
 
 test.each(["jupyter", "marimo"] as const)("draws the newest frame in %s", async (host) => {
   const { root, begin, push } = show({}, host);
@@ -67,15 +20,14 @@ test.each(["jupyter", "marimo"] as const)("draws the newest frame in %s", async 
 });
 
 test("accuracy with the first k features alone is drawn where frames hold it", async () => {
-  const { model, root, begin, push } = show();
+  const { root, begin, push, send } = show();
   begin("a");
   push("a", 0);
   await pass();
   const drawn = () => plot("cumulative").data("truncated_accuracy").y;
   expect(drawn()).toHaveLength(0);
   const kept = { truncated_accuracy: [0.25, 0.5, 1, 1] };
-  const { header, body } = frameHeader(1, 0, {}, {}, kept);
-  model.message({ type: "frames", run: "a", frames: [{ ...header, offset: 0 }] }, body);
+  send("a", 1, 0, {}, {}, kept);
   await pass();
   expect(drawn()).toEqual(Float32Array.of(0.25, 0.5, 1, 1));
   expect(root.querySelector(".fsw-c-accuracy")?.textContent).toBe("accuracy");
@@ -169,11 +121,10 @@ test("a choice of time is told at once, so that no late echo undoes it", async (
 });
 
 test("of several frames of one epoch each can be reached, and the last stands for the epoch", async () => {
-  const { begin, model, query, root } = show();
+  const { begin, model, query, root, send } = show();
   begin("a");
   for (const [seq, epoch] of [0, 1, 1, 1, 2].entries()) {
-    const { header, body } = frameHeader(seq, seq - 1, {}, { epoch });
-    model.message({ type: "frames", run: "a", frames: [header] }, body);
+    send("a", seq, seq - 1, {}, { epoch });
   }
   model.set("epoch", 1);
   await pass();
@@ -261,14 +212,13 @@ test("after a reload the ghost is there again, unless it was dismissed", async (
 });
 
 test("the gauge's ghost needle goes to the run that is pinned instead", async () => {
-  const { begin, model, query } = show();
+  const { begin, model, query, send } = show();
   const runs = ["x", "y", "a"].map((run) => ({ run, label: run, changed: "", frames: 3 }));
   model.set("_runs", JSON.stringify(runs));
   const used = { x: 1, y: 4, a: 2 };
   for (const [run, used_features] of Object.entries(used)) {
     begin(run);
-    const { header, body } = frameHeader(0, -1, {}, { used_features });
-    model.message({ type: "frames", run, frames: [header] }, body);
+    send(run, 0, -1, {}, { used_features });
   }
   const pinned = async (run: string) => {
     query<HTMLButtonElement>(`[data-testid=runs] [data-run=${run}] button`).click();
@@ -414,11 +364,10 @@ test("arrow keys choose the eigenfunctions", async () => {
 });
 
 test("names from users' data stay text", async () => {
-  const { begin, model, root, query } = show();
+  const { begin, model, root, query, send } = show();
   const evil = "<img src=x onerror=alert(1)>";
   begin("a", { class_names: [evil, evil, evil], title: evil });
-  const { header, body } = frameHeader(0, -1, { regime: evil, evidence: evil });
-  model.message({ type: "frames", run: "a", frames: [header] }, body);
+  send("a", 0, -1, { regime: evil, evidence: evil });
   model.set("message", evil);
   model.set("error_text", evil);
   model.set("_runs", JSON.stringify([{ run: "a", label: evil, changed: evil, frames: 1 }]));
@@ -508,7 +457,7 @@ const DEBIASED = {
 };
 
 test("the better estimate of D_LR is shown and named, and the band follows it", async () => {
-  const { begin, model, query } = show();
+  const { begin, model, query, send } = show();
   const words = (panel: string) =>
     [...query(`[data-panel=${panel}]`).querySelectorAll<HTMLElement>(".fsw-label")]
       .filter(({ hidden }) => !hidden)
@@ -520,8 +469,7 @@ test("the better estimate of D_LR is shown and named, and the band follows it", 
     layer_low_rank_measure_debiased: [0.8, 0.6],
   };
   for (const seq of [0, 1]) {
-    const { header, body } = frameHeader(seq, seq - 1, {}, DEBIASED, layers);
-    model.message({ type: "frames", run: "a", frames: [header] }, body);
+    send("a", seq, seq - 1, {}, DEBIASED, layers);
   }
   await pass(6);
   const tile = query(".fsw-numbers").children[2] as HTMLElement;
@@ -558,19 +506,17 @@ test("the better estimate of D_LR is shown and named, and the band follows it", 
 });
 
 test("two curves of a band never share a colour, also where both have one of their own", async () => {
-  const { model, begin, query } = show();
+  const { model, begin, send } = show();
   begin("a");
   const more = { test_accuracy: 0.5, test_r2: 0.5, low_rank_measure_debiased: 0.4, loss: 1 };
-  const { header, body } = frameHeader(0, -1, {}, more);
   const style = JSON.parse(String(model.get("_figures"))).style;
   expect(style.curves.test_r2).toBe(style.curves.test_accuracy);
-  model.message({ type: "frames", run: "a", frames: [header] }, body);
+  send("a", 0, -1, {}, more);
   await pass(6);
   const colors = plot("history").data("curves").color as unknown as string[];
   expect(colors).toHaveLength(5);
   // k95 stands in a band of its own.
   expect(new Set(colors).size).toBe(4);
-  expect(query(".fsw-labels")).toBeTruthy();
 });
 
 test("an older recording shows the plain D_LR, under one name, and lets go of it", async () => {
@@ -592,27 +538,24 @@ test("an older recording shows the plain D_LR, under one name, and lets go of it
 });
 
 test("of two features both are on an axis, and of none there is an empty picture", async () => {
-  const { begin, model, query, root } = show();
+  const { begin, query, root, send } = show();
   begin("a");
-  const two = frameHeader(0, -1, {}, {}, { projections: { values: [1, 2, 3, 4], shape: [2, 2] } });
-  model.message({ type: "frames", run: "a", frames: [two.header] }, two.body);
+  send("a", 0, -1, {}, {}, { projections: { values: [1, 2, 3, 4], shape: [2, 2] } });
   await pass();
   const chosen = ["x", "y"].map((axis) => query<HTMLSelectElement>(`[data-testid=axis-${axis}]`));
   expect(chosen.map(({ value }) => value)).toEqual(["0", "1"]);
   const none = { eigenvalues: [], quality: [], utilization: [] };
-  const dead = frameHeader(1, 0, { regime: "CONSTANT" }, {}, none);
-  model.message({ type: "frames", run: "a", frames: [dead.header] }, dead.body);
+  send("a", 1, 0, { regime: "CONSTANT" }, {}, none);
   await pass();
   expect(root.dataset.drawn).toBe("1");
 });
 
 test("strips of regimes stand above the curves, this run's over the other's", async () => {
-  const { begin, model } = show();
+  const { begin, send } = show();
   begin("a");
   const seen = ["UNTRAINED", "LAZY", "EF", "EF", "MF", "MF", "MF", "MF", "MF", "MF"];
   seen.forEach((regime, seq) => {
-    const { header, body } = frameHeader(seq, seq - 1, { regime });
-    model.message({ type: "frames", run: "a", frames: [header] }, body);
+    send("a", seq, seq - 1, { regime });
   });
   await pass(6);
   const zones = plot("history").data("zones");
@@ -642,7 +585,7 @@ test("with no more features than outputs, minimal is not defined", async () => {
 });
 
 test("a direction that holds nearly all of the trace is named, also where not all were found", async () => {
-  const { begin, model, query } = show();
+  const { begin, query, send } = show();
   const said = () =>
     [...query("[data-panel=spectrum] .fsw-labels").querySelectorAll<HTMLElement>("span")]
       .filter(({ hidden }) => !hidden)
@@ -650,8 +593,7 @@ test("a direction that holds nearly all of the trace is named, also where not al
       .join(" ");
   const push = async (run: string, eigenvalues: number[], more = {}) => {
     begin(run, { num_features: 8 });
-    const { header, body } = frameHeader(0, -1, {}, more, { eigenvalues });
-    model.message({ type: "frames", run, frames: [header] }, body);
+    send(run, 0, -1, {}, more, { eigenvalues });
     await pass(6);
   };
   await push("a", [100, 0.4, 0.3, 0.1, 0, 0, 0, 0]);
@@ -664,15 +606,14 @@ test("a direction that holds nearly all of the trace is named, also where not al
 });
 
 test("one of several targets colours the samples, by choice", async () => {
-  const { begin, model, query } = show();
+  const { begin, query, send } = show();
   begin("a", { class_names: [], task: "squared_error", num_outputs: 2 }, [
     [0, 10],
     [1, 11],
     [2, 12],
     [0, 13],
   ]);
-  const { header, body } = frameHeader(0, -1);
-  model.message({ type: "frames", run: "a", frames: [header] }, body);
+  send("a", 0, -1);
   await pass(6);
   const choice = query<HTMLSelectElement>("[data-testid=target]");
   expect(choice.hidden).toBe(false);
@@ -686,13 +627,16 @@ test("one of several targets colours the samples, by choice", async () => {
   ]);
   expect(plot("projections").find("classes")).toMatchObject({ low: 10, high: 13 });
   expect(query(".fsw-key").textContent).toContain("target 2");
+  choice.value = "0";
+  choice.dispatchEvent(new Event("change"));
+  await pass(6);
+  expect([...(plot("projections").data("samples").label as Float32Array)]).toEqual([0, 1, 2, 0]);
 });
 
 test("a lazy network's needle stands in the block of its own", async () => {
-  const { begin, model, query } = show();
+  const { begin, query, send } = show();
   begin("a", { num_features: 64 });
-  const { header, body } = frameHeader(0, -1, { regime: "LAZY" });
-  model.message({ type: "frames", run: "a", frames: [header] }, body);
+  send("a", 0, -1, { regime: "LAZY" });
   await pass();
   expect(query(".fsw-needle:not(.fsw-needle-ghost)").dataset.where).toBe("lazy");
   expect(query(".fsw-regime-label").textContent).toBe("LAZY");
@@ -776,9 +720,13 @@ test("every figure is a table behind one key, which Escape closes", async () => 
   press(spectrum, "t");
   const cells = [...spectrum.querySelectorAll("tbody tr")].map((row) => row.textContent);
   expect(cells).toEqual(["181", "240.5", "320.25", "410.125"]);
+  const history = query("[data-panel=history]");
+  press(history, "t");
+  const epochs = () => history.querySelectorAll("tbody tr").length;
+  expect(epochs()).toBe(2);
   push("a", 2); // what is on show goes on with the run
   await pass(6);
-  expect(spectrum.querySelector("table")).toBeTruthy();
+  expect(epochs()).toBe(3);
   expect(query("[data-panel=history] .fsw-figure-text").getAttribute("aria-label")).toMatch(
     /used features goes from 2 to 2/,
   );
