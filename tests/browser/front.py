@@ -85,19 +85,24 @@ def staged(
         lab.end(f"{name}.ipynb")
 
 
-def axe(page: Page) -> list[str]:
+WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
+
+
+def axe(
+    page: Page, within: str = ".fswidget", rules: Sequence[str] = (*WCAG, "best-practice")
+) -> list[str]:
     """What axe-core finds in the widget: roles, labels, contrast, focus order."""
     page.add_script_tag(path=ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js")
     answer = page.evaluate(
-        """async () => {
+        """async ([within, rules]) => {
             // Menus too: what is folded is not looked at.
-            const folded = [...document.querySelectorAll(".fswidget details:not([open])")];
+            const folded = [...document.querySelectorAll(`${within} details:not([open])`)];
             for (const details of folded) details.open = true;
-            const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"];
-            const answer = await axe.run(".fswidget", { runOnly: rules });
+            const answer = await axe.run(within, { runOnly: rules, iframes: false });
             for (const details of folded) details.open = false;
             return answer;
-        }"""
+        }""",
+        [within, list(rules)],
     )
     assert len(answer["passes"]) > 10
     return [

@@ -14,6 +14,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 import fswidget as fs
+from tests.browser.front import WCAG, axe
+from tests.browser.jupyter import CHROMIUM_ARGS
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW_TO = [
@@ -118,19 +120,14 @@ def test_the_code_of_each_how_to_runs(
 def test_the_site_is_accessible_and_its_runs_move(site: Path, chromium: str) -> None:
     asked: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGS)
         page = browser.new_page(viewport={"width": 1300, "height": 1400})
         page.on("request", lambda request: asked.append(request.url))
         page.goto((site / "index.html").as_uri())
         view = page.frame_locator("iframe").locator(".fswidget")
         view.get_by_test_id("scrubber").fill("3")
         view.locator("xpath=self::*[@data-drawn='3']").wait_for()
-        page.add_script_tag(path=ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js")
-        found = page.evaluate(
-            """async () => (await axe.run(document, {
-                runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], iframes: false,
-            })).violations.map(v => `${v.id}: ${v.nodes.map(n => n.html.slice(0, 200))}`)"""
-        )
+        found = axe(page, "html", WCAG)
         browser.close()
     assert found == []
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
