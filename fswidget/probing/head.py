@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import allow_mutation_on_saved_tensors
 
 from fswidget.probing.modes import evaluating, kept, param_dtype
 from fswidget.probing.outputs import (
@@ -138,7 +139,9 @@ def find(
     run = _Run(model, args, kwargs, select, shift)
     # Weights made in inference mode cannot have gradients: there values tell.
     gradients = not any(parameter.is_inference() for parameter in model.parameters())
-    with evaluating(model), torch.set_grad_enabled(gradients):
+    # What a model overwrites in place may be what the derivative needs.
+    overwriting = allow_mutation_on_saved_tensors() if gradients else nullcontext()
+    with evaluating(model), torch.set_grad_enabled(gradients), overwriting:
         found = run.find(layers, named=name is not None, choosing=name is not None)
         found = run.tried(found) if isinstance(found, Head) else found
     if isinstance(found, str):
@@ -221,7 +224,10 @@ class _Run:
             weights -= weights.mean(-1, keepdim=True)
         leaves = [call.leaf for call in calls]
         weights = weights.to(output.device, output.dtype)
-        gradients = torch.autograd.grad(output, leaves, weights, allow_unused=True)
+        try:
+            gradients = torch.autograd.grad(output, leaves, weights, allow_unused=True)
+        except RuntimeError:  # something on the way has no derivative: values tell
+            return self._last_that_matters(output.detach(), calls)
         reached = [
             call.name
             for call, gradient in zip(calls, gradients, strict=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import allow_mutation_on_saved_tensors
 
 from fswidget.probing.capture import Capture, capture
 from fswidget.probing.head import Head
@@ -141,7 +142,8 @@ class Reader:
         return Reading(outputs, calls, dict(caught.layers), batch.targets)
 
     def _traced(self, batch: Batch, caught: Capture, head: Head) -> Reading:
-        with caught.traced():
+        # What a model overwrites in place may be what the derivative needs.
+        with caught.traced(), allow_mutation_on_saved_tensors():
             outputs = self._outputs(batch, tracing=True)
             with torch.enable_grad():
                 rows = sources(outputs, caught.leaves, head)
@@ -256,13 +258,17 @@ def sources(outputs: Tensor, leaves: Sequence[Tensor], head: Head) -> Tensor:
     """
     count = len(outputs)
     total = sum(len(head.rows(leaf)) for leaf in leaves)
-    if not outputs.requires_grad:
-        if total == count:  # made without gradients: sample by sample, as the check will tell
+
+    def unfollowed() -> Tensor:
+        if total == count:  # sample by sample, as the check will tell
             return torch.arange(count, device=outputs.device)
         raise ValueError(
             f"model: its outputs are made without gradients from {total} rows of {head.name!r} for "
             f"{count} samples; {WAY_OUT}"
         )
+
+    if not outputs.requires_grad:
+        return unfollowed()
     generator = torch.Generator("cpu").manual_seed(0)
     kind: Any = {"dtype": torch.float64, "device": "cpu"}
     weights = torch.rand(outputs.shape[1], generator=generator, **kind) + 1
@@ -281,7 +287,10 @@ def sources(outputs: Tensor, leaves: Sequence[Tensor], head: Head) -> Tensor:
         ]
         return torch.cat([head.rows(part) for part in parts])
 
-    whole = gradient(torch.ones(count, device="cpu"))
+    try:
+        whole = gradient(torch.ones(count, device="cpu"))
+    except RuntimeError:  # something on the way has no derivative
+        return unfollowed()
     used = whole.any(1).nonzero()[:, 0]
     numbers = torch.zeros(len(used), dtype=torch.long, device=used.device)
     samples = torch.arange(count, device="cpu")

@@ -82,8 +82,10 @@ class Training(Learner):
         if not isinstance(config, Config):
             raise TypeError(f"config={config!r}: must be a fswidget.Config")
         with isolated():
-            super().__init__(config)
-            self._begin(keep_going, on_epoch, state)
+            with threads.use(1):  # what data and first statistics round to is no matter of threads
+                super().__init__(config)
+            with threads.use(self.threads):
+                self._begin(keep_going, on_epoch, state)
 
     def _begin(
         self,

@@ -142,6 +142,10 @@ def test_small_networks_train_on_one_thread() -> None:
         assert set(seen) == {1} == {training.threads}
         assert torch.get_num_threads() == 2
         assert Training(small(width=1024, batch_size=128, depth=4)).threads == 2
+        whole = Config(width=16, epochs=1)  # enough samples that sums of them are divided
+        on_two = Training(whole)
+        torch.set_num_threads(1)
+        assert torch.equal(Training(whole).data.inputs, on_two.data.inputs)
     finally:
         torch.set_num_threads(threads)
 
