@@ -69,7 +69,7 @@ _GROUPS = {
     "training": "loss optimizer lr momentum nesterov beta2 weight_decay schedule warmup_steps "
     "batch_size epochs max_steps frozen precision compile device seed",
     "measuring": "probe_size frame_every analysis_budget layers num_eigenfunctions num_shown "
-    "more_measures",
+    "more_measures ntk",
 }
 
 

@@ -142,6 +142,8 @@ _LABELS = {
     "rank_me": "RankMe",
     "alpha_req": "α-ReQ",
     "kernel_drift": "moved",
+    "ntk_drift": "NTK moved",
+    "ntk": "NTK",
     "test_accuracy": "test acc.",
     "train_accuracy": "train acc.",
     "test_r2": "test R²",

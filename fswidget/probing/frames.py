@@ -136,8 +136,8 @@ class WeightChange:
     def __bool__(self) -> bool:
         return bool(self._first)
 
-    def refer_to(self, model: nn.Module) -> None:
-        """Measure from these parameters on."""
+    def refer_to(self, model: nn.Module, device: torch.device) -> None:
+        """Measure from these parameters on; they stay where they are."""
         self._first = [parameter.detach().clone() for parameter in model.parameters()]
 
     def of(self, model: nn.Module, device: torch.device) -> dict[str, float]:

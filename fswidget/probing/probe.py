@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fswidget.analysis.targets import check_task, warn_unbalanced
 from fswidget.probing.arguments import (
     check_counts,
+    check_flags,
     check_model,
     check_scalars,
     device_of,
@@ -34,6 +35,7 @@ from fswidget.probing.modes import inference_mode, param_dtype
 from fswidget.probing.outputs import Select
 from fswidget.probing.reading import Reader
 from fswidget.probing.samples import Array, Batch, Inputs, Samples
+from fswidget.probing.tangent import TangentKernel
 from fswidget.probing.thumbnails import thumbnails
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
@@ -95,6 +97,9 @@ class Probe:
         Whether frames carry what costs more: for classes ``nc4`` and the curve
         ``truncated_accuracy`` (of at most 1,000 samples, evenly spread over the probe), and
         ``weight_change``, for which the untrained network's parameters are kept.
+    ntk : bool
+        Whether frames carry ``ntk_drift`` and ``ntk_alignment`` of the tangent kernel on at most
+        100 samples; see `TangentKernel`. As slow as ten backward passes over them.
     byte_budget : int, optional
         See `Recording`.
     group : torch.distributed.ProcessGroup, optional
@@ -140,10 +145,12 @@ class Probe:
         errors: bool = True,
         top: int | None = None,
         more_measures: bool = False,
+        ntk: bool = False,
         byte_budget: int | None = 256_000_000,
         group: dist.ProcessGroup | None = None,
     ) -> None:
         check_model(model, features)
+        check_flags(ntk=ntk)
         counts = {"num_eigenfunctions": num_eigenfunctions, "num_shown": num_shown}
         check_counts(task, top, batch_size=batch_size, **counts)
         self.model, self.task, self.batch_size = model, task, batch_size
@@ -174,7 +181,11 @@ class Probe:
         )
         self.recording = Recording(info, byte_budget=byte_budget)
         self._team = self._maker.team
-        self._change = WeightChange() if more_measures else None
+        self._since: list[WeightChange | TangentKernel] = []
+        if more_measures:
+            self._since.append(WeightChange())
+        if ntk:
+            self._since.append(TangentKernel(samples, num_outputs, self._reader.select))
         self.share(group)
 
     @property
@@ -250,8 +261,8 @@ class Probe:
         with inference_mode(bare, self.device):
             self._team.same_buffers(bare)
             self._maker.refer_to(self._run(self._maker.samples, "before the first frame"))
-        if self._change is not None:
-            self._change.refer_to(bare)
+            for one in self._since:
+                one.refer_to(bare, self.device)
 
     def snapshot(
         self, epoch: float | None = None, step: int | None = None, **scalars: float
@@ -297,16 +308,22 @@ class Probe:
             if self._maker.held_out is not None:
                 held = self._run(self._maker.held_out, f"{where}, held-out samples")
             frame = self._maker.make(epoch, step, rows, held)
-        measured = {
+            since = self._measured_since(begins=epoch == step == 0)
+        measured = since | {
             "parameter_norm_squared": squared_norm(bare, self.device),
             "seconds": time.perf_counter() - self._began,
             "analysis_seconds": time.perf_counter() - start,
         }
-        if self._change is not None:
-            if epoch == step == 0 and not self._change:
-                self._change.refer_to(bare)
-            measured |= self._change.of(bare, self.device)
         return with_given(frame, measured, given)
+
+    def _measured_since(self, *, begins: bool) -> dict[str, float]:
+        """What is measured of the network itself, beside the untrained one."""
+        measured: dict[str, float] = {}
+        for one in self._since:
+            if begins and not one:
+                one.refer_to(self._bare, self.device)
+            measured |= one.of(self._bare, self.device)
+        return measured
 
     def _look(
         self, samples: Samples, layers: str | Sequence[str] | None, head: str | None

@@ -122,20 +122,30 @@ class Samples:
     def part(self, rank: int, world: int) -> tuple[Samples, int]:
         """The rank-th of `world` contiguous parts, and the number of its first sample."""
         start, stop = (len(self) * i // world for i in (rank, rank + 1))
-        return (self if world == 1 else self._cut(start, stop)), start
+        return (self if world == 1 else self._cut(slice(start, stop))), start
 
     def first(self, count: int) -> Samples:
         """The first `count` samples."""
-        return self._cut(0, count)
+        return self._cut(slice(count))
 
-    def _cut(self, start: int, stop: int) -> Samples:
-        take = slice(start, stop)
+    def spread(self, count: int) -> Samples:
+        """At most `count` samples, classes as often among them as among all, in their order."""
+        marks = self.named if self.named.ndim == 1 else self.named[:, 0]
+        count = min(count, len(self))
+        evenly = torch.arange(count, device=marks.device) * len(self) // count
+        return self._cut(marks.argsort(stable=True)[evenly].sort().values)
+
+    def _cut(self, take: slice | Tensor) -> Samples:
+        def taken(array: Tensor) -> Tensor:
+            return array[take.to(array.device) if isinstance(take, Tensor) else take]
+
         return replace(
             self,
-            args=tuple(array[take] for array in self.args),
-            kwargs={k: v[take] if _is_array(v) else v for k, v in self.kwargs.items()},
-            targets=self.targets[take],
-            shown=self.shown[take],
+            args=tuple(map(taken, self.args)),
+            kwargs={k: taken(v) if _is_array(v) else v for k, v in self.kwargs.items()},
+            targets=taken(self.targets),
+            shown=taken(self.shown),
+            labels=None if self.labels is None else taken(self.labels),
         )
 
     def batches(self, size: int, device: torch.device, dtype: torch.dtype) -> Iterator[Batch]:

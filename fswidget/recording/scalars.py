@@ -75,6 +75,8 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "what a frame's eigenvalues were divided by, where float32 could not hold them",
         ),
         "weight_change": ("ratio", "‖θ − θ₀‖ / ‖θ₀‖, from the untrained network"),
+        "ntk_drift": ("1 − CKA", "how far the tangent kernel moved from the untrained network's"),
+        "ntk_alignment": ("CKA", "how alike the tangent kernel and the targets tell samples apart"),
         "parameter_norm_squared": ("‖θ‖²", "sum of the squared parameters"),
         "lr": ("per step", "learning rate"),
         "seconds": ("s", "wall time since the run began"),

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import os
-from typing import Any
+from collections.abc import Sequence
+from functools import wraps
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 from fswidget.training.own import network_of_own, source_of_own
 from fswidget.training.registry import DataSource, Network, networks, sources
+
+_Settings = TypeVar("_Settings")
 
 #: Where an integer would cost more than memory or patience allow.
 _LIMITS = {"modulus": 997, "depth": 512, "pixels": 512}
@@ -104,3 +110,35 @@ def _is_int(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return _is_int(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def reads_own(cls: type[_Settings]) -> type[_Settings]:
+    """Have the constructor say which settings there are where it is given another, and take all of
+    a data set of one's own unless told how much."""
+    init, fields = cls.__init__, cls.__dataclass_fields__  # type: ignore[attr-defined]
+
+    @wraps(init)
+    def checked(self: _Settings, **settings: Any) -> None:
+        for name, value in settings.items():
+            if name not in fields:
+                raise TypeError(f"{name}={value!r}: {unknown(name, [*fields])}")
+        for name in ("model", "dataset"):
+            if name in settings:
+                settings[name] = read_setting(name, settings[name])
+        own = settings.get("dataset")
+        if isinstance(own, DataSource) and settings.get("train_size") is None:
+            field = fields["held_out"]
+            share = plain(settings.get("held_out", field.default))
+            check(field, share)
+            settings["train_size"] = own.of(SimpleNamespace(held_out=share)).train_size
+        init(self, **settings)
+
+    cls.__init__ = checked  # type: ignore[method-assign]
+    return cls
+
+
+def unknown(name: str, names: Sequence[str]) -> str:
+    """What to tell of a name that is none of `names`."""
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"no such setting; {hint}Settings: {', '.join(names)}"

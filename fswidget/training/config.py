@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import wraps
-from types import SimpleNamespace
 from typing import Any
 
 from fswidget.training import dataset_readers  # noqa: F401 (they register)
-from fswidget.training.checks import as_json, check, plain, read_setting
+from fswidget.training.checks import as_json, check, read_setting, reads_own, unknown
 from fswidget.training.knobs import knob
 from fswidget.training.registry import (
     Builder,
@@ -28,32 +25,7 @@ from fswidget.training.rules import conflicts
 TASKS = {"cross_entropy": "cross_entropy", "mse": "squared_error"}
 
 
-def _reads_own(cls: type[Config]) -> type[Config]:
-    """Have the constructor say which settings there are where it is given another, and take all of
-    a data set of one's own unless told how much."""
-    init = cls.__init__
-
-    @wraps(init)
-    def checked(self: Config, **settings: Any) -> None:
-        for name, value in settings.items():
-            if name not in cls.__dataclass_fields__:
-                raise TypeError(f"{name}={value!r}: {no_setting(name)}")
-        for name in ("model", "dataset"):
-            if name in settings:
-                settings[name] = read_setting(name, settings[name])
-        own = settings.get("dataset")
-        if isinstance(own, DataSource) and settings.get("train_size") is None:
-            field = cls.__dataclass_fields__["held_out"]
-            share = plain(settings.get("held_out", field.default))
-            check(field, share)
-            settings["train_size"] = own.of(SimpleNamespace(held_out=share)).train_size
-        init(self, **settings)
-
-    cls.__init__ = checked  # type: ignore[method-assign]
-    return cls
-
-
-@_reads_own
+@reads_own
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """What to train, on what, and how. Every value is checked when the object is made.
@@ -338,6 +310,9 @@ class Config:
     )
     num_shown: int = knob(2000, "Samples shown", "Samples in the scatter plot.", min=1)
     more_measures: bool = knob(False, "More measures", "NC4, truncated accuracy, weight change.")
+    ntk: bool = knob(
+        False, "Tangent kernel", "How far the NTK moved, and its alignment with the targets: slow."
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -394,7 +369,4 @@ _FIELDS = dataclasses.fields(Config)
 
 def no_setting(name: str) -> str:
     """What to tell of a name that is none of the settings."""
-    names = [field.name for field in _FIELDS]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return f"no such setting; {hint}Settings: {', '.join(names)}"
+    return unknown(name, [field.name for field in _FIELDS])

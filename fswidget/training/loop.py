@@ -127,6 +127,7 @@ class Training(Learner):
             num_eigenfunctions=config.num_eigenfunctions,
             num_shown=config.num_shown,
             more_measures=config.more_measures,
+            ntk=config.ntk,
             device=self.device,
             config=config.to_dict(),
             title=f"{config.model} on {config.dataset}, p = {self._num_features}",

@@ -17,7 +17,7 @@ STEERABLE = (
 #: Settings that a resumed run may change: where it runs, how long, and what it shows.
 FREE = {"root", "download", "device", "compile", "epochs", "max_steps", "frame_every"}
 FREE |= {"analysis_budget", "test_size", "layers", "probe_size", "num_eigenfunctions", "num_shown"}
-FREE.add("more_measures")
+FREE |= {"more_measures", "ntk"}
 
 
 def check_same_run(earlier: Config, config: Config) -> None:
