@@ -59,7 +59,8 @@ def figure(recording: Recording, name: str, epoch: float = -1) -> Plot:
     Parameters
     ----------
     recording : Recording
-    name : {"spectrum", "cumulative", "projections", "history", "regime", "layers"}
+    name : {"spectrum", "cumulative", "projections", "history", "regime", "layers",
+        "quality_intensity"}
     epoch : float
         The newest frame at or before this epoch is shown; −1 is the last frame, −2 the one before.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fswidget.figures.intensity import LEAST, series
 from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, label, regime_zones
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
@@ -33,7 +34,8 @@ def plot(
     recording : Recording or sequence of Recording
         Several runs that differ in their seed are drawn as their mean, with one standard deviation
         as a band.
-    name : {"spectrum", "cumulative", "projections", "history", "regime", "layers"}
+    name : {"spectrum", "cumulative", "projections", "history", "regime", "layers",
+        "quality_intensity"}
     epoch : float
         The newest frame at or before this epoch; −1 is the last frame, −2 the one before.
     ax : matplotlib.axes.Axes, optional
@@ -265,6 +267,15 @@ def _layers(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any])
     ax.set(xlabel="depth", ylabel=label(measure))
 
 
+def _quality_intensity(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any]) -> None:
+    for title, color, x, y in series(recording, frame):
+        ax.scatter(x, y, **{"color": color, "label": title, "s": 14, "linewidth": 0, **style})
+    names = (r"intensity $\rho_k/\rho_1$", r"quality $\Pi^*(k) - \Pi^*(k-1)$")
+    ax.set(xlabel=names[0], ylabel=names[1], xscale="log", yscale="log")
+    ax.set_ylim(bottom=LEAST)
+    ax.legend(title="rank correlation")
+
+
 PLOTS: dict[str, Callable[[Any, Recording, Frame, dict[str, Any]], None]] = {
     "spectrum": _spectrum,
     "cumulative": _cumulative,
@@ -272,4 +283,5 @@ PLOTS: dict[str, Callable[[Any, Recording, Frame, dict[str, Any]], None]] = {
     "history": _history,
     "regime": _regime,
     "layers": _layers,
+    "quality_intensity": _quality_intensity,
 }

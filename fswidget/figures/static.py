@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fswidget.figures import templates
 from fswidget.figures.bands import Band, log_ticks, tick_label
+from fswidget.figures.intensity import quality_intensity
 from fswidget.figures.theme import (
     CLASS_MARKERS,
     COLORS,
@@ -357,4 +358,5 @@ FIGURES: dict[str, Callable[[Recording, Frame], Plot]] = {
     "history": _history,
     "regime": _regime,
     "layers": _layers,
+    "quality_intensity": quality_intensity,
 }

@@ -24,7 +24,15 @@ from fswidget.recording.frame import Frame, RunInfo
 from fswidget.recording.recording import Recording
 from tests.synthetic import make_recording
 
-NAMES = ["spectrum", "cumulative", "projections", "history", "regime", "layers"]
+NAMES = [
+    "spectrum",
+    "cumulative",
+    "projections",
+    "history",
+    "regime",
+    "layers",
+    "quality_intensity",
+]
 
 
 def column(plot: Plot, source: str, name: str) -> np.ndarray:
@@ -281,3 +289,19 @@ def test_every_loss_has_its_place_in_history(losses: list[float]) -> None:
     assert all(math.isfinite(tick) for tick in plot.select_one({"name": "ticks:y"}).ticks)
     if any(losses) and not any(map(math.isnan, losses)):
         assert kept  # no empty plot
+
+
+def test_quality_is_drawn_against_intensity_over_time() -> None:
+    run = Recording(RunInfo({}, "cross_entropy", 3, 3, np.zeros(0)))
+    for epoch, quality in enumerate(([0.2, 0.2, 0.5, 0.5], [0.5, 0.8, 0.9, 0.95])):
+        run.append(Frame(epoch, epoch, {}, {}, {"eigenvalues": [4, 2, 1, 0.5], "quality": quality}))
+    plot = run.figure("quality_intensity")
+    first, last = (item.renderers[0] for item in plot.legend[0].items)
+    # What is 0 has no place on a logarithmic axis.
+    np.testing.assert_allclose(first.data_source.data["x"], [1, 0.25])
+    np.testing.assert_allclose(last.data_source.data["y"], [0.5, 0.3, 0.1, 0.05], rtol=1e-6)
+    assert [item.label.value for item in plot.legend[0].items] == [
+        "epoch 0: +0.00",
+        "epoch 1: +1.00",
+    ]
+    assert len(run.figure("quality_intensity", epoch=0).select({"type": GlyphRenderer})) == 1

@@ -20,7 +20,15 @@ from fswidget.recording.frame import Frame, RunInfo
 from tests.synthetic import make_recording
 
 plt = pytest.importorskip("matplotlib.pyplot")
-NAMES = ["spectrum", "cumulative", "projections", "history", "regime", "layers"]
+NAMES = [
+    "spectrum",
+    "cumulative",
+    "projections",
+    "history",
+    "regime",
+    "layers",
+    "quality_intensity",
+]
 
 
 @pytest.fixture(autouse=True)
