@@ -133,7 +133,7 @@ def reads_own(cls: type[_Settings]) -> type[_Settings]:
             settings["train_size"] = own.of(SimpleNamespace(held_out=share)).train_size
         init(self, **settings)
 
-    cls.__init__ = checked  # type: ignore[method-assign]
+    cls.__init__ = checked  # type: ignore[method-assign, assignment]
     return cls
 
 
