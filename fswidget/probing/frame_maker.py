@@ -21,6 +21,7 @@ from fswidget.analysis.spectrum import Spectrum
 from fswidget.analysis.targets import assign_blocks, class_weights, minimal_features
 from fswidget.probing import measures
 from fswidget.probing.arguments import check_flags
+from fswidget.probing.by_sample import kept_and_nearest, without_each
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.frames import (
     bands_of,
@@ -43,10 +44,6 @@ _NUM_BLOCKS = 8
 _MAX_BYTES = 1_000_000_000
 # Outputs that left those of the reference by this share of their size have moved (our choice).
 _MOVED = 1e-3
-
-
-# Evenly spread over the probe, what is measured row by row looks at so many (our choice).
-_MOST_ROWS = 1000
 
 
 class FrameMaker:
@@ -197,7 +194,12 @@ class FrameMaker:
             arrays["held_out_projections"] = turned(points, rotation)
         arrays |= self._measure_layers(short)
         scalars |= self._own_measures(rows)
-        self._measure_rows(spectrum, features, rows, scalars, arrays)
+        if self.more_measures:
+            some = kept_and_nearest(self.samples, self.team, spectrum, features, rows)
+            scalars |= some[0]
+            arrays |= some[1]
+            mine = turned(eigenfunctions(spectrum, features, count), rotation)
+            arrays["ablated_score"] = without_each(self.samples, self.team, mine, rows)
         labels = {"regime": regime.label, "evidence": regime.evidence, "solver": spectrum.solver}
         known = {name: value for name, value in arrays.items() if value is not None}
         return Frame(epoch=epoch, step=step, scalars=scalars, labels=labels, arrays=known)
@@ -367,30 +369,6 @@ class FrameMaker:
         whole = [self.team.gather(widened(v), counts) for v in (rows.features, rows.outputs)]
         arrays = [values.cpu().numpy() for values in (*whole, self.samples.targets)]
         return measures.measured(arrays[0], arrays[1], arrays[2], self._blocks)
-
-    def _measure_rows(
-        self,
-        spectrum: Spectrum,
-        features: Tensor,
-        rows: Activations,
-        scalars: dict[str, float],
-        arrays: dict[str, NDArray[Any] | None],
-    ) -> None:
-        """NC4 and the truncated accuracy, on some rows of all processes."""
-        labels = self.samples.labels
-        if not self.more_measures or labels is None:
-            return
-        step = -(-len(labels) // _MOST_ROWS)
-        mine = slice(-rows.start % step, None, step)
-        some = features[mine], rows.outputs[mine]
-        truth = labels[rows.start : rows.start + len(features)][mine]
-        found = np.zeros(len(spectrum.eigenvalues) + 2)
-        if len(truth):
-            right = spectrum.truncated_accuracy(*some, truth)
-            found = len(truth) * np.array([*right, spectrum.nc4_of(*some), 1])
-        *hits, wrong, count = self.team.sum(found.tolist(), features.device)
-        scalars["nc4"] = wrong / count
-        arrays["truncated_accuracy"] = np.array(hits) / count
 
     def _measure_layers(self, rows: Activations) -> dict[str, NDArray[Any]]:
         spectra = []

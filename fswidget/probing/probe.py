@@ -94,7 +94,8 @@ class Probe:
         Compute only this many leading eigenvalues; by default all, or four per class (64 at least)
         where both the features and the samples are more than 1,024.
     more_measures : bool
-        Whether frames carry what costs more: for classes ``nc4`` and the curve
+        Whether frames carry what costs more: ``ablated_score``, the accuracy or R² on the probe
+        without each of the eigenfunctions shown; for classes ``nc4`` and the curve
         ``truncated_accuracy`` (of at most 1,000 samples, evenly spread over the probe), and
         ``weight_change``, for which the untrained network's parameters are kept.
     ntk : bool

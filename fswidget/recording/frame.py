@@ -42,6 +42,7 @@ class Frame:
         ``eigenvalues`` (K,), ``quality`` (K,), ``utilization`` (K,) and, where known,
         ``quality_error`` and ``utilization_error`` (K,) and ``truncated_accuracy`` (K,), see
         `Spectrum.truncated_accuracy`, ``projections`` (n_shown, m),
+        ``ablated_score`` (m,), the accuracy or R² on the probe without each of them,
         ``predictions`` (n_shown,), ``held_out_projections`` (n_held_out, m), for several labels
         ``label_accuracy`` (C,), and per layer
         ``layer_low_rank_measure``, ``layer_low_rank_measure_debiased``, ``layer_effective_rank``,

@@ -309,7 +309,9 @@ class Config:
         8, "Eigenfunctions", "How many eigenfunctions can be looked at.", min=2, max=64
     )
     num_shown: int = knob(2000, "Samples shown", "Samples in the scatter plot.", min=1)
-    more_measures: bool = knob(False, "More measures", "NC4, truncated accuracy, weight change.")
+    more_measures: bool = knob(
+        False, "More measures", "NC4, accuracy with and without features, weight change."
+    )
     ntk: bool = knob(
         False, "Tangent kernel", "How far the NTK moved, and its alignment with the targets: slow."
     )

@@ -26,11 +26,14 @@ test("accuracy with the first k features alone is drawn where frames hold it", a
   await pass();
   const drawn = () => plot("cumulative").data("truncated_accuracy").y;
   expect(drawn()).toHaveLength(0);
-  const kept = { truncated_accuracy: [0.25, 0.5, 1, 1] };
+  const without = () => root.querySelector("[data-panel=extremes] .fsw-tools")?.textContent;
+  expect(without()).not.toContain("without");
+  const kept = { truncated_accuracy: [0.25, 0.5, 1, 1], ablated_score: [0.714, 0.714, 0.714] };
   send("a", 1, 0, {}, {}, kept);
   await pass();
   expect(drawn()).toEqual(Float32Array.of(0.25, 0.5, 1, 1));
   expect(root.querySelector(".fsw-c-accuracy")?.textContent).toBe("accuracy");
+  expect(without()).toContain("without it 71%");
 });
 
 test("many frames in one animation frame are drawn once, the newest", async () => {

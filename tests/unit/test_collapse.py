@@ -245,9 +245,26 @@ def test_more_measures_are_made_where_they_are_asked_for():
     assert frame.scalars["nc4"] == pytest.approx(spectrum.nc4_of(features[some], outputs[some]))
     fewer = fs.watch(model, inputs, labels).snapshot(epoch=0)
     assert not fewer.scalars.keys() & {"nc4", "weight_change"}
-    assert "truncated_accuracy" not in fewer.arrays
+    assert not fewer.arrays.keys() & {"truncated_accuracy", "ablated_score"}
     with pytest.raises(ValueError, match="more_measures='yes': must be True or False"):
         fs.Recorder(more_measures="yes")
+
+
+def test_a_feature_that_is_ablated_takes_the_answers_that_it_carried():
+    labels = np.arange(400) % 2
+    # Two features without correlation: the first tells the classes apart, the second nothing.
+    features = np.stack([6.0 * labels - 3, np.arange(400) // 2 % 2 * 2.0 - 1], 1)
+    outputs = features[:, :1] * [-1, 1] + [0.1, 0]
+    recorder = fs.Recorder(more_measures=True)
+    score = recorder.snapshot(features, outputs, labels).arrays["ablated_score"]
+    np.testing.assert_allclose(score, [0.5, 1])
+    recorder = fs.Recorder(task="squared_error", more_measures=True)
+    values = features @ [[1.0], [2.0]]
+    frame = recorder.snapshot(features, values, values)
+    assert frame.scalars["train_r2"] == 1
+    np.testing.assert_allclose(frame.arrays["ablated_score"], [4 / 13, 9 / 13], rtol=1e-5)
+    rotated = recorder.snapshot(features[:, ::-1].copy(), values, values, epoch=1)
+    np.testing.assert_allclose(*(f.arrays["ablated_score"] for f in (frame, rotated)), atol=1e-5)
 
 
 def test_a_run_whose_beginning_is_not_known_has_no_weight_change():

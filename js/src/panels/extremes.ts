@@ -74,6 +74,7 @@ export class ExtremesPanel extends Panel {
   readonly #which = h("select", { class: "fsw-mini", "aria-label": "Eigenfunction" });
   /** To the panel of layers, which stands in the same place. */
   readonly layers = button("layers", "Layer by layer", { class: "fsw-q" });
+  readonly #without = h("span", { title: "Score of the network without this eigenfunction" });
   readonly #highest = new End("highest");
   readonly #lowest = new End("lowest");
   #follow = true;
@@ -83,7 +84,7 @@ export class ExtremesPanel extends Panel {
 
   constructor(host: Host) {
     super(host, "extremes");
-    this.tools.append(this.layers, this.#which);
+    this.tools.append(this.#without, this.layers, this.#which);
     this.cleanup.on(this.layers, "click", () => host.choose({ deep: true }));
     this.body.append(this.#highest.root, this.#lowest.root);
     this.cleanup.on(this.#which, "change", () => {
@@ -105,6 +106,9 @@ export class ExtremesPanel extends Panel {
     if (this.#follow && this.#which.value !== follows) this.#which.value = follows;
     const k = Number(this.#which.value);
     setText(this.heading, `What is ${eigen(k)}?`);
+    const left = frame.arrays.ablated_score?.[k] ?? Number.NaN;
+    const without = Number.isFinite(left) ? `without it ${Math.round(100 * left)}%` : "";
+    setText(this.#without, without);
     const other = sameSamples(run, ghost) ? ghostFrame : null;
     this.#drawn([frame, other, k], () => {
       const values = column(frame, "projections", k);
@@ -112,7 +116,7 @@ export class ExtremesPanel extends Panel {
       const { high, low } = extremes(values, COUNT);
       this.#fill(run, this.#highest, high, "now");
       this.#fill(run, this.#lowest, low, "now");
-      this.#summary = summarise(run.info, high, low);
+      this.#summary = [summarise(run.info, high, low), without].filter(Boolean).join(" ");
       const then = other && match(frame, other, k);
       const before = then ? extremes(then.values, COUNT) : null;
       this.#highest.compare(before !== null);

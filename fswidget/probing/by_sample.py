@@ -1,0 +1,67 @@
+"""What no moments can give, and is found from the samples one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fswidget.analysis.spectrum import Spectrum
+from fswidget.probing.distributed import Communicator
+from fswidget.probing.inference import Activations
+from fswidget.probing.samples import Samples, widened
+
+#: Evenly spread over the probe, the truncated accuracy and NC4 look at so many (our choice).
+_MOST_ROWS = 1000
+
+
+def kept_and_nearest(
+    samples: Samples, team: Communicator, spectrum: Spectrum, features: Tensor, rows: Activations
+) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:
+    """NC4 and the truncated accuracy, on some rows of all processes; nothing without classes."""
+    labels = samples.labels
+    if labels is None:
+        return {}, {}
+    step = -(-len(labels) // _MOST_ROWS)
+    mine = slice(-rows.start % step, None, step)
+    some = features[mine], rows.outputs[mine]
+    truth = labels[rows.start : rows.start + len(features)][mine]
+    found = np.zeros(len(spectrum.eigenvalues) + 2)
+    if len(truth):
+        right = spectrum.truncated_accuracy(*some, truth)
+        found = len(truth) * np.array([*right, spectrum.nc4_of(*some), 1])
+    *hits, wrong, count = team.sum(found.tolist(), features.device)
+    return {"nc4": wrong / count}, {"truncated_accuracy": np.array(hits) / count}
+
+
+def without_each(
+    samples: Samples, team: Communicator, points: NDArray[np.float64], rows: Activations
+) -> NDArray[np.float64]:
+    """Accuracy, that of labels, or R² on the probe without each eigenfunction that is shown.
+
+    Of f̂ − ⟨f̂|e_k⟩ e_k; which features the answers could not do without. Our choice.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, m)
+        The eigenfunctions of this process's samples, turned as they are shown.
+
+    Returns
+    -------
+    ndarray, shape (m,)
+        NaN where there is no such eigenfunction.
+    """
+    outputs, device = widened(rows.outputs), rows.outputs.device
+    values = torch.as_tensor(points).to(outputs)
+    sums = team.sum((values.T @ outputs).flatten().tolist(), device)
+    shares = torch.tensor(sums).to(outputs).reshape(values.shape[1], -1) / len(samples)
+    found = []
+    for value, share in zip(values.T, shares, strict=True):
+        left = outputs - torch.outer(value, share)
+        errors = team.sum(samples.error(left, rows.targets), device)
+        (score,) = samples.score(errors, "").values()
+        found.append(score if bool(share.isfinite().all()) else np.nan)
+    return np.array(found)
