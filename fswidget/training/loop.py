@@ -22,6 +22,9 @@ from fswidget.training.learner import Learner
 from fswidget.training.optimisation import Clock, Progress, check_frozen, learning_rate
 from fswidget.training.steering import FREE, STEERABLE, Steering, check_same_run, shows_the_same
 
+#: Settings that the probe has under the same names.
+_MEASURED = ("layers", "num_eigenfunctions", "num_shown", "more_measures", "ntk")
+
 
 class Training(Learner):
     """One run, to be iterated over once; iterating trains.
@@ -123,11 +126,7 @@ class Training(Learner):
             class_names=data.class_names or None,
             images=data.images,
             held_out=(data.test_inputs, data.test_targets),
-            layers=config.layers,
-            num_eigenfunctions=config.num_eigenfunctions,
-            num_shown=config.num_shown,
-            more_measures=config.more_measures,
-            ntk=config.ntk,
+            **{name: getattr(config, name) for name in _MEASURED},
             device=self.device,
             config=config.to_dict(),
             title=f"{config.model} on {config.dataset}, p = {self._num_features}",
