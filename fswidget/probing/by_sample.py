@@ -19,12 +19,18 @@ _MOST_ROWS = 1000
 
 
 def kept_and_nearest(
-    samples: Samples, team: Communicator, spectrum: Spectrum, features: Tensor, rows: Activations
-) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:
-    """NC4 and the truncated accuracy, on some rows of all processes; nothing without classes."""
+    samples: Samples,
+    team: Communicator,
+    spectrum: Spectrum,
+    features: Tensor,
+    rows: Activations,
+    arrays: dict[str, NDArray[Any] | None],
+) -> dict[str, float]:
+    """NC4, and into `arrays` the truncated accuracy, on some rows of all processes; nothing without
+    classes."""
     labels = samples.labels
     if labels is None:
-        return {}, {}
+        return {}
     step = -(-len(labels) // _MOST_ROWS)
     mine = slice(-rows.start % step, None, step)
     some = features[mine], rows.outputs[mine]
@@ -34,7 +40,8 @@ def kept_and_nearest(
         right = spectrum.truncated_accuracy(*some, truth)
         found = len(truth) * np.array([*right, spectrum.nc4_of(*some), 1])
     *hits, wrong, count = team.sum(found.tolist(), features.device)
-    return {"nc4": wrong / count}, {"truncated_accuracy": np.array(hits) / count}
+    arrays["truncated_accuracy"] = np.array(hits) / count
+    return {"nc4": wrong / count}
 
 
 def without_each(

@@ -195,11 +195,9 @@ class FrameMaker:
         arrays |= self._measure_layers(short)
         scalars |= self._own_measures(rows)
         if self.more_measures:
-            some = kept_and_nearest(self.samples, self.team, spectrum, features, rows)
-            scalars |= some[0]
-            arrays |= some[1]
             mine = turned(eigenfunctions(spectrum, features, count), rotation)
             arrays["ablated_score"] = without_each(self.samples, self.team, mine, rows)
+            scalars |= kept_and_nearest(self.samples, self.team, spectrum, features, rows, arrays)
         labels = {"regime": regime.label, "evidence": regime.evidence, "solver": spectrum.solver}
         known = {name: value for name, value in arrays.items() if value is not None}
         return Frame(epoch=epoch, step=step, scalars=scalars, labels=labels, arrays=known)

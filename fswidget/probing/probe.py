@@ -151,7 +151,6 @@ class Probe:
         group: dist.ProcessGroup | None = None,
     ) -> None:
         check_model(model, features)
-        check_flags(ntk=ntk)
         counts = {"num_eigenfunctions": num_eigenfunctions, "num_shown": num_shown}
         check_counts(task, top, batch_size=batch_size, **counts)
         self.model, self.task, self.batch_size = model, task, batch_size
@@ -182,12 +181,13 @@ class Probe:
         )
         self.recording = Recording(info, byte_budget=byte_budget)
         self._team = self._maker.team
-        self._since: list[WeightChange | TangentKernel] = []
-        if more_measures:
-            self._since.append(WeightChange())
-        if ntk:
-            self._since.append(TangentKernel(samples, num_outputs, self._reader.select))
+        self._since = [WeightChange()] * more_measures + self._tangent(ntk)
         self.share(group)
+
+    def _tangent(self, ntk: bool) -> list[Any]:
+        check_flags(ntk=ntk)
+        maker = self._maker
+        return [TangentKernel(maker.samples, maker.num_outputs, self._reader.select)] if ntk else []
 
     @property
     def head(self) -> Any:
