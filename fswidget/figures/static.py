@@ -189,7 +189,7 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     for name in names:
         bands[band(name)].include(table[name])
     lines = [bands[band(name)].place(table[name]) for name in names]
-    roles = {measure: "accent", "used_features": "accent", "loss": "loss"}
+    roles = {measure: "accent", "used_features": "ink", "loss": "loss"}
     colors = [COLORS[roles.get(name, "accuracy")] for name in names]
     _fill(plot, "curves", xs=[list(epochs)] * len(names), ys=lines, color=colors)
     steered = [epoch for epoch, _ in recording.changes]

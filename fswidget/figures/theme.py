@@ -125,7 +125,7 @@ CURVES = {
     ESTIMATES[0]: "accent",
     "test_accuracy": "accuracy",
     "test_r2": "accuracy",
-    "used_features": "accent",
+    "used_features": "ink",  # as the needle of the gauge, whose path it is
     "loss": "loss",
 }
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks import history
-from tests.benchmarks.frontend.browser import Session
+from tests.benchmarks.frontend.browser import SETUP, Session
 from tests.benchmarks.frontend.report import NAMES, Samples, bars, report
 from tests.browser.jupyter import CHROMIUM_ARGS, JupyterServer
 
@@ -40,9 +40,9 @@ class Bench:
         self.samples[name, quantity].append(value)
         print(f"{name:>10}  {quantity:<28} {value:.4g}", flush=True)
 
-    def session(self, name: str, *cells: str) -> Session:
-        """A fresh page and kernel."""
-        return Session(self.browser, self.server, name, cells)
+    def session(self, name: str, *cells: str, bare: bool = False) -> Session:
+        """A fresh page and kernel; a bare one has imported nothing of the benchmark."""
+        return Session(self.browser, self.server, name, cells if bare else [SETUP, *cells])
 
     def contest(self, name: str) -> None:
         """First paint, 10 frames a second for 20 s, a burst of 200."""
@@ -149,7 +149,8 @@ class Bench:
         session.settle()
 
     def restart(self, count: int = 5) -> None:
-        """From a released slider to the first frame of the new run, less the training's own part.
+        """From Start, and from a released slider, to the first frame of the new run, less the
+        training's own part.
 
         The training's part is measured in the same kernel while no run is on: making the data, the
         network and frame 0.
@@ -157,26 +158,75 @@ class Bench:
         code = "import fswidget as fs\nexplorer = fs.Explorer(epochs=1000)"
         with self.session("restart", code, FIRST_FRAME) as session:
             session.notebook.run_code("explorer")
+            session.kernel.evaluate("first_frame()")  # a warm kernel
+            for _ in range(count):
+                shown = session.first_frame(PRESS)
+                self.add("fswidget", "Start to first frame s", shown)
+                session.kernel.evaluate("explorer.stop()")
+                session.kernel.wait("explorer.state == 'finished'")
+                session.settle()
+            widths = [session.kernel.evaluate("explorer.width")] * count
             session.kernel.evaluate("explorer.start()")
             session.wait_painted(3)
-            widths = []
             for position in (74, 77, 79, 82, 84)[:count]:
-                released, run = session.page.evaluate(RELEASE, position)
-                session.page.wait_for_function(
-                    f"window.bench.log.some(([, at, run]) => run !== {run!r} && at > {released})"
-                )
-                log = session.page.evaluate("window.bench.log")
-                shown = next(at for _, at, other in log if other != run and at > released)
-                self.add("fswidget", "release to first frame s", (shown - released) / 1000)
+                shown = session.first_frame(RELEASE, position)
+                self.add("fswidget", "release to first frame s", shown)
                 widths.append(session.kernel.evaluate("explorer.width"))
                 session.page.wait_for_timeout(1000)
             session.kernel.evaluate("explorer.stop()")
             session.kernel.wait("explorer.state == 'finished'")
-            for width in widths:
+            for index, width in enumerate(widths):
                 seconds = session.kernel.evaluate(f"first_frame(width={width})")
-                self.add("fswidget", "training to first frame s", seconds)
+                what = "training to Start's first frame s" if index < count else TRAINED
+                self.add("fswidget", what, seconds)
+
+    def fresh(self, count: int = 3) -> None:
+        """From ``fs.Explorer()`` in a new kernel to the first frame, against a bare loop there."""
+        importing = "import fswidget as fs"
+        for _ in range(count):
+            with self.session("fresh", importing, bare=True) as session:
+                session.notebook.run_code(EXPLORE)
+                session.wait_painted(0)
+                shown = session.log()[0] - session.kernel.evaluate("start")
+                self.add("fswidget", "Explorer() to first frame s", shown)
+            with self.session("loop", importing, bare=True) as session:
+                session.notebook.run_code(LOOP)
+                seconds = session.kernel.wait("globals().get('seconds')")
+                self.add("bare loop", "to the same frame s", seconds)
 
 
+TRAINED = "training to first frame s"
+#: Begins at once, as somebody would who knows the button.
+EXPLORE = """
+import time
+start = time.time()
+explorer = fs.Explorer()
+explorer.start()
+explorer
+"""
+#: What the same run does without any of this up to its first frame: data, network, optimiser, and
+#: all samples through the network once.
+LOOP = """
+import time
+start = time.time()
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+images, labels = load_digits(return_X_y=True)
+inputs = torch.from_numpy(images[:1000] / 16).float()
+targets = torch.eye(10)[torch.from_numpy(labels[:1000])]
+model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU())
+last = nn.Linear(256, 10)
+optimizer = torch.optim.Adam([*model.parameters(), *last.parameters()], lr=1e-3)
+loss = nn.functional.mse_loss(last(model(inputs[:64])), targets[:64])
+loss.backward()
+optimizer.step()
+with torch.no_grad():
+    features = model(inputs)
+    np.linalg.eigh((features.T @ features).double().numpy())
+seconds = time.time() - start
+"""
 #: Times what a restart needs of the trainer alone.
 FIRST_FRAME = """
 import time
@@ -187,7 +237,13 @@ def first_frame(**changes):
     next(iter(Training(explorer.config.replace(**changes))))
     return time.perf_counter() - start
 """
-#: Moves the width's slider and lets it go; answers when, and which run was on show.
+#: Presses Start, or Run, and answers when, and which run was on show.
+PRESS = """() => {
+    const root = document.querySelector(".fswidget");
+    root.querySelector(".fsw-go").click();
+    return [performance.timeOrigin + performance.now(), root.dataset.run ?? ""];
+}"""
+#: Moves the width's slider and lets it go; the same answer.
 RELEASE = """position => {
     const root = document.querySelector(".fswidget");
     const control = root.querySelector("[data-control='width'] input");
@@ -212,7 +268,7 @@ def opened() -> Iterator[Bench]:
         browser.close()
 
 
-PARTS = ("contest", "audit", "kernel", "restart", "heap", "cycles")
+PARTS = ("contest", "audit", "kernel", "restart", "fresh", "heap", "cycles")
 
 
 def main() -> None:
@@ -237,6 +293,7 @@ def main() -> None:
         for part, once in (
             ("kernel", bench.kernel_cost),
             ("restart", bench.restart),
+            ("fresh", bench.fresh),
             ("heap", bench.heap),
         ):
             if part in options.parts:

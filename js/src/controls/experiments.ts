@@ -8,6 +8,7 @@ import {
   h,
   hide,
   iconButton,
+  rich,
   setText,
 } from "../host/dom";
 import { json, listen, type Model, type Preset } from "../host/model";
@@ -94,7 +95,7 @@ export class Experiments {
     if (!preset) return;
     const { title, help, arms = [], missing, fetch, recorded } = preset;
     setText(this.#title, title);
-    setText(this.#help, help);
+    this.#help.replaceChildren(...rich(help));
     const [first, ...others] = arms;
     setText(this.#arms, others.length ? `First ${first}, then ${others.join(", then ")}.` : "");
     setText(this.#missing, missing ?? "");

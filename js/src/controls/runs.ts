@@ -1,6 +1,6 @@
 // The runs of this session, and the one that stays behind as a ghost to compare with.
 
-import { before, differences } from "../data/changes";
+import { before, differences, named } from "../data/changes";
 import { memo } from "../data/memo";
 import type { Run, Store } from "../data/store";
 import { attribute, button, type Cleanup, h, hide, iconButton, menu, setText } from "../host/dom";
@@ -132,20 +132,17 @@ export class Runs {
   #show(): void {
     const entries = this.#entries();
     hide(this.root, entries.length < 2);
+    const specs = json<ControlSpec[]>(this.model, "_controls", []);
     this.#list.replaceChildren(
       ...entries
-        .map(({ run, label, changed, frames }, at) => {
+        .map(({ run, label, changed: raw, frames }, at) => {
+          const changed = named(raw ?? "", specs);
           const current = run === this.#current;
           const pinned = run === this.#chosen;
           const count = current ? "" : `${frames} frame${frames === 1 ? "" : "s"}`;
           // Numbered, so that runs of the same settings are told apart.
           const branch = "↳ ".repeat(depth(entries, run));
-          const name = [
-            `${branch}${at + 1}.`,
-            label || run,
-            changed && `(${brief(changed)})`,
-            count,
-          ];
+          const name = [label || run, changed && brief(changed), count].filter(Boolean);
           const pin = button(pinned ? "Unpin" : "Compare", "Keep as the ghost to compare with", {
             class: "fsw-plain",
             "data-pin": run,
@@ -154,7 +151,7 @@ export class Runs {
           return h(
             "li",
             { "data-run": run, "aria-current": current ? "true" : null },
-            h("span", { title: changed }, name.filter(Boolean).join(" ")),
+            h("span", { title: changed }, `${branch}${at + 1}. ${name.join(" · ")}`),
             current ? h("em", {}, "now") : pin,
           );
         })

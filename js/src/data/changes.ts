@@ -42,6 +42,12 @@ export function before(changes: Difference[]): string {
   return named.join(", ") + (more > 0 ? ` and ${more} more` : "");
 }
 
+/** “batch norm off → on” of “batchnorm off → on”: the settings by what they are called here. */
+export function named(changed: string, specs: ControlSpec[]): string {
+  const known = new Map(specs.map(({ name, label }) => [name, lower(label)]));
+  return changed.replace(/(?<=^|, )\w+/g, (name) => known.get(name) ?? name);
+}
+
 /** As within a sentence; symbols and names of their own keep their capitals. */
 function lower(label: string): string {
   return /^[A-Z][a-z]/.test(label) ? label.charAt(0).toLowerCase() + label.slice(1) : label;

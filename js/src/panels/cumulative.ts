@@ -10,6 +10,13 @@ import { axisTitle, rankTicks } from "./spectrum";
 import { count, share } from "./words";
 
 const EMPTY = { x: [], y: [] };
+/** The curves with the roles whose colours they have; room that a name takes, in pixels. */
+const NAMES: [string, string][] = [
+  ["utilization", "accent"],
+  ["quality", "quality"],
+];
+const ACCURACY: [string, string] = ["accuracy", "accuracy"];
+const ROOM = 76;
 
 export class CumulativePanel extends FigurePanel {
   protected readonly roles = {
@@ -81,7 +88,7 @@ export class CumulativePanel extends FigurePanel {
   }
 
   protected words(plot: Plot, scene: Scene): Label[] {
-    const { frame, ghostFrame, before, run } = scene;
+    const { frame, ghostFrame, run } = scene;
     const { left, right, top } = plot.view.frame.bbox;
     const labels: Label[] = [
       { text: "share", x: left, y: top - 9, role: "dim" },
@@ -92,11 +99,12 @@ export class CumulativePanel extends FigurePanel {
     const then = used(ghostFrame);
     if (Number.isFinite(then.y)) {
       const x = plot.x(then.x);
+      const beyond = then.x > now.x && x + 30 < right;
       labels.push({
         text: count(then.x),
-        x: x - 9,
+        x: beyond ? x + 9 : x - 9,
         y: plot.y(then.y) + 12,
-        anchor: "end",
+        anchor: beyond ? "start" : "end",
         role: "ghost",
         bold: true,
         halo: true,
@@ -115,18 +123,31 @@ export class CumulativePanel extends FigurePanel {
         halo: true,
       });
     }
-    // Where utilization is at about a half, there is room at its right; its ghost has it at its left.
+    return [...labels, ...this.#named(plot, scene)];
+  }
+
+  /** The curves' names. Where utilization is at about a half, there is room at its right, and for
+   * its ghost at its left; the other way round where the ghost is the one at the right. */
+  #named(plot: Plot, { frame, ghostFrame, before }: Scene): Label[] {
+    const { left, right } = plot.view.frame.bbox;
+    const labels: Label[] = [];
+    const turned = middle(ghostFrame, 0.5) > middle(frame, 0.5) && middle(frame, 0.5) > 0;
     const half = middle(frame, 0.42);
+    const aside = turned && plot.x(half) - left > ROOM;
     if (half) {
-      const x = Math.min(plot.x(half) + 14, right - 58);
-      labels.push({ text: "utilization", x, y: plot.y(0.42), role: "accent", halo: true });
-      labels.push({ text: "quality", x, y: plot.y(0.42) + 15, role: "quality", halo: true });
-      if (frame.arrays.truncated_accuracy) {
-        labels.push({ text: "accuracy", x, y: plot.y(0.42) + 30, role: "accuracy", halo: true });
-      }
+      const x = aside ? plot.x(half) - 10 : Math.min(plot.x(half) + 14, right - 58);
+      const place = { x, anchor: aside ? "end" : "start", halo: true } as const;
+      const names = frame.arrays.truncated_accuracy ? [...NAMES, ACCURACY] : NAMES;
+      names.forEach(([text, role], at) => {
+        labels.push({ text, role, y: plot.y(0.42) + 15 * at, ...place });
+      });
     }
     const ghost = middle(ghostFrame, 0.62);
-    if (ghost) {
+    if (ghost && turned) {
+      const x = Math.min(plot.x(ghost) + 10, right - 44);
+      const text = beforeText(before, right - x);
+      labels.push({ text, x, y: plot.y(0.62), role: "ghost", halo: true });
+    } else if (ghost) {
       const x = Math.max(plot.x(ghost) - 10, left + 44);
       const text = beforeText(before, x - left);
       labels.push({ text, x, y: plot.y(0.62), anchor: "end", role: "ghost", halo: true });

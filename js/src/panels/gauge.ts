@@ -16,8 +16,9 @@ const [ONE, MINIMAL, TWICE, END] = [1.2, 22.2, 47.2, 100] as const;
 const ZONES = { MF: [0, 25], TRANSITION: [25, 50], EF: [50, 100] } as const;
 /** The largest k that an axis has, and more where a network is wider. */
 const LARGEST = 1024;
-/** Two ticks, or needles with a label, that are nearer than this lie on each other, in percent. */
-const [CLOSE, CLOSE_LABELS] = [16, 32] as const;
+/** Two ticks, needles with a label, or a needle and a zone's name that are nearer than this lie on
+ * each other, in percent. */
+const [CLOSE, CLOSE_LABELS, CLOSE_NAME] = [16, 32, 9] as const;
 
 /** The place of k on the axis, in percent. */
 export function place(k: number, c: number, largest: number): number {
@@ -104,7 +105,13 @@ export class Gauge {
     const now = state(run, frame);
     const used = frame.scalars.used_features ?? Number.NaN;
     attribute(this.root, "data-state", now === "none" ? "none" : (frame.labels.regime ?? ""));
-    this.#mark(this.#needle, this.#label, now, place(used, c, largest), `k95 ${count(used)}`);
+    this.#mark(
+      this.#needle,
+      this.#label,
+      now,
+      place(used, c, largest),
+      `k95 ${count(isUndefined(run) ? Number.NaN : used)}`,
+    );
     this.#seeds.replaceChildren(
       ...(now === "axis" ? usedBySeed(frame) : []).map((k) =>
         h("span", { class: "fsw-needle-seed", style: `left: ${place(k, c, largest)}%` }),
@@ -122,6 +129,12 @@ export class Gauge {
     // Two labels at one place: that of the run before steps aside.
     const close = now === then && (now === "lazy" || Math.abs(x - y) < CLOSE_LABELS);
     attribute(this.#ghostLabel, "data-aside", close ? (y <= x ? "left" : "right") : null);
+    const needles = [now === "axis" ? x : -1, then === "axis" ? y : -1];
+    for (const [name, [from]] of Object.entries(ZONES)) {
+      // A needle on a zone's name: that stands at the zone's other end.
+      const covered = needles.some((at) => at > from && at < from + CLOSE_NAME);
+      attribute(this.#zones[name as keyof typeof ZONES], "data-aside", covered);
+    }
     this.#describe(now, used, c, p);
   }
 

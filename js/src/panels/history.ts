@@ -11,15 +11,14 @@ import { flag } from "../host/model";
 import { edges, outlines, places, Scale } from "./bands";
 import type { Found } from "./card";
 import { FigurePanel } from "./figure";
-import { type Label, spread, withoutCrowd } from "./labels";
+import { type Label, LINE, spread, withoutCrowd } from "./labels";
 import type { Host, Table } from "./panel";
 import { scalar } from "./words";
 import { behindFeatures, regimeName, strips, zones } from "./zones";
 
 const BANDS: Band[] = ["shares", "features", "others"];
-/** Curves in one band, each in a colour of its own; height of a line of labels. */
+/** Curves in one band, each in a colour of its own. */
 const MOST = 6;
-const LINE = 14;
 
 interface Curve {
   name: string;
@@ -152,17 +151,19 @@ export class HistoryPanel extends FigurePanel {
     return this.host.style.bands[name] ?? "others";
   }
 
-  /** Colours, no two alike in a band. */
+  /** Colours, no two alike; of more curves than colours, no two alike in a band. */
   #style(names: string[], { colors }: Scene): Curve[] {
-    const used = new Map<Band, string[]>(BANDS.map((name) => [name, []]));
+    const { curves } = this.host.style;
+    const taken: Curve[] = [];
     return names.map((name) => {
       const band = this.#band(name);
-      const taken = used.get(band) ?? [];
-      const own = colors.roles[this.host.style.curves[name] ?? ""];
-      const free = [...(own ? [own] : []), ...colors.lines].find((of) => !taken.includes(of));
-      const color = free ?? colors.roles.ink ?? "";
-      taken.push(color);
-      return { name, band, color };
+      const own = colors.roles[curves[name] ?? ""];
+      const wanted = [...(own ? [own] : []), ...colors.lines];
+      const free = (of: Curve[]) => wanted.find((color) => of.every((one) => one.color !== color));
+      const color = free(taken) ?? free(taken.filter((one) => one.band === band)) ?? "";
+      const curve = { name, band, color: color || (colors.roles.strong ?? "") };
+      taken.push(curve);
+      return curve;
     });
   }
 
@@ -276,12 +277,12 @@ export class HistoryPanel extends FigurePanel {
     }
     const kept = withoutCrowd(labels, (bottom - top - 20) / LINE);
     spread(kept, LINE, top + 22, bottom + 2);
-    const now = regimeOf(run, frame);
-    const then = ghost && ghostFrame ? regimeOf(ghost, ghostFrame) : "";
-    kept.push({ text: regimeName(now), x, y: top + 4, bold: true });
-    if (then) {
-      const apart = x + 9 + 7.4 * regimeName(now).length;
-      kept.push({ text: `before ${regimeName(then)}`, x: apart, y: top + 4, role: "ghost" });
+    const sign = (regime: string) => this.host.words.regimes[regime]?.[0] ?? "–";
+    const now = sign(regimeOf(run, frame));
+    kept.push({ text: now, x, y: top + 4, bold: true });
+    if (ghost && ghostFrame) {
+      const text = `was ${sign(regimeOf(ghost, ghostFrame))}`;
+      kept.push({ text, x: x + 9 + 7.4 * now.length, y: top + 4, role: "ghost" });
     }
     const ticks = this.#epochTicks().map(([at]) => plot.x(at));
     const [before = left, lastTick = right] = ticks.slice(-2);

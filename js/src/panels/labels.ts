@@ -90,6 +90,8 @@ export class Labels {
   }
 }
 
+/** Height of a line of labels. */
+export const LINE = 14;
 /** Width of a letter, in pixels, at most. */
 const LETTER = 6.6;
 
@@ -116,6 +118,20 @@ export function spread<T extends { y: number }>(
   for (const label of sorted.toReversed()) {
     label.y = Math.min(label.y, most);
     most = label.y - gap;
+  }
+  return labels;
+}
+
+/** Move labels down that would lie on each other. */
+export function apart(labels: Label[]): Label[] {
+  const half = ({ text, big }: Label) => (text.length * LETTER * (big ? 1.3 : 1)) / 2;
+  const placed: Label[] = [];
+  for (const label of labels.toSorted((a, b) => a.y - b.y)) {
+    for (const other of placed.toSorted((a, b) => a.y - b.y)) {
+      const beside = Math.abs(other.x - label.x) >= half(other) + half(label);
+      if (!beside && label.y - other.y < LINE) label.y = other.y + LINE;
+    }
+    placed.push(label);
   }
   return labels;
 }

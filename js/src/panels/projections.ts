@@ -9,7 +9,7 @@ import type { Found } from "./card";
 import { className, isRegression, mapping, markers, sampleName, spokenClass } from "./classes";
 import { FigurePanel } from "./figure";
 import { Key } from "./key";
-import type { Label, Written } from "./labels";
+import { apart, type Label, LINE, type Written } from "./labels";
 import type { Host, Table } from "./panel";
 import { eigen } from "./words";
 
@@ -27,6 +27,7 @@ interface Points {
 export class ProjectionsPanel extends FigurePanel {
   protected readonly roles = {
     "ghost:glyph": ["ghost", "line_color"],
+    "ghost_rim:glyph": ["page", "line_color"],
     "ties:glyph": ["ghost", "line_color"],
   } satisfies FigurePanel["roles"];
   readonly #x = new Range(false, [-2, 2]);
@@ -218,9 +219,10 @@ export class ProjectionsPanel extends FigurePanel {
       });
       return columns(ties);
     });
-    if (across && up) {
-      this.#x.includeAll(then.map(({ x }) => x));
-      this.#y.includeAll(then.map(({ y }) => y));
+    for (const { x, y, xx, yy } of then) {
+      const [wide, high] = [Math.sqrt(xx), Math.sqrt(yy)];
+      this.#x.include(x - wide, x + wide);
+      this.#y.include(y - high, y + high);
     }
   }
 
@@ -229,26 +231,21 @@ export class ProjectionsPanel extends FigurePanel {
     const [k, l] = this.#chosen(scene);
     const labels: Label[] = [
       { text: eigen(l), x: left, y: top - 9, role: "dim" },
-      { text: eigen(k), x: right + 8, y: bottom + 11, role: "dim" },
+      { text: eigen(k), x: right + 16, y: bottom + 11, role: "dim" },
     ];
     const { info } = scene.run;
-    for (const { label, x, y } of this.#clouds) {
-      const name = className(info, label);
-      if (name.length > 10) continue;
-      const place = { x: plot.x(x), y: plot.y(y), anchor: "middle" } as const;
-      labels.push({ text: name, ...place, big: true, halo: true });
-    }
+    const names = this.#clouds.flatMap(({ label, n, x, y }): Label[] => {
+      const text = className(info, label);
+      // Beside a sample that is alone, not on it.
+      const place = { x: plot.x(x), y: plot.y(y) - (n > 1 ? 0 : LINE) };
+      return text.length > 10 ? [] : [{ text, ...place, anchor: "middle", big: true, halo: true }];
+    });
+    labels.push(...apart(names));
     const [across, up] = this.#matches;
     if (across && up) {
       const title = `${eigen(across.k)} and ${eigen(up.k)} of the run before, which correlate most`;
-      labels.push({
-        text: "- - before, 1 s.d.",
-        x: right,
-        y: top - 9,
-        anchor: "end",
-        role: "ghost",
-        title,
-      });
+      const place = { x: right, y: top - 9, anchor: "end" } as const;
+      labels.push({ text: "- - before, 1 s.d.", ...place, role: "ghost", title });
     }
     return labels;
   }

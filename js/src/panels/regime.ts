@@ -103,8 +103,10 @@ export class RegimeView {
     setText(this.#label, sign);
     const reason = `: p ${p < c ? "<" : "="} ${minimalName(run)}`;
     setText(this.#words, state === "UNDEFINED" ? words + reason : words);
-    setText(this.#meaning, meaning);
-    setText(this.#evidence, state === "UNDEFINED" ? "" : (labels.evidence ?? ""));
+    const evidence = state === "UNDEFINED" ? "" : (labels.evidence ?? "");
+    // The evidence begins with what the regime means.
+    setText(this.#meaning, evidence ? "" : meaning);
+    this.#evidence.replaceChildren(...rich(evidence));
     setText(this.#title, [run.info.title, provenance(run, frame)].filter(Boolean).join(" · "));
     const sure = scalars.regime_confidence ?? Number.NaN;
     const known = !Number.isNaN(sure) && sign !== "–";

@@ -7,7 +7,7 @@ import type { Frame } from "../data/wire";
 import { format, h } from "../host/dom";
 import type { Found } from "./card";
 import { FigurePanel } from "./figure";
-import { beforeText, type Label } from "./labels";
+import { beforeText, type Label, LINE } from "./labels";
 import type { Host, Table } from "./panel";
 import { eigen } from "./words";
 
@@ -170,29 +170,17 @@ export class SpectrumPanel extends FigurePanel {
     const middle = Math.max(3, Math.round(this.#x ** 0.66));
     const above = at(now, Math.min(middle, now.x.length));
     labels.push({ text: "now", x: above.x + 8, y: above.y - 10, role: "accent", halo: true });
-    if (first.x.length > 0 && ghost.x.length === 0) {
-      const place = at(first, Math.min(4, first.x.length));
-      labels.push({
-        text: "start",
-        x: place.x,
-        y: place.y + 12,
-        anchor: "middle",
-        role: "first",
-        halo: true,
-      });
-    }
+    const begun = at(first, Math.min(ghost.x.length > 0 ? 3 : 4, first.x.length));
+    const start = { ...begun, y: begun.y + 12 };
     if (ghost.x.length > 0) {
       const place = at(ghost, Math.min(Math.max(2, Math.round(this.#x ** 0.6)), ghost.x.length));
       const text = beforeText(before, place.x - 16 - left);
-      labels.push({
-        text,
-        x: Math.max(place.x - 12, left + 44),
-        y: Math.min(bottom - 12, place.y + 22),
-        anchor: "end",
-        role: "ghost",
-        halo: true,
-      });
+      const y = Math.min(bottom - 12, place.y + 22);
+      const x = Math.max(place.x - 12, left + 44);
+      labels.push({ text, x, y, anchor: "end", role: "ghost", halo: true });
+      if (Math.abs(start.y - y) < LINE) start.y = Number.NaN;
     }
+    labels.push({ text: "start", ...start, anchor: "middle", role: "first", halo: true });
     return labels.filter(({ y }) => Number.isFinite(y));
   }
 

@@ -54,6 +54,8 @@ export class Layout {
     "Branch here",
     "Branch here: begin a run from the state that is kept nearest to this epoch",
   );
+  /** What stands below the settings: experiments, and further ones. */
+  #others: HTMLElement | null = null;
   readonly #close: (() => boolean)[] = [];
   readonly #waiting = h("p", {}, "Nothing to show yet.");
 
@@ -82,7 +84,8 @@ export class Layout {
     this.grid.append(regime.root);
     if (rail) this.grid.append(rail);
     attribute(regime.root, "data-part", "regime");
-    this.grid.append(...this.#shown(panels), this.#bar(), this.welcome, this.drawer);
+    this.grid.append(...this.#shown(panels), this.#bar(), this.welcome);
+    this.grid.append(this.drawer, this.banner);
   }
 
   /** The panels in their places; where some were chosen, one beside the other. */
@@ -118,7 +121,7 @@ export class Layout {
     this.trainer.orphaned = gone;
     disable(this.#branch, gone);
     const { main, rows, further } = this.settings ?? {};
-    for (const group of [main, rows, further]) if (group) group.inert = gone;
+    for (const group of [main, rows, further, this.#others]) if (group) group.inert = gone;
     if (gone && this.suggestion) hide(this.suggestion.root, true);
   }
 
@@ -162,6 +165,7 @@ export class Layout {
     attribute(further, "data-part", "further");
     attribute(row, "data-part", "experiment");
     const group = h("div", { class: "fsw-group fsw-more-group" }, row, further);
+    this.#others = group;
     const trim = () => {
       hide(this.#more, Boolean(this.settings?.further.hidden));
       hide(

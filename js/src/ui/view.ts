@@ -83,8 +83,8 @@ export class View {
     for (const panel of this.#panels) cleanup.add(() => panel.dispose());
     this.#tour = new Tour(this.#root, this.#figures.words.tour, cleanup);
     this.#layout = this.#build();
-    const { banner, grid } = this.#layout;
-    const parts = [this.#problem, banner, presets(model, cleanup), grid, questions(model)];
+    const { grid } = this.#layout;
+    const parts = [this.#problem, presets(model, cleanup), grid, questions(model)];
     this.#root.append(...parts.filter((part) => part !== null), this.#status);
     this.#attend();
     el.append(this.#root);

@@ -34,7 +34,7 @@ class Session:
         self.page = context.new_page()
         self.page.set_default_timeout(120_000)
         file = f"{name}-{time.time_ns()}.ipynb"
-        self.notebook = Notebook(self.page, server, server.write(file, [SETUP, *cells]))
+        self.notebook = Notebook(self.page, server, server.write(file, cells))
         self.notebook.sidebar(shown=False)
         self.notebook.run_all()
         self.kernel = server.kernel(file)
@@ -70,6 +70,17 @@ class Session:
         """When each frame was first painted, in seconds since 1970."""
         entries: list[tuple[int, float, str]] = self.page.evaluate("window.bench.log")
         return {number: at / 1000 for number, at, _ in reversed(entries)}
+
+    def first_frame(self, act: str, *arguments: int) -> float:
+        """Seconds from an act, which says when it was and which run was on show, to the first
+        painted frame of another run."""
+        began, run = self.page.evaluate(act, *arguments)
+        self.page.wait_for_function(
+            f"window.bench.log.some(([, at, run]) => run !== {run!r} && at > {began})"
+        )
+        log = self.page.evaluate("window.bench.log")
+        shown: float = next(at for _, at, other in log if other != run and at > began)
+        return (shown - began) / 1000
 
     def settle(self, seconds: float = 1.0) -> None:
         """Let the page come to rest: no task longer than the measurement itself for a while."""
