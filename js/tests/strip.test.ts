@@ -7,6 +7,7 @@ import type { Run } from "../src/data/store";
 import type { Frame } from "../src/data/wire";
 import { Cleanup } from "../src/host/dom";
 import { place } from "../src/panels/gauge";
+import { apart } from "../src/panels/labels";
 import { RegimeView } from "../src/panels/regime";
 import { strips } from "../src/panels/zones";
 import { traits } from "./fake";
@@ -103,4 +104,31 @@ test.each([
 ])("k95 = %i beside %i before: the label of before steps to the %s", (now, before, aside) => {
   const { one } = headline(256, 10, now, "EF", 0.5, before);
   expect(one(".fsw-needle-label.fsw-c-ghost").getAttribute("data-aside")).toBe(aside);
+});
+
+test("a lazy network of few features is not said to use a number of them", () => {
+  const { text } = headline(8, 10, 8, "LAZY");
+  expect(text(".fsw-regime-label")).toBe("LAZY");
+  expect(text(".fsw-needle-label:not(.fsw-c-ghost)")).toBe("k95 –");
+  expect(headline(256, 10, 25, "LAZY").text(".fsw-needle-label:not(.fsw-c-ghost)")).toBe("k95 25");
+});
+
+test.each([
+  [25, ["EF"]],
+  [12, ["TRANSITION"]],
+  [59, []],
+])("with k95 = %i the names of zones that a needle covers step aside", (used, aside) => {
+  const { root } = headline(256, 10, used, "EF");
+  const moved = [...root.querySelectorAll<HTMLElement>(".fsw-zone[data-aside]")];
+  expect(moved.map(({ dataset }) => dataset.regime)).toEqual(aside);
+});
+
+test("labels that would lie on each other are moved down, by a line at most", () => {
+  const at = (text: string, x: number, y: number) => ({ text, x, y, big: true });
+  const places = apart([at("4", 100, 50), at("6", 104, 52), at("0", 300, 51), at("7", 101, 58)]);
+  expect(places.map(({ text, y }) => [text, y])).toEqual([
+    ["4", 50],
+    ["0", 51],
+    ["6", 64],
+  ]);
 });

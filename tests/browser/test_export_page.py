@@ -141,6 +141,38 @@ def test_what_the_page_saves_it_saves_alone(
     assert len(lines) == 8
 
 
+SMALL = """root => [...root.querySelectorAll("button, select, input, summary")]
+    .filter(part => part.checkVisibility())
+    .map(part => [part, part.closest("label") ?? part])
+    .filter(([part, target]) => target.getBoundingClientRect().height
+        < (part.matches(".fsw-key *, .fsw-why") ? 24 : 44))
+    .map(([part]) => part.ariaLabel || part.textContent)"""
+PLACES = """root => ["needle:not(.fsw-needle-ghost)", "zone[data-regime=TRANSITION]"].map(part => {
+    const { left, right } = root.querySelector(`.fsw-${part}`).getBoundingClientRect();
+    return [left, right].map(Math.round); })"""
+
+
+def test_on_a_phone_and_where_pages_run_from_right_to_left(
+    new_page: Callable[..., Page], recording: Recording, tmp_path: Path
+) -> None:
+    page = new_page(width=390, height=844, is_mobile=True, has_touch=True)
+    [widget] = show(page, recording.to_html(tmp_path / "run"))
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    # Targets are 44 pixels high; a link within a line and the names of classes 24.
+    assert widget.root.evaluate(SMALL) == []
+    # The slider over epochs is in sight wherever one is on the page.
+    for top in (0, 600):
+        page.evaluate(f"scrollTo(0, {top})")
+        expect(widget.scrubber).to_be_in_viewport(ratio=1)
+    panel = widget.panel("spectrum")
+    panel.locator(".fsw-body").tap(position={"x": 150, "y": 80})
+    expect(panel.get_by_test_id("hover-card")).to_contain_text("k = ")
+    # Needle and zones stay together.
+    before = widget.root.evaluate(PLACES)
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    assert widget.root.evaluate(PLACES) == before
+
+
 def test_markup_in_names_does_nothing(
     offline: Page, recording: Recording, tmp_path: Path, artifacts: Path
 ) -> None:

@@ -122,18 +122,20 @@ export function spread<T extends { y: number }>(
   return labels;
 }
 
-/** Move labels down that would lie on each other. */
+/** Move labels down that would lie on each other; those for which a line's height is not enough are
+ * left out, rather than standing where they do not belong. */
 export function apart(labels: Label[]): Label[] {
   const half = ({ text, big }: Label) => (text.length * LETTER * (big ? 1.3 : 1)) / 2;
   const placed: Label[] = [];
   for (const label of labels.toSorted((a, b) => a.y - b.y)) {
-    for (const other of placed.toSorted((a, b) => a.y - b.y)) {
+    let { y } = label;
+    for (const other of placed) {
       const beside = Math.abs(other.x - label.x) >= half(other) + half(label);
-      if (!beside && label.y - other.y < LINE) label.y = other.y + LINE;
+      if (!beside && y - other.y < LINE) y = other.y + LINE;
     }
-    placed.push(label);
+    if (y - label.y <= LINE) placed.push({ ...label, y });
   }
-  return labels;
+  return placed;
 }
 
 /** As many labels as there is room for; those of the run before go first. */

@@ -268,11 +268,11 @@ export class TimePanel extends OverlayPanel {
   }
 
   protected words(plot: Plot): Label[] {
-    const { left, right, bottom } = plot.view.frame.bbox;
+    const { right, bottom } = plot.view.frame.bbox;
     const top = (band: (typeof BANDS)[number]) => plot.y(this.#scales[band].span[1]) + 6;
     return [
-      { text: "D_LR", x: left + 4, y: top("shares"), role: "dim", halo: true },
-      { text: "k95", x: left + 4, y: top("features"), role: "dim", halo: true },
+      { text: "D_LR", x: right, y: top("shares"), anchor: "end", role: "dim", halo: true },
+      { text: "k95", x: right, y: top("features"), anchor: "end", role: "dim", halo: true },
       { text: "epoch", x: right, y: bottom - 8, anchor: "end", role: "dim", halo: true },
     ];
   }
