@@ -163,6 +163,7 @@ class Control {
     const refused = this.#refused;
     const note = spec.choices?.length === 1 ? "" : (spec.note ?? "");
     setText(this.#reason, refused || note);
+    attribute(this.root, "data-told", Boolean(refused || note));
     attribute(this.#reason, "title", refused || spec.note);
     attribute(this.#reason, "data-refused", Boolean(refused));
   }

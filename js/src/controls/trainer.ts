@@ -52,6 +52,7 @@ export class Trainer {
     h("summary", {}, "What went wrong"),
     this.#traceback,
   );
+  readonly #said = h("div", { class: "fsw-said" }, this.#message, this.#error);
   readonly root = h("div", { class: "fsw-trainer" });
   /** Without a kernel nothing can be trained. */
   #gone = false;
@@ -65,8 +66,7 @@ export class Trainer {
     this.#go.append(icon("play"), this.#word);
     this.#epoch.append(this.#now, this.#of);
     this.#run.append(this.#go, this.#step, this.#more, this.#stop, this.#reset, this.#epoch);
-    const said = h("div", { class: "fsw-said" }, this.#message, this.#error);
-    this.root.append(this.#run, this.#bar, said);
+    this.root.append(this.#run, this.#bar, this.#said);
     cleanup.on(this.#go, "click", () => command(this.#action));
     cleanup.on(this.#step, "click", () => command("step"));
     cleanup.on(this.#more, "click", () =>
@@ -126,7 +126,7 @@ export class Trainer {
     const said = this.#say(state, progress);
     setText(this.#message, said);
     attribute(this.#message, "title", said);
-    attribute(this.#message, "data-state", state);
+    attribute(this.#said, "data-state", state);
     setText(this.#traceback, text(model, "error_text"));
     hide(this.#error, !text(model, "error_text"));
   }

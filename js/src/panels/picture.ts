@@ -16,7 +16,10 @@ export async function picture(
   title: string,
   note: string,
 ): Promise<Blob> {
-  const drawing = await createImageBitmap(await plot.image("png"));
+  // The canvas has the screen's own resolution; the drawing as lines has any.
+  const drawing = new Image();
+  drawing.src = `data:image/svg+xml,${encodeURIComponent(await (await plot.image("svg")).text())}`;
+  await drawing.decode();
   const { width, height, left, top } = body.getBoundingClientRect();
   const canvas = document.createElement("canvas");
   const context = canvas.getContext("2d");

@@ -73,7 +73,8 @@ class Contest:
         self.result: dict[str, Any] = {}
         recording = payload.recording()
         if name == "fswidget":
-            # Loading the module is the cell's own business, not the display's.
+            # Loading modules is the cell's own business, not the display's: the peer's are, too.
+            import fswidget.widget.viewer
             from fswidget.widget.assets import bokehjs
 
             bokehjs()
