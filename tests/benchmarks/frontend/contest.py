@@ -74,7 +74,7 @@ class Contest:
         recording = payload.recording()
         if name == "fswidget":
             # Loading modules is the cell's own business, not the display's: the peer's are, too.
-            import fswidget.widget.viewer
+            from fswidget.widget import viewer  # noqa: F401
             from fswidget.widget.assets import bokehjs
 
             bokehjs()
