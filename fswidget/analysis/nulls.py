@@ -65,7 +65,8 @@ def random_heads(features: Features, rank: int) -> Band:
 
 
 def _low_rank(features: Features, heads: Array) -> Array:
-    """Plain D_LR of the spans of functions whose coefficients are (draws, rank, K)."""
+    """Plain D_LR of the spans of functions whose coefficients are (draws, rank, K); NaN of
+    functions that are constant."""
     values, means = features.values, features.means
     lower = np.linalg.cholesky(heads @ heads.transpose(0, 2, 1))
     scaled = heads * np.sqrt(values)
@@ -78,7 +79,10 @@ def _low_rank(features: Features, heads: Array) -> Array:
     cross = np.trace(inner, axis1=-2, axis2=-1) - 2 * (mean * image).sum(-1)
     cross += square * (means**2 * values).sum()
     span = heads.shape[-2] - 1 + (1 - np.minimum(square, 1)) ** 2
-    return np.asarray(1 - cross / (np.sqrt(span) * features.norm))
+    # Where all but the constant is rounded away, as by an offset of 1e8, the functions have none.
+    varying = span > 1e-12
+    scale = np.sqrt(np.where(varying, span, 1)) * features.norm
+    return np.asarray(np.where(varying, 1 - cross / scale, math.nan))
 
 
 @lru_cache(maxsize=2)
@@ -92,15 +96,18 @@ def _drawn(features: Features, rank: int) -> Band:
     draws = max(_LEAST, min(_DRAWS, affordable))
     heads = _normals(draws, rank, len(values)) * np.sqrt(values / values[0])
     try:
-        measures = np.sort(_low_rank(features, heads))
+        measures = _low_rank(features, heads)
     except np.linalg.LinAlgError:  # eigenvalues too unequal for the Gram matrix
         heads = np.linalg.qr(heads.transpose(0, 2, 1))[0].transpose(0, 2, 1)
-        measures = np.sort(_low_rank(features, heads))
+        measures = _low_rank(features, heads)
+    measures = np.sort(measures[~np.isnan(measures)])
     few = heads[:_LEAST]  # enough for a mean
     basis = np.linalg.solve(np.linalg.cholesky(few @ few.transpose(0, 2, 1)), few)
     shares = np.cumsum((basis**2).sum(1), 1) / rank
     used = (shares < USED - 1e-12).sum(1) + 1
-    low = measures[(draws + 1) // 20 - 1]
+    if len(measures) < _LEAST:
+        return Band(float(used.mean()))
+    low = measures[(len(measures) + 1) // 20 - 1]
     return Band(float(used.mean()), float(np.median(measures)), float(low))
 
 

@@ -105,6 +105,15 @@ def test_the_share_of_the_targets_is_one_minus_what_chance_leaves():
     assert found.target_share == pytest.approx(0.5, abs=0.01)
 
 
+def test_heads_on_little_but_a_constant_have_no_band() -> None:
+    # An eigenvalue of 1e16 beside 1: in double precision, one function alone is the constant.
+    values, means = np.array([1e16, 1.0, 0.5]), np.array([1.0, 0.0, 0.0])
+    with np.errstate(all="raise"):
+        band = random_heads(Features(values, means, 1.0), 1)
+    assert band.used_features == 1
+    assert np.isnan([band.low_rank_measure, band.low_rank_measure_low]).all()
+
+
 def test_the_lazy_twin_is_the_least_squares_head():
     rng = np.random.default_rng(0)
     labels = np.arange(400) % 5
