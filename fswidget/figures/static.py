@@ -196,10 +196,10 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     _fill(plot, "steered", x=steered, bottom=[0.0] * len(steered), top=[1.0] * len(steered))
     if "seeds" in frame.labels:
         _fill_spread(plot, table, {name: bands[band(name)] for name in names}, colors)
-    elif f"{measure}_error" in table:
+    elif measure in names and f"{measure}_error" in table:
         y, error = table[measure], table[f"{measure}_error"]
         known = np.isfinite(y) & np.isfinite(error)
-        low, high = (bands["shares"].place((y + sign * error)[known]) for sign in (-1, 1))
+        low, high = (bands[band(measure)].place((y + sign * error)[known]) for sign in (-1, 1))
         _fill(plot, "band", x=epochs[known], y1=low, y2=high)
     last = max(float(epochs[-1]), 1.0)
     _span(plot, "x", 0, last)

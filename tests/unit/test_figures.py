@@ -273,8 +273,11 @@ def test_figures_need_no_torch() -> None:
 )
 def test_every_loss_has_its_place_in_history(losses: list[float]) -> None:
     recording = make_recording(2)
+    # An error without a value, as of a measure that is not defined.
+    undefined = {"low_rank_measure": math.nan, "low_rank_measure_error": 0.1}
     frames = [
-        dataclasses.replace(f, scalars={"loss": v}) for f, v in zip(recording, losses, strict=True)
+        dataclasses.replace(f, scalars={"loss": v, **undefined})
+        for f, v in zip(recording, losses, strict=True)
     ]
     recording = Recording(recording.info)
     for frame in frames:
