@@ -10,7 +10,8 @@ from fswidget.probing.inference import Diverged
 from fswidget.training.config import Config
 from fswidget.training.overlap import OverlappedTraining
 from fswidget.training.run_folder import record
-from tests.unit.test_run_folder import after, assert_same
+from tests.recordings import assert_same
+from tests.unit.test_run_folder import after
 
 SMALL = {"width": 16, "train_size": 200, "test_size": 50, "epochs": 3}
 CASES: dict[str, dict[str, Any]] = {

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -20,10 +19,9 @@ from fswidget.probing.inference import Diverged
 from fswidget.recording.loading import load_recording
 from fswidget.training.config import Config
 from fswidget.training.run_folder import RunFolder, record
+from tests.recordings import assert_same
 
 SMALL = {"width": 16, "train_size": 200, "test_size": 50, "epochs": 4}
-#: What depends on the time it took.
-TIMES = {"seconds", "analysis_seconds"}
 CASES: dict[str, dict[str, Any]] = {
     "each step": {"frame_every": "epoch", "optimizer": "sgd", "epochs": 2, "schedule": "cosine"},
     "frames across epochs": {"frame_every": 7, "batchnorm": True},
@@ -40,16 +38,6 @@ def after(steps: int) -> Callable[[], bool]:
     """Allows so many questions: a run asks before each step and each frame."""
     allowed = iter(range(steps))
     return lambda: next(allowed, None) is not None
-
-
-def assert_same(first: fs.Recording, second: fs.Recording) -> None:
-    assert [frame.step for frame in first] == [frame.step for frame in second]
-    for left, right in zip(first, second, strict=True):
-        for name in set(left.scalars) - TIMES:
-            np.testing.assert_equal(left.scalars[name], right.scalars[name], name)
-        assert set(left.arrays) == set(right.arrays)
-        for name, array in left.arrays.items():
-            np.testing.assert_array_equal(array, right.arrays[name])
 
 
 @pytest.mark.parametrize(("case", "every"), [*zip(CASES, (1, 6, 5, 4), strict=True)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import fswidget as fs
 from fswidget.training.loop import Training
 from fswidget.widget.checkpoints import Checkpoints, nbytes_of
 from fswidget.widget.explorer import Explorer
-from tests.widget.conftest import FrontEnd
-from tests.widget.training import until
+from tests.recordings import assert_same
+from tests.widget.training import ran, until
 
 SMALL: dict[str, Any] = {
     "width": 8,
@@ -29,45 +29,17 @@ SMALL: dict[str, Any] = {
 
 
 @pytest.fixture
-def make(front_end: FrontEnd) -> Iterator[Callable[..., Explorer]]:
-    made: list[Explorer] = []
-
-    def make(**options: Any) -> Explorer:
-        made.append(Explorer(**{**SMALL, **options}))
-        return made[-1]
-
-    yield make
-    for explorer in made:
-        explorer.close()
-        explorer.wait(30)
-
-
-def run(explorer: Explorer) -> Explorer:
-    explorer.start()
-    assert explorer.wait(60) == "finished"
-    return explorer
-
-
-def assert_same(ours: Any, theirs: Any) -> None:
-    """Bit for bit, but for what the clock says."""
-    assert [frame.epoch for frame in ours] == [frame.epoch for frame in theirs]
-    for one, other in zip(ours, theirs, strict=True):
-        assert all(one.arrays[name].tobytes() == a.tobytes() for name, a in other.arrays.items())
-        timed = {"seconds", "analysis_seconds"}
-        ours_now, theirs_now = (
-            sorted((name, repr(v)) for name, v in frame.scalars.items() if name not in timed)
-            for frame in (one, other)
-        )
-        assert ours_now == theirs_now
+def make(make: Callable[..., Explorer]) -> Callable[..., Explorer]:
+    return lambda **options: make(**{**SMALL, **options})
 
 
 def test_a_finished_run_goes_on(make: Callable[..., Explorer]) -> None:
-    explorer = run(make(epochs=2))
+    explorer = ran(make(epochs=2))
     shown = explorer.run
     explorer.go_on(epochs=2)
     assert explorer.wait(60) == "finished"
     assert (explorer.run, explorer.epochs, explorer.config.epochs) == (shown, 4, 4)
-    assert_same(explorer.recording, run(make(epochs=4)).recording)
+    assert_same(explorer.recording, ran(make(epochs=4)).recording)
     assert len(json.loads(explorer._runs)) == 1
 
 
@@ -93,11 +65,11 @@ def test_going_on_for_no_epochs_is_refused(make: Callable[..., Explorer], epochs
     assert "must be" in explorer.message
 
 
-@pytest.mark.parametrize("when", ["within an epoch", "paused", "finished"])
+@pytest.mark.parametrize(("when", "step"), [("within an epoch", 6), ("paused", 0), ("finished", 8)])
 def test_a_run_goes_on_another_day(
-    make: Callable[..., Explorer], tmp_path: Path, when: str
+    make: Callable[..., Explorer], tmp_path: Path, when: str, step: int
 ) -> None:
-    whole = run(make(epochs=4, optimizer="sgd", label_noise=0.25)).recording
+    whole = ran(make(epochs=4, optimizer="sgd", label_noise=0.25)).recording
     explorer = make(epochs=2 if when == "finished" else 4, optimizer="sgd", label_noise=0.25)
     if when == "within an epoch":
         training_steps = []
@@ -119,13 +91,15 @@ def test_a_run_goes_on_another_day(
         explorer.step()
     else:
         explorer.start()
-    explorer.wait(60)
+    state = "finished" if when == "finished" else "paused"
+    assert explorer.wait(60) == state
     folder = explorer.save(tmp_path / "run")
     explorer.close()
-    assert torch.load(folder / "state.pt", weights_only=True)["step"] >= 0
+    assert torch.load(folder / "state.pt", weights_only=True)["step"] == step
     again = Explorer.load(folder)
-    assert again.state == ("finished" if when == "finished" else "paused")
-    assert len(again.recording) >= 1
+    assert again.state == state
+    # Four steps are an epoch, and each epoch has a frame.
+    assert [frame.step for frame in again.recording] == [*range(0, step + 1, 4)]
     if when == "finished":
         again.go_on(epochs=2)
     else:
@@ -161,7 +135,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_branch_with_nothing_changed_is_its_parent(make: Callable[..., Explorer]) -> None:
-    explorer = run(make(epochs=6))
+    explorer = ran(make(epochs=6))
     parent, kept = explorer.recording, explorer.run
     explorer.branch(epoch=2)
     assert explorer.wait(60) == "finished"
@@ -175,7 +149,7 @@ def test_a_branch_with_nothing_changed_is_its_parent(make: Callable[..., Explore
 def test_a_branch_goes_another_way_from_the_nearest_kept_state(
     make: Callable[..., Explorer],
 ) -> None:
-    explorer = run(make(epochs=6))
+    explorer = ran(make(epochs=6))
     parent = explorer.recording
     explorer.epoch = 4.9  # kept are 0, 1, 2, 3, 4 and 6
     explorer.branch(lr=0.1, weight_decay=0.2)

@@ -13,16 +13,10 @@ import fswidget as fs
 from fswidget.widget.explorer import Explorer
 from fswidget.widget.html import page
 from tests.widget.conftest import FrontEnd
-from tests.widget.training import until
+from tests.widget.training import ran, until
 
 SMALL: dict[str, Any] = {"width": 8, "train_size": 80, "probe_size": 40, "epochs": 2}
 SMALL |= {"frame_every": "epoch", "device": "cpu"}
-
-
-def ran(explorer: Explorer) -> Explorer:
-    explorer.start()
-    assert explorer.wait(120) == "finished"
-    return explorer
 
 
 def test_each_seed_is_the_run_that_it_is_alone(make: Callable[..., Explorer]) -> None:

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable
 
-import numpy as np
 import pytest
 
 import fswidget as fs
 from fswidget.recording.frame import Frame
+from tests.recordings import assert_same
 
 SETTINGS = {"width": 16, "epochs": 3, "train_size": 100, "probe_size": 100, "frame_every": "epoch"}
 DIVERGING = {"loss": "mse", "optimizer": "sgd", "lr": 10.0, "last_layer_only": True}
-
-
-def same(one: Iterable[Frame], other: Iterable[Frame]) -> None:
-    for a, b in zip(one, other, strict=True):
-        assert a.epoch == b.epoch
-        for name in (n for n in a.scalars if not n.endswith("seconds")):
-            assert np.array_equal(a.scalars[name], b.scalars[name], equal_nan=True), name
-        assert a.arrays.keys() == b.arrays.keys()
-        for name in a.arrays:
-            np.testing.assert_array_equal(a.arrays[name], b.arrays[name])
 
 
 def test_frames_are_those_of_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,8 +31,8 @@ def test_frames_are_those_of_the_thread(monkeypatch: pytest.MonkeyPatch) -> None
 
     frames = asyncio.run(train())
     assert stepped.state == "finished"
-    same(frames, threaded.recording)
-    same(stepped.recording, threaded.recording)
+    assert_same(frames, threaded.recording)
+    assert_same(stepped.recording, threaded.recording)
     assert asyncio.run(train())[-1].epoch == 3  # again, as another run
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from fswidget.recording.frame import Frame
 from fswidget.training.config import Config
 from fswidget.training.optimisation import Progress
+from fswidget.widget.explorer import Explorer
 from tests.synthetic import make_frame, make_recording
 
 INFO = make_recording(0).info
@@ -50,3 +51,10 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition was never met"
         time.sleep(0.005)
+
+
+def ran(explorer: Explorer) -> Explorer:
+    """The explorer once its run has ended."""
+    explorer.start()
+    assert explorer.wait(60) == "finished"
+    return explorer
