@@ -278,11 +278,11 @@ def _completion(*, shell: str) -> int:
     except ImportError:
         raise ImportError('completion needs shtab: pip install "fswidget[completion]"') from None
     from fswidget import Config, recipes
-    from fswidget.training.registry import networks, sources
+    from fswidget.training.registry import CHOICES
 
     parser = _parser(("run", "sweep", "recipe", "view", "completion"))
     known = {field.name: field.metadata["choices"] for field in fields(Config)}
-    known |= {"model": [*networks], "dataset": [*sources], "name": [*recipes]}
+    known |= {**{name: [*entries] for name, entries in CHOICES.items()}, "name": [*recipes]}
     commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     for command in commands.choices.values():
         for option in command._actions:

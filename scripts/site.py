@@ -10,7 +10,7 @@ import dataclasses
 import html
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 import fswidget as fs
-from fswidget.training.registry import networks, sources
+from fswidget.training.registry import CHOICES
 from fswidget.widget.html import page as exported
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,9 +81,8 @@ def hosts() -> str:
 def settings() -> str:
     """What every setting of `Config` does."""
     rows = ["| setting | default | |", "|---|---|---|"]
-    named: dict[str, Iterable[str]] = {"model": networks, "dataset": sources}
     for field in dataclasses.fields(fs.Config):
-        choices = field.metadata["choices"] or named.get(field.name)
+        choices = field.metadata["choices"] or CHOICES.get(field.name)
         listed = f" One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else ""
         about = field.metadata["help"] + listed
         rows.append(f"| `{field.name}` | `{field.default!r}` | {about} |")

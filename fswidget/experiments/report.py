@@ -78,14 +78,15 @@ def report(stores: Sequence[str | os.PathLike[str]], figures: Path | None = None
     for name, recipe in recipes.items():
         told = [_summary(verdicts[name, size]) for size in SHOWN]
         lines.append(f"| [{recipe.title}](#{name}) | {' | '.join(told)} |")
+    earlier = {size: _earlier(stores, size) for size in SHOWN}
     for name, recipe in recipes.items():
         lines += ["", f'<a id="{name}"></a>', f"## {recipe.title}", "", recipe.claim]
         for size in SHOWN:
             results = found[name, size]
             if not recipe.runs(size):
                 continue
-            earlier = _earlier(stores, size).get(name, {})
-            lines += ["", f"### At {size} size", "", *_section(recipe, results, size, earlier)]
+            rows = earlier[size].get(name, {})
+            lines += ["", f"### At {size} size", "", *_section(recipe, results, size, rows)]
             lines += [f"- {v.claim}: {_marked(v)}" for v in verdicts[name, size]]
             if figures is not None and results:
                 figures.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,9 @@ def _earlier(
     files = (as_path(store) / f"{size}.json" for store in stores)
     file = next((file for file in files if file.is_file()), None)
     rows: dict[str, dict[str, dict[str, Any]]] = {}
-    return rows if file is None else rows | json.loads(file.read_text(encoding="utf-8"))
+    if file is not None:
+        rows = json.loads(file.read_text(encoding="utf-8"))
+    return rows
 
 
 def _section(
@@ -133,12 +136,11 @@ def _section(
     rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
     lines = [f"| {_HEADINGS} |", "|---" * (_HEADINGS.count("|") + 1) + "|"]
     for row in rows:
-        if recipe.arms[row["arm"]].config(size) is not None:
+        arm = recipe.arms[row["arm"]]
+        if arm.config(size) is not None:
             if not row["seeds"] and row["arm"] in earlier:
                 row |= {**earlier[row["arm"]], "arm": f"{row['arm']} †"}
-            regression = (
-                recipe.arms[row["arm"].removesuffix(" †")].example.source.class_names is None
-            )
+            regression = arm.example.source.class_names is None
             lines.append(f"| {' | '.join(_cells(row, regression))} |")
     _, example = recipe.runs(size, 1)[0]
     trained = f"{example.source.sizes(example)[0]:,}"

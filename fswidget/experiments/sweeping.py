@@ -20,7 +20,7 @@ from fswidget.recording.atomic import with_suffix
 from fswidget.recording.grid import Run, Sweep, content_of
 from fswidget.recording.journal import Journal
 from fswidget.recording.loading import load_sweep
-from fswidget.training.checks import read_setting
+from fswidget.training.checks import as_json, read_setting
 from fswidget.training.config import Config, no_setting
 from fswidget.training.registry import DataSource, Network
 from fswidget.training.signatures import takes_settings
@@ -141,7 +141,7 @@ class _Grid:
     """The combinations of a sweep, and what is known of each."""
 
     def __init__(self, config: Config, values: dict[str, list[Any]], path: Path | None) -> None:
-        axes = {name: [_name(value) for value in some] for name, some in values.items()}
+        axes = {name: [as_json(value) for value in some] for name, some in values.items()}
         self.base = {k: v for k, v in _settings(config).items() if k not in (*axes, "root")}
         self.axes, self.path = axes, path
         old: list[Run] = []
@@ -186,7 +186,7 @@ class _Grid:
 
     def _key(self, settings: Mapping[str, Any]) -> str:
         # All else is the same in all runs.
-        return json.dumps([_name(settings.get(name)) for name in self.axes])
+        return json.dumps([as_json(settings.get(name)) for name in self.axes])
 
     def _public(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings that are kept: where data lies on this machine is nobody else's business."""
@@ -212,21 +212,11 @@ def _axis(name: str, given: Any) -> list[Any]:
         raise ValueError(
             f"{name}={given!r}: must be a list of values, not {given.ndim}-dimensional"
         )
-    values = [_listed(read_setting(name, value)) for value in given]
-    names = [_name(value) for value in values]
+    values = [read_setting(name, value) for value in given]
+    names = [as_json(value) for value in values]
     if not values or any(names.count(value) > 1 for value in names):
         raise ValueError(f"{name}={given!r}: must be at least one value, each of them once")
     return values
-
-
-def _name(value: Any) -> Any:
-    """What a file has of a value: of networks and data sets of one's own what they are called."""
-    return value.name if isinstance(value, Network | DataSource) else value
-
-
-def _listed(value: Any) -> Any:
-    """A list, as JSON has it, for a tuple: the axes of a file and of a call must be alike."""
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _settings(config: Config) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from fswidget.training.own import network_of_own, source_of_own
-from fswidget.training.registry import DataSource, Network, networks, sources
+from fswidget.training.registry import CHOICES, DataSource, Network
 
 _Settings = TypeVar("_Settings")
 
@@ -52,8 +52,8 @@ def check(field: dataclasses.Field[Any], value: Any) -> None:
     def wrong(allowed: str) -> ValueError:
         return ValueError(f"{name}={value!r}: must be {allowed}")
 
-    if name in ("model", "dataset"):
-        known = networks if name == "model" else sources
+    if name in CHOICES:
+        known = CHOICES[name]
         if isinstance(value, Network if name == "model" else DataSource):
             return
         if not _is_str(value) or value not in known:

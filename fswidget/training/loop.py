@@ -20,7 +20,7 @@ from fswidget.training.frame_schedule import FrameSchedule
 from fswidget.training.isolation import isolated, threads
 from fswidget.training.learner import Learner
 from fswidget.training.optimisation import Clock, Progress, check_frozen, learning_rate
-from fswidget.training.steering import FREE, STEERABLE, Steering, check_same_run, shows_the_same
+from fswidget.training.steering import AT_START, Steering, check_same_run, config_of, shows_the_same
 
 #: Settings that the probe has under the same names.
 _MEASURED = ("layers", "num_eigenfunctions", "num_shown", "more_measures", "ntk")
@@ -207,9 +207,8 @@ class Training(Learner):
         ValueError, TypeError
             As `Training` and `change` do.
         """
-        own = {str(n): settings.pop(n) for n in ("model", "dataset") if n in settings}
-        config = Config.from_dict({**state["config"], **own})
-        free = {name: settings.pop(name) for name in FREE & settings.keys() - {*STEERABLE}}
+        config = config_of(state, settings)
+        free = {name: settings.pop(name) for name in AT_START & settings.keys()}
         training = cls(
             config.replace(**free), keep_going=keep_going, state=state, on_epoch=on_epoch
         )

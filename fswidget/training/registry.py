@@ -84,7 +84,7 @@ def own_again(values: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, A
         If one is neither there nor has a name here.
     """
     whole = dict(values)
-    for name, known in (("model", networks), ("dataset", sources)):
+    for name, known in CHOICES.items():
         value, own = whole.get(name), like.get(name)
         if isinstance(own, Network | DataSource) and own.name == value:
             whole[name] = own
@@ -227,3 +227,7 @@ def source(
         return read
 
     return register
+
+
+#: By setting, the entries that it may name.
+CHOICES: Mapping[str, Mapping[str, Any]] = {"model": networks, "dataset": sources}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fswidget.training.changes import describe_change
@@ -18,6 +18,8 @@ STEERABLE = (
 FREE = {"root", "download", "device", "compile", "epochs", "max_steps", "frame_every"}
 FREE |= {"analysis_budget", "test_size", "layers", "probe_size", "num_eigenfunctions", "num_shown"}
 FREE |= {"more_measures", "ntk"}
+#: Those of them that change only where a run begins to go on.
+AT_START = FREE - {*STEERABLE}
 
 
 def check_same_run(earlier: Config, config: Config) -> None:
@@ -25,6 +27,20 @@ def check_same_run(earlier: Config, config: Config) -> None:
     same = {name: getattr(config, name) for name in FREE}
     if change := describe_change(earlier.replace(**same), config):
         raise ValueError(f"state: is of another run ({change}); must have the same settings")
+
+
+def config_of(state: Mapping[str, Any], settings: dict[str, Any]) -> Config:
+    """The configuration that a state has kept.
+
+    Parameters
+    ----------
+    state : mapping
+        See `Training.state_dict`.
+    settings : dict
+        A ``model`` and ``dataset`` of one's own, which no state keeps, are taken out of it.
+    """
+    own = {str(name): settings.pop(name) for name in ("model", "dataset") if name in settings}
+    return Config.from_dict({**state["config"], **own})
 
 
 def shows_the_same(earlier: Config, config: Config) -> bool:

@@ -11,7 +11,7 @@ import traitlets
 
 from fswidget.training.config import Config
 from fswidget.training.run_folder import RunFolder
-from fswidget.training.steering import STEERABLE
+from fswidget.training.steering import STEERABLE, config_of
 from fswidget.widget.runs import RunsView, described
 from fswidget.widget.trainer import Job
 
@@ -195,8 +195,8 @@ class Continuing(RunsView):
         kept = RunFolder(folder)
         state, progress = kept.state(), kept.progress()
         assert state is not None
-        own = {str(n): options.pop(n) for n in ("model", "dataset") if n in options}
-        made = cls(**{**vars(Config.from_dict({**state["config"], **own})), **options})
+        config = config_of(state, options)
+        made = cls(**{**vars(config), **options})
         recording = kept.recording()
         job = Job(made.config, state=state, recording=recording)
         made._enter(recording, job)

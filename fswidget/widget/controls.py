@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fswidget.training.config import Config
-from fswidget.training.registry import networks, sources
+from fswidget.training.registry import CHOICES
 from fswidget.training.rules import conflicts
 from fswidget.training.steering import STEERABLE
 
@@ -76,10 +76,8 @@ def _describe(field: dataclasses.Field[Any], config: Config, own: Sequence[str])
     slider = meta.pop("slider")
     above = meta.pop("open_min")
     choices = meta.pop("choices")
-    if field.name == "model":
-        choices = (*networks, *own)
-    elif field.name == "dataset":
-        choices = (*sources, *own)
+    if field.name in CHOICES:
+        choices = (*CHOICES[field.name], *own)
     if choices is not None:
         kind = "select"
     elif isinstance(field.default, bool):
