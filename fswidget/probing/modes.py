@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-
-@contextmanager
-def fork_rng(devices: Sequence[int] = (), kind: str = "cuda") -> Iterator[None]:
-    """The global random state may be used inside; afterwards it is as it was.
-
-    Parameters
-    ----------
-    devices : sequence of int
-        Devices of type `kind` whose states are kept too; the CPU's always is.
-    kind : str
-    """
-    with torch.random.fork_rng(devices=list(devices), device_type=kind):
-        yield
 
 
 @contextmanager
@@ -54,7 +40,8 @@ def _drawing_aside(model: nn.Module) -> Iterator[None]:
     # MPS has no generator whose state could be kept.
     devices = {p.device for p in model.parameters() if p.device.type in ("cuda", "xpu")}
     kind = next((device.type for device in devices), "cuda")
-    with fork_rng(sorted(device.index or 0 for device in devices), kind):
+    indices = sorted(device.index or 0 for device in devices)
+    with torch.random.fork_rng(devices=indices, device_type=kind):
         yield
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fswidget.recording.scalars import SCALARS as SCALARS
-from fswidget.recording.scalars import best_estimate as best_estimate
 
 #: Arrays with one entry per eigenvalue.
 _CURVES = (

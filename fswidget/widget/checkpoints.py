@@ -22,7 +22,8 @@ class Checkpoints:
     """The states of one run, in full precision, within a budget.
 
     The first epoch's beginning is kept and two epochs per doubling. Beyond the budget the state
-    goes whose neighbours lie closest in log(1 + step); where not even two states fit, none is kept.
+    goes whose neighbours lie closest in log(1 + step); where not even two states with an
+    optimiser's two moments would fit, none is kept.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from fswidget.recording.differences import difference
 from fswidget.recording.recording import Recording
 from fswidget.widget import codec
 from fswidget.widget.assets import bokehjs
-from fswidget.widget.html import to_html
+from fswidget.widget.html import require_frames, require_recording, to_html
 from fswidget.widget.state import ViewState
 from fswidget.widget.viewer import SAVED_BYTES
 
@@ -118,13 +118,8 @@ def compare(
         chosen[f"{title} ({number})".strip() if again else title] = recording
     chosen |= named
     for name, recording in chosen.items():
-        if not isinstance(recording, Recording):
-            raise TypeError(
-                f"{name if name in named else 'recording'}={recording!r}: must be a Recording, as "
-                "fs.load and fs.record return"
-            )
-        if not len(recording):
-            raise ValueError(f"recording={recording!r}: has no frame to show")
+        require_recording(recording, name if name in named else "recording")
+        require_frames(recording)
     if len(chosen) < 2:
         raise ValueError(f"recordings: got {len(chosen)}, compare takes two or more")
     return Comparison(chosen, link=link, theme=theme)

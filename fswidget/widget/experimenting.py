@@ -8,10 +8,8 @@ from typing import Any
 from fswidget.training.config import Config
 from fswidget.widget.experiments import Experiment, experiments
 from fswidget.widget.linked_explorer import LinkedExplorer
+from fswidget.widget.settings import LOCAL
 from fswidget.widget.trainer import Ending, Job
-
-#: Settings that are this machine's, whatever an experiment says.
-_LOCAL = {"root", "device", "download"}
 
 
 class Experimenting(LinkedExplorer):
@@ -43,7 +41,7 @@ class Experimenting(LinkedExplorer):
 
     def _load(self, experiment: Experiment, *, run: bool, download: bool = False) -> None:
         """Set the controls as for the first arm; `run` it, and then the others."""
-        local = {name: getattr(self, name) for name in _LOCAL}
+        local = {name: getattr(self, name) for name in LOCAL}
         local["download"] |= download
         first, *others = (arm.replace(**local) for arm in experiment.configs())
         self._before = self._before or self._config
@@ -54,8 +52,9 @@ class Experimenting(LinkedExplorer):
 
     def _is_locked(self, experiment: Experiment) -> bool:
         """Whether it needs another value of a setting that is locked, which is then said."""
-        configs = experiment.configs()
-        for name in set(self.lock) & set(vars(self._config)) - _LOCAL:
+        locked = set(self.lock) & set(vars(self._config)) - LOCAL
+        configs = experiment.configs() if locked else []  # which reads what was recorded
+        for name in locked:
             if any(getattr(config, name) != getattr(self, name) for config in configs):
                 self._tell(message=f"{name} is locked, and this experiment needs another one.")
                 return True
@@ -75,7 +74,8 @@ class Experimenting(LinkedExplorer):
         """One arm as the ghost of the next; the controls say how it ran."""
         self._before = self._before or self._config
         self._trainer.leave()
-        for config, recording in zip(experiment.configs(), experiment.recordings(), strict=True):
+        for recording in experiment.recordings():
+            config = Config.from_dict(recording.config)
             self._show_settings(replace(config, root=self.root, device=self.device))
             self._enter(recording, Job(self._config))
         self._tell(state="finished", message="Played from a recording.", error_text="")

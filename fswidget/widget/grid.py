@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fswidget.figures.words import REGIMES
-from fswidget.recording.frame import RUN_ARRAYS, Frame
+from fswidget.recording.frame import RUN_ARRAYS, Frame, RunInfo
 from fswidget.recording.grid import Sweep
 from fswidget.recording.recording import Recording
 from fswidget.recording.seeds import mean_of
@@ -161,7 +161,7 @@ class Grid:
             name = shared.setdefault(common, f"shared-{len(shared)}")
             blocks[name] = common
             run = f"run-{number + 1}"
-            blocks[run] = pack_for_screen(_bare(recording), run)
+            blocks[run] = pack_for_screen(recording, run, _bare(recording.info))
             key = ",".join(map(str, place))
             cells[key] = {"run": run, "shared": name, "label": self.label(place)}
         axes = [
@@ -235,22 +235,19 @@ def _described(name: str) -> tuple[str, str]:
     return field.metadata["label"], field.metadata["help"]
 
 
-def pack_for_screen(recording: Recording, run: str) -> bytes:
-    """What a page of several runs holds of each, see `Grid.page`."""
-    rounded = Recording(recording.info, byte_budget=None, provenance=recording.provenance)
+def pack_for_screen(recording: Recording, run: str, info: RunInfo | None = None) -> bytes:
+    """What a page of several runs holds of each, see `Grid.page`; `info` goes before its own."""
+    info = recording.info if info is None else info
+    rounded = Recording(info, byte_budget=None, provenance=recording.provenance)
     for frame in recording:
         rounded.append(replace(frame, arrays=dict(_rounded_arrays(frame))))
     return codec.pack(rounded, run, _CLOUD)
 
 
-def _bare(recording: Recording) -> Recording:
+def _bare(info: RunInfo) -> RunInfo:
     """Without what runs share."""
     empty: dict[str, Any] = {**dict.fromkeys(RUN_ARRAYS), "labels": np.zeros(0, np.float32)}
-    info = replace(recording.info, **empty)
-    bare = Recording(info, byte_budget=None, provenance=recording.provenance)
-    for frame in recording:
-        bare.append(frame)
-    return bare
+    return replace(info, **empty)
 
 
 def _rounded_arrays(frame: Frame) -> Iterator[tuple[str, NDArray[Any]]]:

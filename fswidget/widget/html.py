@@ -284,12 +284,8 @@ def _views(
 
 def _check(shown: Shown, theme: str, pictures: bool, epoch: float | None) -> None:
     for recording in _all(shown):
-        if not isinstance(recording, Recording):
-            raise TypeError(
-                f"recording={recording!r}: must be a Recording, as fs.load and fs.record return"
-            )
-        if not len(recording):
-            raise ValueError(f"recording={recording!r}: has no frame to show")
+        require_recording(recording)
+        require_frames(recording)
     if theme not in THEMES:
         raise ValueError(f"theme={theme!r}: must be one of {', '.join(THEMES)}")
     _check_flag("pictures", pictures)
@@ -298,6 +294,18 @@ def _check(shown: Shown, theme: str, pictures: bool, epoch: float | None) -> Non
     if epoch is not None:
         for recording in _all(shown):
             recording.at(epoch)  # says where there is no such frame
+
+
+def require_recording(value: object, name: str = "recording") -> None:
+    """Raise TypeError if `value`, which was given as `name`, is no recording."""
+    if not isinstance(value, Recording):
+        raise TypeError(f"{name}={value!r}: must be a Recording, as fs.load and fs.record return")
+
+
+def require_frames(recording: Recording) -> None:
+    """Raise ValueError if there is nothing to show."""
+    if not len(recording):
+        raise ValueError(f"recording={recording!r}: has no frame to show")
 
 
 def _element(data: Mapping[str, Any]) -> str:

@@ -50,9 +50,10 @@ class LinkedExplorer(SeedsView):
         >>> fs.Explorer.from_link(explorer.link()).width
         16
         """
-        made = cls(**{**_settings_of(decode(link)), **options})
+        state = decode(link)
+        made = cls(**{**_settings_of(state), **options})
         kept = {name: getattr(made, name) for name in options if name in DEFAULTS}
-        made.show_link(encode({**made._linked_settings(), **_places_of(decode(link))}))
+        made.show_link(encode({**made._linked_settings(), **_places_of(state)}))
         for name, value in kept.items():
             setattr(made, name, value)
         return made

@@ -23,7 +23,7 @@ from fswidget.probing.run_control import RunControl
 from fswidget.recording.recording import Recording
 from fswidget.widget import codec
 from fswidget.widget.assets import bokehjs
-from fswidget.widget.html import page
+from fswidget.widget.html import page, require_recording
 from fswidget.widget.linking import LinkedView
 from fswidget.widget.stream import Stream
 
@@ -98,10 +98,8 @@ class Viewer(LinkedView):
         control: RunControl | None = None,
         **traits: Any,
     ) -> None:
-        if recording is not None and not isinstance(recording, Recording):
-            raise TypeError(
-                f"recording={recording!r}: must be a Recording, as fs.load and fs.record return"
-            )
+        if recording is not None:
+            require_recording(recording)
         if epoch is not None:
             if recording is None:
                 raise ValueError(f"epoch={epoch!r}: needs a recording")
