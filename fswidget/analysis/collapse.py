@@ -11,7 +11,6 @@ import torch
 from fswidget.analysis.arrays import Array, to_numpy
 from fswidget.analysis.averages import Averages, ClassMeans
 from fswidget.analysis.gram import householder
-from fswidget.analysis.moments import Moments
 from fswidget.analysis.targets import Coding
 
 
@@ -100,14 +99,3 @@ def _cdnv(gram: Array, variances: Array) -> float:
     apart = np.maximum(size[a] + size[b] - 2 * gram[a, b], 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.mean((variances[a] + variances[b]) / (2 * apart)))
-
-
-def collapse_of(moments: Moments, task: str, tolerance: float = 1e-5) -> Collapse:
-    """Of the samples in `moments`; NaN where their targets do not name one class each."""
-    coding = None if task == "multilabel" else moments._coding
-    if coding is None or not coding.hard:
-        return Collapse()
-    averages = Averages.of(moments)
-    classes = ClassMeans.of(averages, coding)
-    shift = task == "cross_entropy"
-    return Collapse.of(averages, classes, coding, tolerance=tolerance, common_shift=shift)

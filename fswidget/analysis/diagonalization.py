@@ -15,7 +15,7 @@ from fswidget.analysis.averages import Averages
 from fswidget.analysis.by_row import ClassCenters
 from fswidget.analysis.eigensolvers import EigenDecomposition, eigh_full, eigh_topk
 from fswidget.analysis.jackknife import Jackknife, jackknife
-from fswidget.analysis.measures import USED, Measures
+from fswidget.analysis.measures import USED, Measures, cumulative, measures_of
 from fswidget.analysis.moments import Moments
 from fswidget.analysis.nulls import Band, Features, lazy_twin, random_heads
 from fswidget.analysis.spectrum import Spectrum
@@ -36,10 +36,12 @@ def diagonalize(
     outputs_moved: bool = True,
     basis: Tensor | None = None,
     weighted: Moments | None = None,
+    bands: bool = True,
 ) -> Spectrum:
     """See `FeatureMoments.spectrum`; features are coordinates on `basis`, shape (p, n).
 
-    `weighted` are moments of the same samples with `class_weights`.
+    `weighted` are moments of the same samples with `class_weights`. Without `bands` random heads
+    and the lazy twin stay unknown.
     """
     _check(moments, task, errors, top, tolerance)
     averages = Averages.of(moments)
@@ -48,20 +50,21 @@ def diagonalize(
     covariance, mean = averages.covariance(part, part), averages.mean(part)
     whole = covariance + torch.outer(mean, mean)
     solution = _solve(covariance, mean, measures, top, start)
-    curves = measures.curves(solution)
+    coefficients = measures.coefficients(solution)
+    quality, utilization = (cumulative(c) for c in coefficients)
     num_features = moments.num_features if basis is None else len(basis)
     spread = Jackknife()
     if errors:
-        how = task, tolerance, debias, measures.by_class
-        spread = jackknife(moments, whole, solution, curves[1], num_features, *how)
-    more: dict[str, Any] = {**measures.numbers, **_bands(averages, measures, solution)}
+        spread = jackknife(moments, whole, solution, utilization, num_features, measures, debias)
+    more: dict[str, Any] = dict(measures.numbers)
+    if bands and solution.complete:
+        more |= _bands(averages, measures.learned.rank, solution, coefficients[0])
     more["_centers"] = _centers(measures, averages, solution, basis)
-    more["low_rank_measure_weighted"] = _class_weighted(measures, moments, weighted, averages)
+    more["low_rank_measure_weighted"] = _class_weighted(measures, weighted, averages)
     return Spectrum(
-        eigenvalues=to_numpy(solution.values),
-        eigenvectors=to_numpy(solution.vectors if basis is None else basis @ solution.vectors),
-        quality=curves[0],
-        utilization=curves[1],
+        **_eigenpairs(solution, basis),
+        quality=quality,
+        utilization=utilization,
         low_rank_measure=measures.low_rank.of(debias),
         low_rank_measure_plain=measures.low_rank.plain,
         output_rank=measures.learned.rank,
@@ -74,9 +77,6 @@ def diagonalize(
         tolerance=tolerance,
         trace=float(covariance.trace() + mean.square().sum()),
         square=float(whole.square().sum()),
-        floor=solution.floor,
-        solver=solution.solver,
-        complete=solution.complete,
         debiased=debias,
         outputs_moved=outputs_moved,
         target_share=measures.target_share,
@@ -85,18 +85,26 @@ def diagonalize(
         quality_error=spread.quality_error,
         utilization_error=spread.utilization_error,
         _replicates=spread.replicates,
-        _coefficients=tuple(to_numpy(c) for c in measures.coefficients(solution)),
+        _coefficients=tuple(to_numpy(c) for c in coefficients),
         _maps=(to_numpy(measures.wanted.map), to_numpy(measures.map_of_outputs(averages))),
     )
 
 
-def _class_weighted(
-    measures: Measures, moments: Moments, weighted: Moments | None, averages: Averages
-) -> float:
+def _eigenpairs(solution: EigenDecomposition, basis: Tensor | None) -> dict[str, Any]:
+    vectors = solution.vectors if basis is None else basis @ solution.vectors
+    return {
+        "eigenvalues": to_numpy(solution.values),
+        "eigenvectors": to_numpy(vectors),
+        "floor": solution.floor,
+        "solver": solution.solver,
+        "complete": solution.complete,
+    }
+
+
+def _class_weighted(measures: Measures, weighted: Moments | None, averages: Averages) -> float:
     """D_LR with classes of equal weight; NaN where they are unequal and no such moments given."""
     if weighted is not None:
-        again = Measures.of(Averages.of(weighted), weighted, measures.task, measures.tolerance)
-        return again.low_rank.plain
+        return measures_of(weighted, measures.task, measures.tolerance).low_rank.plain
     if measures.classes is None or not measures.classes.are_equal(averages.n):
         return math.nan
     return measures.low_rank.plain
@@ -118,17 +126,16 @@ def _centers(
     )
 
 
-def _bands(averages: Averages, measures: Measures, solution: EigenDecomposition) -> dict[str, Band]:
-    """Of random heads and of the lazy twin; unknown after a top-k solve."""
-    if not solution.complete:
-        return {}
+def _bands(
+    averages: Averages, rank: int, solution: EigenDecomposition, wanted: Tensor
+) -> dict[str, Band]:
+    """Of random heads of so many outputs and of the lazy twin, after a complete solve."""
     part = averages.columns.features
     norm = math.sqrt(averages.inner_product(part, part))
     means = solution.vectors.T @ averages.mean(part) / solution.values.sqrt()
     features = Features(to_numpy(solution.values), to_numpy(means), norm)
-    wanted = to_numpy(measures.coefficients(solution)[0])
-    null = random_heads(features, measures.learned.rank)
-    return {"null": null, "lazy_twin": lazy_twin(features, wanted)}
+    twin = lazy_twin(features, to_numpy(wanted))
+    return {"null": random_heads(features, rank), "lazy_twin": twin}
 
 
 def _solve(
@@ -139,7 +146,7 @@ def _solve(
 
     def suffices(values: Tensor, vectors: Tensor) -> bool:
         found = EigenDecomposition(values, vectors, 0.0, "", False)
-        return bool(measures.curves(found)[1][-1] >= USED)
+        return bool(cumulative(measures.coefficients(found)[1])[-1] >= USED)
 
     known = None if start is None else torch.as_tensor(np.asarray(start), device="cpu")
     matrix = covariance + torch.outer(mean, mean)

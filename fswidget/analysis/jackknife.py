@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,13 @@ from torch import Tensor
 from fswidget.analysis.arrays import Array, to_numpy
 from fswidget.analysis.averages import Averages
 from fswidget.analysis.eigensolvers import EigenDecomposition
-from fswidget.analysis.measures import Measures, crossing, effective_rank, first_at
+from fswidget.analysis.measures import (
+    Measures,
+    crossing,
+    cumulative,
+    effective_rank,
+    first_at,
+)
 from fswidget.analysis.moments import Moments
 from fswidget.analysis.replicates import Entropy, solve_near
 
@@ -27,15 +33,6 @@ class Jackknife:
     utilization_error: Array | None = None
     replicates: Sequence[Mapping[str, float]] = ()
 
-    def with_crossing(self, place: float) -> Jackknife:
-        """With the error of k95, of which `place` is the crossing: see `used_features_debiased`."""
-        if not self.replicates:
-            return self
-        found = [replicate["crossing"] for replicate in self.replicates]
-        removed = (len(found) - 1) * (float(np.mean(found)) - place)
-        error = math.sqrt(float(_error(found)) ** 2 + removed**2 / 16 + 1 / 12)
-        return replace(self, errors={**self.errors, "used_features": error})
-
 
 def jackknife(
     moments: Moments,
@@ -43,10 +40,8 @@ def jackknife(
     solution: EigenDecomposition,
     utilization: Array,
     num_features: int,
-    task: str,
-    tolerance: float,
+    measures: Measures,
     debias: bool,
-    by_class: bool,
 ) -> Jackknife:
     """Leave out one block after another; empty where fewer than two blocks hold samples.
 
@@ -60,13 +55,14 @@ def jackknife(
         Their Π̂.
     num_features : int
         k95 of a replicate whose utilization never gets there.
-    by_class : bool
-        Whether the samples count as drawn class by class, as all of them together do.
+    measures : Measures
+        Of all samples. Those left count as drawn class by class where all of them do.
     """
     assert moments._shift is not None
     columns = moments._columns
     size = len(solution.values)
     used = min(first_at(utilization, num_features), size)
+    how = measures.task, measures.tolerance, debias, measures.by_class
     entropy: Entropy | None = None
     replicates: list[dict[str, float]] = []
     curves: list[tuple[Array, Array]] = []
@@ -74,18 +70,18 @@ def jackknife(
         if float(gram[0, 0]) in (0, moments.num_samples):
             continue
         averages = Averages.from_sum(gram, moments._shift, columns)
-        measures = Measures.of(averages, moments, task, tolerance, debias, by_class)
+        left = Measures.of(averages, moments, *how)
         matrix = averages.second(columns.features, columns.features)
         found, few = solve_near(matrix, solution, used)
         rank = effective_rank(to_numpy(found.values)) if found.complete else math.nan
         if few:
             entropy = entropy or Entropy.of(whole, solution, matrix)
             rank = entropy.effective_rank(matrix)
-        quality, learned = measures.curves(found)
+        quality, learned = (cumulative(c) for c in left.coefficients(found))
         replicates.append(
             {
-                **measures.numbers,
-                "low_rank_measure": measures.low_rank.of(debias),
+                **left.numbers,
+                "low_rank_measure": left.low_rank.of(debias),
                 "used_features": float(first_at(learned, num_features)),
                 "crossing": crossing(learned, num_features),
                 "effective_rank": rank,
@@ -94,15 +90,15 @@ def jackknife(
         curves.append((_fit(quality, size), _fit(learned, size)))
     if len(replicates) < 2:
         return Jackknife()
-    names = replicates[0]
-    errors = {name: float(_error([found[name] for found in replicates])) for name in names}
-    del errors["crossing"]
-    return Jackknife(
-        errors,
-        _error([curve[0] for curve in curves]),
-        _error([curve[1] for curve in curves]),
-        tuple(replicates),
-    ).with_crossing(crossing(utilization, num_features))
+    found_by = {name: [replicate[name] for replicate in replicates] for name in replicates[0]}
+    errors = {name: float(_error(found)) for name, found in found_by.items()}
+    # That of k95 is the error of what `used_features_debiased` estimates.
+    places = found_by["crossing"]
+    removed = (len(places) - 1) * (float(np.mean(places)) - crossing(utilization, num_features))
+    place_error = errors.pop("crossing")
+    errors["used_features"] = math.sqrt(place_error**2 + removed**2 / 16 + 1 / 12)
+    quality_error, utilization_error = (_error(curve) for curve in zip(*curves, strict=True))
+    return Jackknife(errors, quality_error, utilization_error, tuple(replicates))
 
 
 def leave_one_out(grams: Tensor) -> Iterator[Tensor]:

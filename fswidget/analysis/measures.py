@@ -293,18 +293,14 @@ class Measures:
         wanted, learned = (solution.expand(span.cross) for span in (self.wanted, self.learned))
         return wanted / norms, learned / norms
 
-    def curves(self, solution: EigenDecomposition) -> tuple[Array, Array]:
-        """Quality and utilization."""
-        quality, utilization = (cumulative(c) for c in self.coefficients(solution))
-        return quality, utilization
 
-
-def low_rank_of(moments: Moments, task: str, tolerance: float = 1e-5) -> float:
-    """D_LR of the samples in `moments`, plain."""
-    return Measures.of(Averages.of(moments), moments, task, tolerance).low_rank.plain
+def measures_of(moments: Moments, task: str, tolerance: float = 1e-5) -> Measures:
+    """Of the samples in `moments`."""
+    return Measures.of(Averages.of(moments), moments, task, tolerance)
 
 
 def cumulative(coefficients: Tensor) -> Array:
+    """Quality or utilization, of the coefficients of target or output functions."""
     rank, count = coefficients.shape
     if rank == 0:
         return np.full(count, math.nan)

@@ -58,10 +58,15 @@ def random_heads(features: Features, rank: int) -> Band:
     if not 0 < rank <= count or not features.norm > 0:
         return Band()
     if rank == count:
-        shares = np.ones(count)
-        measure = float(_low_rank(features, np.eye(count)[None])[0])
-        return Band(float(first_at(np.cumsum(shares) / rank, count)), measure, measure)
+        return _of_span(features, np.eye(count))
     return _drawn(features, rank) if rank <= _FEW else _limit(features, rank)
+
+
+def _of_span(features: Features, basis: Array) -> Band:
+    """Of the functions whose coefficients are the orthonormal rows of `basis`, shape (rank, K)."""
+    measure = float(_low_rank(features, basis[None])[0])
+    shares = np.cumsum((basis**2).sum(0)) / len(basis)
+    return Band(float(first_at(shares, len(features.values))), measure, measure)
 
 
 def _low_rank(features: Features, heads: Array) -> Array:
@@ -146,7 +151,4 @@ def lazy_twin(features: Features, coefficients: Array) -> Band:
     keep = values > 1e-10 * values.max(initial=0)
     if not keep.any() or not features.norm > 0:
         return Band()
-    basis = (vectors[:, keep] / np.sqrt(values[keep])).T @ coefficients
-    measure = float(_low_rank(features, basis[None])[0])
-    shares = np.cumsum((basis**2).sum(0)) / keep.sum()
-    return Band(float(first_at(shares, len(features.values))), measure, measure)
+    return _of_span(features, (vectors[:, keep] / np.sqrt(values[keep])).T @ coefficients)

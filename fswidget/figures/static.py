@@ -25,6 +25,7 @@ from fswidget.figures.theme import (
     places,
     regime_zones,
 )
+from fswidget.figures.words import REGIMES
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
 from fswidget.recording.scalars import best_estimate
@@ -279,11 +280,10 @@ def _regime(recording: Recording, frame: Frame) -> Plot:
         bottom = max(low, 0.5)
         box = BoxAnnotation(bottom=bottom, top=high, fill_color=COLORS[name], fill_alpha=0.15)
         plot.add_layout(box)
-    named = {"MF": "minimal features", "TRANSITION": "transition", "EF": "extended features"}
     plot.text(
         x=0,
         y=[math.sqrt(max(low, 1.0) * high) for _, low, high in zones],
-        text=[named[name] for name, _, _ in zones],
+        text=[REGIMES[name][1].lower() for name, _, _ in zones],
         x_offset=6,
         text_baseline="middle",
         text_font_size="12px",

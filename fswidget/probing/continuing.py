@@ -173,14 +173,11 @@ def replay(
         if later <= earlier:
             raise ValueError(f"epochs: {later:g} after {earlier:g}; must ascend")
     probe = None
-    bare = model
-    with _borrowed(bare):
+    with _borrowed(model):
         for epoch, state in tqdm(list(zip(when, states, strict=True)), disable=not progress):
-            _load(bare, read_state(state), f"states at epoch {epoch:g}")
+            _load(model, read_state(state), f"states at epoch {epoch:g}")
             if probe is None:
                 probe = Probe(model, inputs, targets, **options)
-                if epoch == 0:
-                    probe._refer()
             probe.snapshot(epoch)
     assert probe is not None
     return probe.recording

@@ -15,8 +15,7 @@ from torch import Tensor
 from fswidget.analysis.api import FeatureMoments
 from fswidget.analysis.averages import Averages
 from fswidget.analysis.basis import FewerOutputs, of_many_outputs, orthonormal_basis, project
-from fswidget.analysis.collapse import collapse_of
-from fswidget.analysis.measures import first_at, kernel_drift, low_rank_of
+from fswidget.analysis.measures import first_at, kernel_drift, measures_of
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.analysis.targets import assign_blocks, class_weights, minimal_features
 from fswidget.probing import measures
@@ -24,6 +23,7 @@ from fswidget.probing.arguments import check_flags
 from fswidget.probing.by_sample import kept_and_nearest, without_each
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.frames import (
+    Reference,
     bands_of,
     eigenfunctions,
     layer_arrays,
@@ -61,8 +61,8 @@ class FrameMaker:
 
     Attributes
     ----------
-    reference : tuple (features, outputs) or None
-        Of the untrained network: what drift is measured from.
+    reference : Reference or None
+        What drift is measured from.
     previous : tuple (eigenvectors or None, points) or None
         Of the last frame.
     regime : str, optional
@@ -90,14 +90,18 @@ class FrameMaker:
         self.num_eigenfunctions = num_eigenfunctions
         self.errors, self.top, self.more_measures = errors, top, more_measures
         self.team = Communicator()
-        self.reference: tuple[Tensor, Tensor] | None = None
+        self.reference: Reference | None = None
         self.previous: tuple[NDArray[np.float64] | None, NDArray[np.float64]] | None = None
         self.unknown = False
         self.regime: str | None = None
-        self._blocks = assign_blocks(samples.named, _NUM_BLOCKS)
-        self._weights = class_weights(samples.labels)
         self._few: FewerOutputs | None = None
         self._there: Tensor | None = None
+        self._settle()
+
+    def _settle(self) -> None:
+        """What follows from the targets."""
+        self._blocks = assign_blocks(self.samples.named, _NUM_BLOCKS)
+        self._weights = class_weights(self.samples.labels)
 
     def describe(
         self,
@@ -133,13 +137,12 @@ class FrameMaker:
         goal = dataclasses.replace(self.samples, targets=targets)
         shown = int(goal.shown.sum())
         self.samples = goal.fit(self.num_outputs, goal.task, shown)
-        self._blocks = assign_blocks(self.samples.targets, _NUM_BLOCKS)
-        self._weights = class_weights(self.samples.labels)
+        self._settle()
 
     def refer_to(self, rows: Activations) -> None:
         """Measure drift from these rows on."""
         features = project(rows.features, self._basis(rows.features))
-        self.reference, self.unknown = (features, rows.outputs), False
+        self.reference, self.unknown = Reference(features, rows.outputs), False
 
     def make(
         self, epoch: float, step: int, rows: Activations, held_out: Activations | None = None
@@ -210,7 +213,7 @@ class FrameMaker:
         start, weighted = None if self.previous is None else self.previous[0], None
         if self._weights is not None:
             weighted = self._moments(features, rows, self.samples, weights=self._weights)
-        spectrum = self._spectrum(moments, start, weighted)
+        spectrum = spectrum_of(moments, self.samples.task, self.top, start, weighted)
         if self._few is not None:
             spectrum = of_many_outputs(spectrum, self.num_outputs)
         return spectrum, moments.num_blocks
@@ -226,15 +229,14 @@ class FrameMaker:
         if self.unknown:
             return None, True
         if self.reference is None:
-            self.reference = (features, rows.outputs)
+            self.reference = Reference(features, rows.outputs)
             self.unknown = not begins
             return None, not begins
-        first, outputs = self.reference
-        change, least = self._moved(rows.outputs, outputs)
+        change, least = self._moved(rows.outputs, self.reference.outputs)
         if self.previous is None and not begins and change == 0:
             self.unknown = True
             return None, True
-        return first, change > least
+        return self.reference.features, change > least
 
     def _held_out(
         self, spectrum: Spectrum, rows: Activations, basis: Tensor | None, count: int
@@ -245,12 +247,13 @@ class FrameMaker:
         moments = self._moments(features, self._shortened(rows), self.held_out)
         quality, utilization = spectrum.held_out(moments)
         scalars = self.held_out.score(self._errors(rows, self.held_out), "test")
+        measured = measures_of(moments, self.samples.task)
         if spectrum.classification:
-            collapse = collapse_of(moments, self.samples.task)
+            collapse = measured.collapse
             scalars |= {"nc1_held_out": collapse.nc1, "cdnv_held_out": collapse.cdnv}
         scalars["quality_total_held_out"] = total_quality(quality)
         scalars["used_features_held_out"] = first_at(utilization, self.num_features)
-        scalars["low_rank_measure_held_out"] = low_rank_of(moments, self.samples.task)
+        scalars["low_rank_measure_held_out"] = measured.low_rank.plain
         return scalars, eigenfunctions(spectrum, self._shown(features, self.held_out), count)
 
     def _basis(self, features: Tensor) -> Tensor | None:
@@ -304,11 +307,6 @@ class FrameMaker:
         moments.update(*arrays, blocks=blocks, weights=mine_too)
         return moments if self.team.group is None else moments.all_reduce(self.team.group)
 
-    def _spectrum(
-        self, moments: FeatureMoments, start: Any = None, weighted: FeatureMoments | None = None
-    ) -> Spectrum:
-        return spectrum_of(moments, self.samples.task, self.top, start, weighted)
-
     def _shown(self, values: Tensor, samples: Samples) -> Tensor:
         """The rows of the shown samples, of all processes."""
         parts = [samples.part(rank, self.team.size)[0].shown for rank in range(self.team.size)]
@@ -340,12 +338,11 @@ class FrameMaker:
         """1 − CKA, centred, of the outputs and the reference's, as the kernel drift is of features;
         NaN where either is constant or only the reference's features are known."""
         assert self.reference is not None
-        first, now = self.reference[1], rows.outputs
+        first, now = self.reference.outputs, rows.outputs
         if not bool(torch.isfinite(first).all()):
             return math.nan
         if self._few is not None:  # CKA stays what it is
-            less = FewerOutputs.of(*self.reference)
-            first, now = first if less is None else less.reduce(first), self._few.reduce(now)
+            first, now = self.reference.fewer_outputs, self._few.reduce(now)
         if self.samples.task == "cross_entropy":  # a common shift of logits changes nothing
             first, now = (widened(values) for values in (first, now))
             first, now = (values - values.mean(1, keepdim=True) for values in (first, now))
@@ -372,5 +369,6 @@ class FrameMaker:
         spectra = []
         for values in rows.layers.values():
             features = project(values, self._basis(values))
-            spectra.append(self._spectrum(self._moments(features, rows, self.samples)))
+            moments = self._moments(features, rows, self.samples)
+            spectra.append(spectrum_of(moments, self.samples.task, self.top, bands=False))
         return layer_arrays(spectra)

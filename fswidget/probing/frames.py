@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from fswidget.analysis.alignment import align
 from fswidget.analysis.api import FeatureMoments
+from fswidget.analysis.basis import FewerOutputs
 from fswidget.analysis.diagonalization import diagonalize
 from fswidget.analysis.nulls import Band
 from fswidget.analysis.spectrum import Spectrum
@@ -37,16 +40,17 @@ def spectrum_of(
     moments: FeatureMoments,
     task: str,
     top: int | None,
-    start: Any,
+    start: Any = None,
     weighted: FeatureMoments | None = None,
+    bands: bool = True,
 ) -> Spectrum:
     """The spectrum of a frame, found from the eigenvectors `start` where they fit."""
     if top is None and moments.num_features > _MAX_WIDTH:
         top = max(64, 4 * moments.num_outputs)
     if start is not None and len(start) != moments.num_features:
         start = None
-    errors = moments.num_blocks > 1
-    return diagonalize(moments, task, errors=errors, top=top, start=start, weighted=weighted)
+    how: dict[str, Any] = {"errors": moments.num_blocks > 1, "top": top, "start": start}
+    return diagonalize(moments, task, **how, weighted=weighted, bands=bands)
 
 
 def scalars_of(spectrum: Spectrum) -> dict[str, float]:
@@ -125,6 +129,20 @@ def layer_arrays(spectra: Sequence[Spectrum]) -> dict[str, NDArray[Any]]:
         f"layer_{name}": np.array([getattr(spectrum, name) for spectrum in spectra])
         for name in LAYER_MEASURES
     }
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The untrained network's features, and its outputs."""
+
+    features: Tensor
+    outputs: Tensor
+
+    @cached_property
+    def fewer_outputs(self) -> Tensor:
+        """The outputs in the few numbers in which many vary."""
+        fewer = FewerOutputs.of(self.features, self.outputs)
+        return self.outputs if fewer is None else fewer.reduce(self.outputs)
 
 
 class WeightChange:

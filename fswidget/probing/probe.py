@@ -180,7 +180,6 @@ class Probe:
             pictures=thumbnails(samples, images),
         )
         self.recording = Recording(info, byte_budget=byte_budget)
-        self._team = self._maker.team
         self._since = [WeightChange()] * more_measures + self._tangent(ntk)
         self.share(group)
 
@@ -193,6 +192,10 @@ class Probe:
     def head(self) -> Any:
         """The last linear layer; None where features are given."""
         return self._reader.head
+
+    @property
+    def _team(self) -> Communicator:
+        return self._maker.team
 
     @property
     def num_features(self) -> int:
@@ -252,7 +255,7 @@ class Probe:
         held = self._maker.held_out
         arrays = self._maker.samples.arrays("") | ({} if held is None else held.arrays("held_out "))
         team.check_alike(arrays, self.device)
-        self._team = self._maker.team = team
+        self._maker.team = team
         if self._maker.reference is not None and not self._taken:
             self._refer()
 

@@ -92,7 +92,7 @@ class RunControl:
     def may_go_on(self) -> bool:
         """Whether to go on; blocks while paused, and an interrupt ends the pause."""
         with self.condition:
-            if self._pausing and not self.leaving:
+            if self._halting:
                 self._halt()
             return not self.leaving
 
@@ -101,13 +101,9 @@ class RunControl:
         if patience is None:
             return self.may_go_on()
         with self.condition:
-            if self._pausing and not self.leaving:
-                if not self._halted:
-                    self._halted = True
-                    self.tell("paused")
-                    self.condition.notify_all()
-                self.condition.wait(patience)
-                if self._pausing and not self.leaving:
+            if self._halting:
+                self._wait(patience)
+                if self._halting:
                     return None
                 self._halted = False
             return not self.leaving
@@ -129,14 +125,21 @@ class RunControl:
                 self._halted = False
                 self.tell("running")
 
+    @property
+    def _halting(self) -> bool:
+        return self._pausing and not self.leaving
+
+    def _wait(self, seconds: float) -> None:
+        if not self._halted:
+            self._halted = True
+            self.tell("paused")
+            self.condition.notify_all()
+        self.condition.wait(seconds)
+
     def _halt(self) -> None:
         try:
-            while self._pausing and not self.leaving:
-                if not self._halted:
-                    self._halted = True
-                    self.tell("paused")
-                    self.condition.notify_all()
-                self.condition.wait(_SLICE)
+            while self._halting:
+                self._wait(_SLICE)
         finally:
             # An interrupt, or a display that failed: nobody halts here any more.
             self._halted = self._pausing = False

@@ -16,9 +16,6 @@ from fswidget.training.registry import CHOICES, DataSource, Network
 
 _Settings = TypeVar("_Settings")
 
-#: Where an integer would cost more than memory or patience allow.
-_LIMITS = {"modulus": 997, "depth": 512, "pixels": 512}
-
 
 def plain(value: Any) -> Any:
     """A setting in Python's own types: numpy's numbers, arrays, lists and paths become those."""
@@ -91,8 +88,7 @@ def check(field: dataclasses.Field[Any], value: Any) -> None:
         low, high, above = meta["min"], meta["max"], ">" if meta["open_min"] else "≥"
         right_type = _is_int(value) if integer else _is_number(value)
         too_low = right_type and (value <= low if meta["open_min"] else value < low)
-        # Upper ends of other integers are the reach of a slider, not a limit.
-        high = _LIMITS.get(name) if integer else high
+        high = meta["limit"] if integer else high
         too_high = right_type and high is not None and value > high
         if not right_type or too_low or too_high:
             kind = "an integer" if integer else "a finite number"

@@ -84,7 +84,7 @@ class Config:
         "Height and width to which pictures of a folder are resized and cropped.",
         group=None,
         min=4,
-        max=512,
+        limit=512,
     )
     grey: bool = knob(False, "Grey", "Read pictures of a folder without their colours.", group=None)
     held_out: float = knob(
@@ -113,6 +113,7 @@ class Config:
         "Hidden layers (MLP), convolutions (CNN) or blocks (transformer).",
         min=1,
         max=16,
+        limit=512,
         slider=True,
     )
     batchnorm: bool = knob(
@@ -178,7 +179,7 @@ class Config:
     augment: bool = knob(
         False, "Augmentation", "Random crops (4 pixels of padding) and horizontal flips."
     )
-    modulus: int = knob(97, "Modulus", "p of the arithmetic modulo p.", min=2, max=997)
+    modulus: int = knob(97, "Modulus", "p of the arithmetic modulo p.", min=2, max=997, limit=997)
     operation: str = knob(
         "add",
         "Operation",

@@ -18,9 +18,14 @@ def knob(
     step: float | None = None,
     log: bool = False,
     slider: bool = False,
+    limit: int | None = None,
     open_min: bool = False,
 ) -> Any:
-    """A field of `Config`; `group` is None where no control shows it."""
+    """A field of `Config`; `group` is None where no control shows it.
+
+    The `max` of an integer is the reach of its slider; `limit` is where more would cost more memory
+    or patience than there is.
+    """
     described = {
         "label": label,
         "help": help,
@@ -31,6 +36,7 @@ def knob(
         "step": step,
         "log": log,
         "slider": slider,
+        "limit": limit,
         "open_min": open_min,
     }
     return dataclasses.field(default=default, metadata=described)

@@ -74,6 +74,7 @@ def controls(
 def _describe(field: dataclasses.Field[Any], config: Config, own: Sequence[str]) -> dict[str, Any]:
     meta = dict(field.metadata)
     slider = meta.pop("slider")
+    del meta["limit"]
     above = meta.pop("open_min")
     choices = meta.pop("choices")
     if field.name in CHOICES:

@@ -33,7 +33,7 @@ function headline(p: number, c: number, k: number, regime: string, dlr?: number,
   const view = new RegimeView(says, style, new Cleanup());
   const then = ghost ? network(p, c, ghost, regime) : { run: null, frame: null };
   const scene = { run, frame, ghost: then.run, ghostFrame: then.frame, before: "batch norm off" };
-  view.draw(scene as unknown as Scene);
+  view.draw(scene as unknown as Scene, "");
   const { root } = view;
   const all = (selector: string) => [...root.querySelectorAll<HTMLElement>(selector)];
   const one = (selector: string) => root.querySelector(selector) as HTMLElement;

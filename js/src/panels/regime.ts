@@ -12,7 +12,6 @@ import {
   scalarOf,
   type Words,
 } from "../data/scene";
-import { beyondSeeds } from "../data/seeds";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { attribute, button, type Cleanup, h, hide, rich, setText } from "../host/dom";
@@ -82,13 +81,13 @@ export class RegimeView {
     return true;
   }
 
-  draw(scene: Scene): void {
+  /** `beyond` tells whether the run differs from its ghost by more than seeds do. */
+  draw(scene: Scene, beyond: string): void {
     const { run, frame, ghost, ghostFrame, before } = scene;
     this.#drawn([run, frame, ghost, ghostFrame, before], () => {
       this.#name(run, frame);
       this.#gauge.draw(scene);
       this.#count(run, frame, ghost, ghost ? ghostFrame : null);
-      const beyond = ghost ? beyondSeeds(this.style, scene) : "";
       setText(this.#beyond, beyond && `${beyond}.`);
     });
   }

@@ -283,7 +283,7 @@ export class View {
       hide(extremes.layers, !layered || !layers);
     }
     for (const panel of this.#shown()) panel.draw(scene);
-    this.#regime.draw(scene);
+    this.#regime.draw(scene, beyond);
     this.#scrubber.draw(scene);
     attribute(root, "data-live", String(this.#scrubber.following));
     this.#announce(spokenFrame(this.#figures.style, run, frame));
