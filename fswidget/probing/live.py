@@ -64,6 +64,8 @@ class LiveView:
             if self.on_frame is not None and team.rank == 0:
                 self.on_frame(frame)
             if self._viewer is not None:
+                # Again, where an earlier cell or ``with`` block had ended.
+                self._viewer.state, self._viewer.message = "running", ""
                 self._viewer.push()
         self._control.frame_taken()
         asked = _WAIT

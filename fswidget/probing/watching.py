@@ -130,8 +130,6 @@ class Watch(LiveView, Probe):
         Diverged
             If the network's features or outputs are not finite; nothing is recorded.
         """
-        if self._viewer is not None:
-            self._viewer.state = "running"
         try:
             frame = super().snapshot(epoch, step, **scalars)
         except Diverged as error:

@@ -1,5 +1,6 @@
 """Watching networks of other libraries, in other people's loops."""
 
+import functools
 import sys
 import threading
 import warnings
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 import fswidget as fs
 from fswidget.probing.inference import Diverged
+from fswidget.probing.live import LiveView
 from fswidget.probing.watching import StopTraining, Watch
 
 C = 5
@@ -314,20 +316,27 @@ def test_divergence_and_errors_are_shown(watched: Watch) -> None:
     assert watched._viewer.state == "error"
 
 
-def test_the_recording_is_packed_when_a_cell_ends(
-    watched: Watch, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["watch", "recorder"])
+def test_a_cell_s_end_packs_the_recording_and_the_next_one_goes_on(
+    watched: Watch, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registered: dict[str, Callable[[Any], None]] = {}
     shell = SimpleNamespace(events=SimpleNamespace(register=registered.__setitem__))
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     viewer = watched._viewer
-    watched._pack_after_cells(viewer)
-    registered["post_run_cell"](None)
-    assert viewer.packed == 0
-    watched.snapshot()
-    registered["post_run_cell"](None)
-    registered["post_run_cell"](None)
-    assert (viewer.packed, viewer.state) == (1, "finished")
+    live: LiveView = watched
+    snapshot: Callable[[], object] = watched.snapshot
+    if kind == "recorder":
+        live, rows = fs.Recorder(), np.eye(3).repeat(4, 0)
+        live._viewer = viewer
+        snapshot = functools.partial(live.snapshot, rows, rows, np.arange(3).repeat(4))
+    live._pack_after_cells(viewer)
+    for cell in (1, 2):
+        snapshot()
+        assert viewer.state == "running"
+        registered["post_run_cell"](None)
+        registered["post_run_cell"](None)  # in which nothing was recorded
+        assert (viewer.packed, viewer.state) == (cell, "finished")
 
 
 def test_watching_changes_nothing_in_a_loop_of_ones_own() -> None:
