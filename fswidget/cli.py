@@ -65,7 +65,7 @@ _GROUPS = {
     "data": "dataset root download train_size test_size label_noise label_pixels target_scale "
     "augment pixels grey held_out modulus operation train_fraction num_targets",
     "network": "model width depth batchnorm activation final_norm output_scale init_scale "
-    "last_layer_only",
+    "parametrization last_layer_only",
     "training": "loss optimizer lr momentum nesterov beta2 weight_decay schedule warmup_steps "
     "batch_size epochs max_steps frozen precision compile device seed",
     "measuring": "probe_size frame_every analysis_budget layers num_eigenfunctions num_shown "

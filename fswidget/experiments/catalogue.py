@@ -10,5 +10,9 @@ as secondary notes give them, so directions count before magnitudes.
 
 from __future__ import annotations
 
-from fswidget.experiments import paper_tables, scaling_studies  # noqa: F401 (they fill `recipes`)
+from fswidget.experiments import (  # noqa: F401 (they fill `recipes`)
+    paper_tables,
+    scaling_studies,
+    studies_of_features,
+)
 from fswidget.experiments.recipe_parts import recipes as recipes

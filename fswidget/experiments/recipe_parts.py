@@ -62,7 +62,7 @@ TRAIN = "train_accuracy"
 DESK, OTHERS = ("desk",), ("laptop", "full")
 
 
-DRIFT = "kernel_drift"
+DRIFT, NC1 = "kernel_drift", "nc1"
 
 
 SHARED = {"weight_decay": 5e-4, "schedule": "cosine", "batch_size": 128}
@@ -171,4 +171,16 @@ MLP_AT_DESK = Config(
 
 MNIST_AT_DESK = Config(
     dataset="mnist", loss="mse", width=512, train_size=60_000, epochs=10, **AT_DESK
+)
+
+
+#: A small MLP on MNIST with squared error.
+MNIST_SMALL = Config(
+    dataset="mnist",
+    loss="mse",
+    train_size=2000,
+    test_size=1000,
+    batch_size=128,
+    epochs=20,
+    frame_every=80,
 )

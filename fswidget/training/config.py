@@ -271,6 +271,13 @@ class Config:
         log=True,
         open_min=True,
     )
+    parametrization: str = knob(
+        "standard",
+        "Parametrisation",
+        "μP scales initial weights and steps with the width, so that features move as far at any: "
+        "the width then changes nothing else. At p = 256 the two are the same.",
+        choices=("standard", "mup"),
+    )
     frame_every: str | int = knob(
         "auto",
         "Frames",

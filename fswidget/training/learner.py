@@ -28,6 +28,7 @@ from fswidget.training.optimisation import (
     make_optimizer,
     step_scale,
 )
+from fswidget.training.parametrization import growths
 
 _SETTLING = 512  # training samples that give batch normalisation its first statistics (our choice)
 
@@ -54,7 +55,8 @@ class Learner:
         check_frozen(config.frozen, self.model)
         self._still = freeze(config, self.model, head.name)
         self._trained = compiled(self.model) if config.compile else self.model
-        self._optimizer = make_optimizer(config, self.model)
+        grown = growths(config, self.model, shape, data.num_outputs)
+        self._optimizer = make_optimizer(config, self.model, grown)
         self.threads = choose_threads(self.model, data.inputs[:1], self._batches.largest)
 
     def _find_head(self) -> Head:
@@ -123,7 +125,7 @@ class Learner:
         """One update; the loss (detached, before the update) and the number of samples."""
         inputs, targets = self._batches(self.step)
         for group in self._optimizer.param_groups:
-            group["lr"] = lr * step_scale(self.config)
+            group["lr"] = lr * step_scale(self.config) * group.get("times", 1.0)
         # Batch normalisation that follows the batch would move features that are not trained.
         self.model.train()
         for module in self._still:

@@ -21,6 +21,7 @@ from torchvision.models import vgg
 from torchvision.models.resnet import BasicBlock
 
 from fswidget.training.isolation import own_numbers
+from fswidget.training.parametrization import growths, scale_initial
 from fswidget.training.registry import Settings, Shape, network
 
 
@@ -36,6 +37,7 @@ def build(config: Settings, shape: Shape, num_outputs: int) -> nn.Module:
             f"model={config.network.name!r}: returned a {type(model).__name__}; must return a "
             "torch.nn.Module"
         )
+    scale_initial(model, growths(config, model, shape, num_outputs))
     if config.init_scale != 1:
         with torch.no_grad():
             for parameter in model.parameters():

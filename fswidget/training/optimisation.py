@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fswidget.probing.modes import evaluating
 from fswidget.training.config import Config
 from fswidget.training.isolation import threads
+from fswidget.training.parametrization import Growth, groups
 
 #: Steps of fewer floating-point operations are faster on one thread: with two an MLP of width 256
 #: took 1.1 to 2.9 times as long per step, one of width 1024 (0.4e9 operations) 0.6 to 0.8.
@@ -90,10 +91,12 @@ def device_of(config: Config) -> torch.device:
     return device
 
 
-def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(
+    config: Config, model: nn.Module, grown: Mapping[str, Growth] | None = None
+) -> torch.optim.Optimizer:
     """Of all parameters: those that are frozen have no gradient, and stay."""
-    parameters = list(model.parameters())
-    fused = parameters[0].device.type in ("cpu", "cuda")
+    parameters = groups(model, grown or {}, config.optimizer)
+    fused = parameters[0]["params"][0].device.type in ("cpu", "cuda")
     common: dict[str, Any] = {
         "lr": config.lr,
         "weight_decay": config.weight_decay,

@@ -81,6 +81,8 @@ def _of_network(config: Settings) -> Iterator[Conflict]:
         yield from _idle(config, f"model={network.name!r} has a fixed depth", "depth")
     if not network.activation:
         yield from _idle(config, f"model={network.name!r} has a fixed activation", "activation")
+    if network.name == "transformer":
+        yield from _idle(config, "attention has no μP here", "parametrization")
     if network.name != "transformer" and isinstance(config.model, str):
         yield from _idle(config, "only the transformer has it", "final_norm")
 

@@ -14,8 +14,8 @@ from fswidget.training.steering import STEERABLE
 #: Where the further settings stand in the drawer.
 SECTIONS = {
     "Network": (
-        "depth", "activation", "init_scale", "output_scale", "last_layer_only", "final_norm",
-        "precision", "compile",
+        "depth", "activation", "init_scale", "output_scale", "parametrization",
+        "last_layer_only", "final_norm", "precision", "compile",
     ),
     "Data": (
         "test_size", "label_noise", "label_pixels", "target_scale", "augment", "modulus",

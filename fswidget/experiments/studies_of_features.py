@@ -1,0 +1,104 @@
+"""Experiments on single features, on layers and on how a network is parametrised."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fswidget.experiments.recipe_parts import (
+    MNIST_AT_DESK,
+    MNIST_FULL,
+    MNIST_SMALL,
+    OTHERS,
+    VGG_ADAM,
+    arm_of,
+    recipe,
+)
+from fswidget.experiments.results import Check, Results
+from fswidget.recording.strengths import agreement
+
+
+def _agreements(results: Results, arm: str) -> tuple[float, float]:
+    """Of quality and intensity, at the start and at the end, means over the seeds."""
+    runs = results[arm]
+    return tuple(float(np.mean([agreement(run[at]) for run in runs])) for at in (0, -1))  # type: ignore[return-value]
+
+
+def _grows(arm: str) -> Check:
+    def holds(results: Results) -> bool:
+        before, after = _agreements(results, arm)
+        return after > before
+
+    return Check(f"{arm}: the rank correlation grows", holds)
+
+
+recipe(
+    "quality_intensity",
+    "Quality of features against their intensity",
+    "During training stronger features become better ones: the paper's figure 5.",
+    arms={
+        "MLP, MNIST": arm_of(
+            MNIST_SMALL.replace(optimizer="adamw"),
+            MNIST_FULL,
+            desk=MNIST_AT_DESK.replace(optimizer="adamw"),
+        ),
+        "the same, last layer only": arm_of(
+            MNIST_SMALL.replace(optimizer="adamw", last_layer_only=True), MNIST_FULL
+        ),
+        "VGG16, CIFAR-10": arm_of(VGG_ADAM, {"width": 512, "train_size": 50_000, "epochs": 100}),
+    },
+    checks=(
+        _grows("MLP, MNIST"),
+        _grows("VGG16, CIFAR-10"),
+        Check(
+            "last layer only: it stays what it was",
+            lambda r: abs(np.subtract(*_agreements(r, "the same, last layer only"))) < 0.01,
+            OTHERS,
+        ),
+    ),
+    note="Measured as Spearman's rank correlation of a feature's intensity and quality over "
+    'features 2 to 64; `recording.figure("quality_intensity")` draws it.',
+)
+
+
+_DEPTH = 4
+_LAYERS = tuple(str(2 + 2 * index) for index in range(_DEPTH))
+_DEEP = MNIST_SMALL.replace(depth=_DEPTH, width=128, layers=_LAYERS, epochs=30, frame_every=160)
+
+
+def _by_depth(results: Results, arm: str) -> list[float]:
+    """D_LR after each hidden layer at the end, means over the seeds."""
+    found = [run[-1].array("layer_low_rank_measure") for run in results[arm]]
+    return [float(value) for value in np.mean(found, axis=0)]
+
+
+def _last_is_lowest(arm: str) -> Check:
+    def holds(results: Results) -> bool:
+        *earlier, last = _by_depth(results, arm)
+        return last < min(earlier)
+
+    return Check(f"{arm}: D_LR is lowest after the last hidden layer", holds, OTHERS)
+
+
+recipe(
+    "layers",
+    "D_LR layer by layer",
+    "The last layer has the strongest low-rank bias.",
+    arms={
+        "ReLU": arm_of(_DEEP, MNIST_FULL),
+        "tanh": arm_of(_DEEP.replace(activation="tanh"), MNIST_FULL),
+        "batch norm": arm_of(
+            _DEEP.replace(batchnorm=True, layers=tuple(str(3 + 3 * i) for i in range(_DEPTH))),
+            MNIST_FULL,
+        ),
+    },
+    checks=(
+        *(_last_is_lowest(arm) for arm in ("ReLU", "tanh", "batch norm")),
+        Check(
+            "ReLU: D_LR falls from layer to layer",
+            lambda r: bool(np.all(np.diff(_by_depth(r, "ReLU")) < 0)),
+            OTHERS,
+        ),
+    ),
+    note="Measured after each nonlinearity of a network of four hidden layers, against the "
+    "network's own outputs.",
+)
