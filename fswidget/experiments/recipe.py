@@ -20,6 +20,7 @@ from fswidget.recording.differences import difference
 from fswidget.recording.loading import load_recording
 from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
+from fswidget.training.datasets import probe_size
 
 Store = str | os.PathLike[str]
 
@@ -258,7 +259,7 @@ class Recipe:
             "low_rank_measure_spread": float(plain.std()) if len(plain) > 1 else None,
             "epochs": recordings[0][-1].epoch,
             "num_features": recordings[0].info.num_features,
-            "num_samples": config.get("probe_size"),
+            "num_samples": probe_size(Config.from_dict(config)),
             "device": ", ".join(sorted({str(r.config.get("device")) for r in recordings})),
             "regime": results.usual_regime(label),
             "differs_from_first": self._differs(label, results),

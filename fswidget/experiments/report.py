@@ -8,7 +8,6 @@ beside it.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -49,8 +48,7 @@ train is measured on the probe. ± after the plain D_LR is the standard deviatio
 numbers are of the last step. "Time" is wall time per run, and runs were made side by side.
 
 A claim holds, or does not, where at least 95% of 400 bootstrap draws of the seeds say so, and \
-three seeds are the least; else it is undecided. Rows marked † are those of earlier runs, whose \
-recordings were not kept: no claim rests on them.
+three seeds are the least; else it is undecided.
 
 """
 
@@ -78,15 +76,13 @@ def report(stores: Sequence[str | os.PathLike[str]], figures: Path | None = None
     for name, recipe in recipes.items():
         told = [_summary(verdicts[name, size]) for size in SHOWN]
         lines.append(f"| [{recipe.title}](#{name}) | {' | '.join(told)} |")
-    earlier = {size: _earlier(stores, size) for size in SHOWN}
     for name, recipe in recipes.items():
         lines += ["", f'<a id="{name}"></a>', f"## {recipe.title}", "", recipe.claim]
         for size in SHOWN:
             results = found[name, size]
             if not recipe.runs(size):
                 continue
-            rows = earlier[size].get(name, {})
-            lines += ["", f"### At {size} size", "", *_section(recipe, results, size, rows)]
+            lines += ["", f"### At {size} size", "", *_section(recipe, results, size)]
             lines += [f"- {v.claim}: {_marked(v)}" for v in verdicts[name, size]]
             if figures is not None and results:
                 figures.mkdir(parents=True, exist_ok=True)
@@ -116,21 +112,7 @@ _HEADINGS = "arm | reported | D_LR | debiased | train | test | k95 / p (n) | S_i
 _HEADINGS += " | epochs | seeds | time | device"
 
 
-def _earlier(
-    stores: Sequence[str | os.PathLike[str]], size: str
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Rows of tables by recipe and arm, of runs whose recordings were not kept."""
-    files = (as_path(store) / f"{size}.json" for store in stores)
-    file = next((file for file in files if file.is_file()), None)
-    rows: dict[str, dict[str, dict[str, Any]]] = {}
-    if file is not None:
-        rows = json.loads(file.read_text(encoding="utf-8"))
-    return rows
-
-
-def _section(
-    recipe: Recipe, results: Results, size: str, earlier: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
+def _section(recipe: Recipe, results: Results, size: str) -> list[str]:
     """The table of a recipe in a size, and what its first run is."""
     table = recipe.table(results)
     rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
@@ -138,8 +120,6 @@ def _section(
     for row in rows:
         arm = recipe.arms[row["arm"]]
         if arm.config(size) is not None:
-            if not row["seeds"] and row["arm"] in earlier:
-                row |= {**earlier[row["arm"]], "arm": f"{row['arm']} †"}
             regression = arm.example.source.class_names is None
             lines.append(f"| {' | '.join(_cells(row, regression))} |")
     _, example = recipe.runs(size, 1)[0]
@@ -164,7 +144,6 @@ def _cells(row: Mapping[str, Any], regression: bool) -> list[str]:
     spread, error = "low_rank_measure_spread", "low_rank_measure_debiased_error"
     score = "{:.2f}" if regression else "{:.1%}"
     long = row["seconds"] is not None and row["seconds"] >= 120
-    samples = row["num_samples"] or "auto"
     return [
         *named,
         told("low_rank_measure", "{:.3f}") + (f" ± {row[spread]:.3f}" if row[spread] else ""),
@@ -172,7 +151,7 @@ def _cells(row: Mapping[str, Any], regression: bool) -> list[str]:
         + (f" ± {row[error]:.3f}" if row[error] else ""),
         told("train", score),
         told("test", score),
-        f"{row['used_features']:.4g} / {row['num_features']} ({samples})",
+        f"{row['used_features']:.4g} / {row['num_features']} ({row['num_samples']})",
         told("kernel_drift", "{:.2f}"),
         row["regime"],
         told("epochs", "{:.4g}"),

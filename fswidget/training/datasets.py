@@ -67,6 +67,12 @@ def load(config: Settings, device: torch.device | str = "cpu") -> Data:
         return _load(config, device)
 
 
+def probe_size(config: Settings) -> int:
+    """How many training samples are measured: four per feature within bounds, if not told."""
+    train_size, _ = config.source.sizes(config)
+    return int(config.probe_size or min(max(4 * config.width, 1000), 4000, train_size))
+
+
 def _load(config: Settings, device: torch.device | str) -> Data:
     source = config.source
     inputs, targets, test_inputs, test_targets = source.read(config)
@@ -79,7 +85,7 @@ def _load(config: Settings, device: torch.device | str) -> Data:
     test_inputs, test_targets = test_inputs[held_out], test_targets[held_out]
     targets = shuffle_labels(targets, config.label_noise, generator)
 
-    probe_size = config.probe_size or min(max(4 * config.width, 1000), 4000, train_size)
+    probed = probe_size(config)
     images = None
     if source.kind == "image":
         if config.label_pixels:
@@ -89,7 +95,7 @@ def _load(config: Settings, device: torch.device | str) -> Data:
             inputs = write_labels(inputs, targets, classes)
             test_inputs = write_labels(test_inputs, random, classes)
         if not inputs.is_floating_point():
-            images = _pictures(inputs[:probe_size])
+            images = _pictures(inputs[:probed])
             inputs, test_inputs = _standardise(
                 inputs.float() / 255, test_inputs.float() / 255, (0, 2, 3)
             )
@@ -111,7 +117,7 @@ def _load(config: Settings, device: torch.device | str) -> Data:
         test_targets.to(device),
         outputs,
         names or (),
-        probe_size,
+        probed,
         images,
     )
 
