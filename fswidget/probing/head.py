@@ -15,9 +15,8 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import allow_mutation_on_saved_tensors
 
-from fswidget.probing.modes import evaluating, kept, param_dtype
+from fswidget.probing.modes import evaluating, kept, overwriting, param_dtype
 from fswidget.probing.outputs import (
     WAY_OUT,
     Select,
@@ -139,9 +138,11 @@ def find(
     run = _Run(model, args, kwargs, select, shift)
     # Weights made in inference mode cannot have gradients: there values tell.
     gradients = not any(parameter.is_inference() for parameter in model.parameters())
-    # What a model overwrites in place may be what the derivative needs.
-    overwriting = allow_mutation_on_saved_tensors() if gradients else nullcontext()
-    with evaluating(model), torch.set_grad_enabled(gradients), overwriting:
+    with (
+        evaluating(model),
+        torch.set_grad_enabled(gradients),
+        overwriting() if gradients else nullcontext(),
+    ):
         found = run.find(layers, named=name is not None, choosing=name is not None)
         found = run.tried(found) if isinstance(found, Head) else found
     if isinstance(found, str):

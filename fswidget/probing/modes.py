@@ -11,6 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import allow_mutation_on_saved_tensors
+
+#: torch knows one such context at a time, whatever the thread.
+_OVERWRITING = threading.Lock()
+
+
+@contextmanager
+def overwriting() -> Iterator[None]:
+    """Within, a model may overwrite in place what a derivative needs; threads take turns."""
+    with _OVERWRITING, allow_mutation_on_saved_tensors():
+        yield
 
 
 @contextmanager

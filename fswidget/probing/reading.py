@@ -15,11 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import allow_mutation_on_saved_tensors
 
 from fswidget.probing.capture import Capture, capture
 from fswidget.probing.head import Head
-from fswidget.probing.modes import param_dtype
+from fswidget.probing.modes import overwriting, param_dtype
 from fswidget.probing.outputs import (
     WAY_OUT,
     Select,
@@ -142,8 +141,7 @@ class Reader:
         return Reading(outputs, calls, dict(caught.layers), batch.targets)
 
     def _traced(self, batch: Batch, caught: Capture, head: Head) -> Reading:
-        # What a model overwrites in place may be what the derivative needs.
-        with caught.traced(), allow_mutation_on_saved_tensors():
+        with caught.traced(), overwriting():
             outputs = self._outputs(batch, tracing=True)
             with torch.enable_grad():
                 rows = sources(outputs, caught.leaves, head)

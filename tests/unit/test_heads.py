@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -374,3 +375,21 @@ def test_heads_of_every_kind(name: str) -> None:
     expected = fs.analyze(features, outputs, targets)
     np.testing.assert_allclose(frame.utilization, expected.utilization, atol=1e-4)
     np.testing.assert_array_equal(frame.arrays["predictions"], outputs.argmax(1))
+
+
+def test_two_threads_may_look_for_heads_at_once() -> None:
+    """One begins while the other is within its model."""
+    found: list[int] = []
+    second = threading.Thread(
+        target=lambda: found.append(fs.watch(Net(Net.logits), *data()).num_features)
+    )
+
+    def meanwhile(net: Net, x: Tensor) -> Tensor:
+        if not second.ident:
+            second.start()
+            second.join(0.1)  # it fails at once, or waits for its turn
+        return Net.logits(net, x)
+
+    found.append(fs.watch(Net(meanwhile), *data()).num_features)
+    second.join()
+    assert found == [16, 16]
