@@ -44,6 +44,16 @@ class Contents(NamedTuple):
     provenance: Mapping[str, str]
 
 
+def left_out(pictures: bool, projections: bool, dtype: str) -> list[str]:
+    """What `Recording.save` does not write, with its arguments checked."""
+    for name, flag in (("pictures", pictures), ("projections", projections)):
+        if not isinstance(flag, bool):
+            raise TypeError(f"{name}={flag!r}: must be True or False")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(DTYPES)}")
+    return [*(() if pictures else ("thumbnails",)), *(() if projections else CLOUDS)]
+
+
 def to_bytes(
     contents: Contents,
     *,

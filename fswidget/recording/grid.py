@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fswidget.recording import journal
+from fswidget.recording import file, journal
 from fswidget.recording.atomic import atomic_write, with_suffix
 from fswidget.recording.differences import difference
 from fswidget.recording.recording import Recording
@@ -259,15 +259,32 @@ class Sweep:
         ]
         return Sweep(self.base, self.axes, runs)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        pictures: bool = True,
+        projections: bool = True,
+        dtype: str = "float32",
+    ) -> Path:
         """Write the sweep, with the recordings that it kept, to one file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+            ``.json`` is appended where it has no suffix.
+        pictures, projections, dtype
+            Of the recordings, see `Recording.save`.
 
         Returns
         -------
         pathlib.Path
-            The file written; ``.json`` is appended where `path` has no suffix.
+            The file written.
         """
-        content = journal.to_bytes(self.base, self.axes, [content_of(run) for run in self.runs])
+        left_out = file.left_out(pictures, projections, dtype)
+        kept = self if pictures else self.without_pictures()
+        runs = [content_of(run) for run in kept.runs]
+        content = journal.to_bytes(self.base, self.axes, runs, leave_out=left_out, dtype=dtype)
         return atomic_write(with_suffix(path, ".json"), content)
 
 

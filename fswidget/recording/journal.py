@@ -36,10 +36,20 @@ Content = tuple[dict[str, Any], Recording | None]
 Axes = Mapping[str, Sequence[Any]]
 
 
-def to_bytes(base: Mapping[str, Any], axes: Axes, runs: Sequence[Content]) -> bytes:
-    """The content of a file: version 1 where no recording was kept."""
+def to_bytes(
+    base: Mapping[str, Any],
+    axes: Axes,
+    runs: Sequence[Content],
+    *,
+    leave_out: Sequence[str] = (),
+    dtype: str = "float32",
+) -> bytes:
+    """The content of a file: version 1 where no recording was kept.
+
+    `leave_out` and `dtype` are those of `file.to_bytes`, for arrays of frames.
+    """
     if any(recording is not None for _, recording in runs):
-        lines = Lines()
+        lines = Lines(leave_out, dtype)
         return b"".join([lines.head(base, axes), *map(lines.run, runs)])
     content = {
         "format": FORMAT,
@@ -54,7 +64,8 @@ def to_bytes(base: Mapping[str, Any], axes: Axes, runs: Sequence[Content]) -> by
 class Lines:
     """The lines of version 2; arrays that several runs share are written once."""
 
-    def __init__(self) -> None:
+    def __init__(self, leave_out: Sequence[str] = (), dtype: str = "float32") -> None:
+        self._leave_out, self._dtype = (*RUN_ARRAYS, *leave_out), dtype
         self._known: set[str] = set()
 
     def head(self, base: Mapping[str, Any], axes: Axes) -> bytes:
@@ -70,7 +81,8 @@ class Lines:
             if name not in self._known:
                 before = _line({"shared": name, "arrays": _text(archive.pack(arrays))})
                 self._known.add(name)
-            rest = file.to_bytes(recording.contents(), leave_out=RUN_ARRAYS)
+            contents = recording.contents()
+            rest = file.to_bytes(contents, leave_out=self._leave_out, dtype=self._dtype)
             run |= {"recording": _text(rest), "shared": name}
         return before + _line({"run": run})
 

@@ -303,12 +303,7 @@ class Recording:
         self, *, pictures: bool = True, projections: bool = True, dtype: str = "float32"
     ) -> bytes:
         """The content of the file that `save` writes."""
-        for name, flag in (("pictures", pictures), ("projections", projections)):
-            if not isinstance(flag, bool):
-                raise TypeError(f"{name}={flag!r}: must be True or False")
-        if dtype not in file.DTYPES:
-            raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(file.DTYPES)}")
-        left_out = [*(() if pictures else ("thumbnails",)), *(() if projections else file.CLOUDS)]
+        left_out = file.left_out(pictures, projections, dtype)
         return file.to_bytes(self.contents(), leave_out=left_out, dtype=dtype)
 
     def contents(self) -> file.Contents:

@@ -40,6 +40,35 @@ describe("nearest", () => {
 });
 
 describe("GridModel", () => {
+  it("opens in idle time what one move would show", async () => {
+    // First of all, before other models are idle.
+    const idle: (() => void)[] = [];
+    vi.stubGlobal("requestIdleCallback", (next: () => void) => idle.push(next));
+    const opened = vi.fn();
+    class Counted extends DecompressionStream {
+      constructor(format: CompressionFormat) {
+        super(format);
+        opened();
+      }
+    }
+    vi.stubGlobal("DecompressionStream", Counted);
+    try {
+      const model = make();
+      await model.ready();
+      expect(opened).toHaveBeenCalledTimes(2); // a run, and what runs share
+      for (let turn = 0; turn < 2; turn++) {
+        await vi.waitFor(() => expect(idle).toHaveLength(1));
+        idle.pop()?.();
+      }
+      await vi.waitFor(() => expect(opened).toHaveBeenCalledTimes(4));
+      model.set("width", 64);
+      await vi.waitFor(() => expect(model.get("run")).toBe("run-3"));
+      expect(opened).toHaveBeenCalledTimes(4);
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
   it("hands each run to the store once, and names what has changed", async () => {
     const model = make();
     const store = new Store(model);

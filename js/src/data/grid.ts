@@ -1,7 +1,10 @@
 // A sweep without a kernel: moving a control swaps the recorded run, and keeps the epoch.
 
 import { type Axis, fromBase64, type GridLayout, PageModel } from "../host/page";
-import { openBlock } from "./wire";
+import { type Block, openBlock } from "./wire";
+
+/** So many runs are opened ahead of their turn, those that one move would show. */
+const AHEAD = 64;
 
 /** The place of a value on an axis; a number between two values is the nearer one. */
 export function nearest({ values, log }: Axis, wanted: unknown): number {
@@ -17,6 +20,9 @@ export class GridModel extends PageModel {
   readonly #blocks: Record<string, string>;
   /** Numbers of the frames of each run that was sent. */
   readonly #sent = new Map<string, number[]>();
+  /** What was opened and not sent yet, and what runs share, by name. */
+  readonly #ahead = new Map<string, Promise<Block>>();
+  readonly #shared = new Map<string, Promise<Block>>();
   #visited: { run: string; label: string; changed: string; frames: number }[] = [];
   #place: number[];
   /** Where a move that has begun came from. */
@@ -76,6 +82,32 @@ export class GridModel extends PageModel {
     super.set("message", "");
     super.set("num_frames", (frames.at(-1) ?? -1) + 1);
     super.set("run", cell.run);
+    this.#lookAhead(turn);
+  }
+
+  /** While there is nothing else to do, open what one move from here would show: along an axis, or,
+   * by a click on the map, along two. What is no longer near is let go. */
+  #lookAhead(turn: number): void {
+    const moved = (key: string) =>
+      key.split(",").filter((at, axis) => Number(at) !== this.#place[axis]).length;
+    const near = Object.entries(this.#layout.cells)
+      .map(([key, { run }]) => ({ run, moves: moved(key) }))
+      .filter(({ run, moves }) => moves <= 2 && !this.#sent.has(run))
+      .sort((one, other) => one.moves - other.moves)
+      .slice(0, AHEAD)
+      .map(({ run }) => run);
+    for (const run of this.#ahead.keys()) if (!near.includes(run)) this.#ahead.delete(run);
+    const next = () => {
+      const run = turn === this.#turn ? near.shift() : undefined;
+      if (run) void this.#open(this.#ahead, run).then(() => whenIdle(next));
+    };
+    whenIdle(next);
+  }
+
+  #open(opened: Map<string, Promise<Block>>, name: string): Promise<Block> {
+    const block = opened.get(name) ?? openBlock(fromBase64(this.#blocks[name] ?? ""));
+    opened.set(name, block);
+    return block;
   }
 
   #return(before: number[]): void {
@@ -88,9 +120,9 @@ export class GridModel extends PageModel {
 
   /** Hand a run to whoever listens, as a kernel would. */
   async #send(run: string, shared: string): Promise<void> {
-    const blocks = [run, shared].map((name) => openBlock(fromBase64(this.#blocks[name] ?? "")));
-    const [own, common] = await Promise.all(blocks);
-    if (!own || !common) return;
+    const opening = [this.#open(this.#ahead, run), this.#open(this.#shared, shared)] as const;
+    const [own, common] = await Promise.all(opening);
+    this.#ahead.delete(run);
     const { layout, sprite } = common.info;
     const info = { ...own.info, layout, ...(sprite ? { sprite } : {}) };
     this.emit("msg:custom", { type: "run", run, info }, [common.body]);
@@ -112,4 +144,10 @@ export class GridModel extends PageModel {
     this.#visited.push({ run, label, changed: changes.join(", "), frames });
     super.set("_runs", JSON.stringify(this.#visited));
   }
+}
+
+/** Not every browser says when it is idle. */
+function whenIdle(next: () => void): void {
+  if (typeof requestIdleCallback === "undefined") setTimeout(next, 50);
+  else requestIdleCallback(next);
 }
