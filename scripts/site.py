@@ -64,7 +64,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put a run where a page says ``<!-- live NAME -->``, and the like; formulas become MathML."""
-    made = {f"live {name}": framed(name, page.file) for name in SHOWN}
+    made = {f"live {name}": framed(f"live/{name}.html", page.file) for name in SHOWN}
+    made["live explorable"] = framed("explorable.html", page.file)  # shipped as it is
     made |= {"cite": f"```bibtex\n{fs.cite()}\n```", "hosts": hosts(), "settings": settings()}
     for name, text in made.items():
         markdown = markdown.replace(f"<!-- {name} -->", text)
@@ -89,14 +90,14 @@ def settings() -> str:
     return "\n".join(rows)
 
 
-def framed(name: str, file: File) -> str:
+def framed(address: str, file: File) -> str:
     """A frame with an exported page, as tall as the view at the width of the text."""
-    up = "../" * file.src_uri.count("/")
-    title = html.escape(name.replace("-", " "))
+    address = "../" * file.src_uri.count("/") + address
+    title = html.escape(Path(address).stem.replace("-", " "))
     return (
-        f'<iframe src="{up}live/{name}.html" title="A recorded run: {title}" loading="lazy" '
+        f'<iframe src="{address}" title="A recorded run: {title}" loading="lazy" '
         f'style="width:100%;height:920px;border:0"></iframe>\n\n'
-        f"[Open it alone]({up}live/{name}.html)"
+        f"[Open it alone]({address})"
     )
 
 

@@ -166,8 +166,11 @@ def write_labels(images: Tensor, labels: Tensor, num_classes: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Crops:
-    """A crop and a flip for each of n pictures, as torchvision's ``RandomCrop(size, padding)`` and
-    ``RandomHorizontalFlip`` draw them, which as transforms would treat a whole batch alike.
+    """A crop and a flip for each of n pictures, as torchvision's v2 ``RandomCrop(size, padding)``
+    and ``RandomHorizontalFlip`` would draw them.
+
+    Those take no generator and treat a batch alike; one picture after the other they took 4.6 times
+    as long (128 pictures of 32 × 32 on a CPU).
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ import fswidget as fs
 from scripts import lessons
 
 SOURCES = sorted(lessons.FOLDER.glob("*.md"))
-RECORDED = ["3-collapse", "4-rich-is-not-better", "5-grokking"]
+RECORDED = ["3-collapse", "4-rich-is-not-better", "5-grokking", "6-width-and-data"]
 
 
 def named(path: Path) -> str:

@@ -193,3 +193,34 @@ def test_runs_are_shown_while_they_arrive() -> None:
         view.update(make_sweep())
     with pytest.raises(TypeError, match="on_run=3"):
         fs.sweep(config, width=[4], on_run=3)
+
+
+def test_a_file_of_a_sweep_leaves_out_what_that_of_a_recording_does(tmp_path: Path) -> None:
+    sweep = make_sweep()
+    whole = sweep.save(tmp_path / "whole")
+    options: dict[str, Any] = {"pictures": False, "projections": False, "dtype": "float16"}
+    small = sweep.save(tmp_path / "small", **options)
+    assert small.stat().st_size < 0.8 * whole.stat().st_size
+    kept = fs.load(small).sel(width=64, batchnorm=True, seed=1)
+    assert kept.info.thumbnails is None
+    assert "projections" not in kept[-1].arrays
+    before = sweep.sel(width=64, batchnorm=True, seed=1)
+    np.testing.assert_allclose(kept[-1].utilization, before[-1].utilization, atol=1e-3)
+    for wrong in ({"pictures": 1}, {"projections": "no"}):
+        with pytest.raises(TypeError, match="must be True or False"):
+            sweep.save(tmp_path / "wrong", **wrong)
+    with pytest.raises(ValueError, match="dtype='float8'"):
+        sweep.save(tmp_path / "wrong", dtype="float8")
+
+
+def test_the_page_that_ships_holds_every_run_of_its_grid() -> None:
+    root = Path(__file__).parents[2]
+    page, numbers = root / "docs/explorable.html", root / "notebooks/recordings/explorable.json"
+    data = data_of(page)
+    axes = {axis["name"]: axis["values"] for axis in data["grid"]["axes"]}
+    sweep = fs.load(numbers)
+    assert axes == {**sweep.axes, "seed": ["all", *sweep.axes["seed"]]}
+    assert (len(sweep), len(data["grid"]["cells"]), data["grid"]["missing"]) == (54, 72, {})
+    frames = header_of(data["blocks"][data["grid"]["cells"]["0,0,0,0"]["run"]])["frames"]
+    assert [frame["scalars"][0] for frame in frames] == ["epoch"] * 7
+    assert page.stat().st_size + numbers.stat().st_size < 3_000_000
