@@ -1,13 +1,16 @@
 """Bias of D_LR and coverage of the jackknife's intervals, on spectra with known truth.
 
 ``python -m benchmarks.measures_accuracy`` writes both tables to ``RESULTS-numbers-accuracy.md``;
-some minutes. ``--coverage`` makes the second alone, and keeps the first.
+some minutes. ``--coverage`` makes the second alone, and keeps the first; with ``--keep FILE`` each
+of its rows is kept when it is made, and ``--minutes`` says for how long to go on.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -179,33 +182,63 @@ def biases(draws: int) -> list[str]:
     return lines
 
 
-def coverages(draws: int) -> list[str]:
+def cells() -> list[tuple[str, Callable[[], Population], int, int]]:
+    """Name, maker, p and n of each row: n from p/2 to 64 p, ten outputs or a hundred."""
+    found: list[tuple[str, Callable[[], Population], int, int]] = []
+    for n in (16, 32, 64, 128, 512, 2048):
+        for place, population in enumerate(populations(32, r=4)):
+            found.append((population.name, lambda at=place: populations(32, r=4)[at], 32, n))
+    sizes = (32, 64, 128, 256, 1024)
+    found.extend(("ReLU, random head", lambda: rectified(64), 64, n) for n in sizes)
+    for n in (64, 128, 256, 512):
+        for place in (1, 2, 6):
+            name = f"{populations(128, r=99)[place].name}, C = 100"
+            found.append((name, lambda at=place: populations(128, r=99)[at], 128, n))
+    return found
+
+
+def coverages(draws: int, keep: Path | None, minutes: float) -> list[str]:
     lines = [
         "| spectrum | p, n | D_LR | k95 | effective rank | NC1 |",
         "|---|---|---|---|---|---|",
     ]
-    small, wide = populations(32, r=4), rectified(64)
-    cells = [(p, 32, n) for n in (64, 512, 2048) for p in small]
-    cells += [(wide, 64, n) for n in (64, 128, 256, 1024)]
-    for population, p, n in cells:
-        row = coverage(population, n, draws)
-        told = " | ".join("–" if math.isnan(a) else f"{a:.0%}, {b:.0%}" for a, b in row.values())
-        lines.append(f"| {population.name} | {p}, {n} | {told} |")
+    known = keep.read_text().splitlines() if keep is not None and keep.exists() else []
+    rows = {tuple(key): row for key, row in map(json.loads, known)}
+    began = time.perf_counter()
+    for name, make, p, n in cells():
+        if (name, p, n) not in rows:
+            if time.perf_counter() - began > 60 * minutes:
+                print("time is up: go on with the same --keep")
+                break
+            rows[name, p, n] = coverage(make(), n, draws)
+            if keep is not None:
+                with keep.open("a") as stream:
+                    stream.write(json.dumps([[name, p, n], rows[name, p, n]]) + "\n")
+        told = [
+            "–" if math.isnan(low) else f"{low:.0%}, {high:.0%}"
+            for low, high in rows[name, p, n].values()
+        ]
+        lines.append(f"| {name} | {p}, {n} | {' | '.join(told)} |")
     return lines
 
 
-def main(draws: int = 40, coverage_draws: int = 400) -> None:
+def main(draws: int = 40) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--coverage", action="store_true", help="keep the table of biases")
+    parser.add_argument("--draws", type=int, default=150, help="of each row of the coverage")
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--minutes", type=float, default=1e9)
+    chosen = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="targets")  # classes drawn at random are unequal
-    if parser.parse_args().coverage:
+    if chosen.coverage:
         kept = RESULTS.read_text().splitlines()[2:]
         first = kept[: kept.index("")]
     else:
         first = biases(draws)
-    title = f"# Numbers: bias ({draws} draws) and coverage ({coverage_draws} draws)\n"
-    text = "\n".join([title, *first, "", *coverages(coverage_draws), "", NOTES]) + "\n"
+    title = f"# Numbers: bias ({draws} draws) and coverage ({chosen.draws} draws)\n"
+    second = coverages(chosen.draws, chosen.keep, chosen.minutes)
+    text = "\n".join([title, *first, "", *second, "", NOTES]) + "\n"
     RESULTS.write_text(text)
     print(text)
 
