@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor
 
 from fswidget.recording.atomic import atomic_write
@@ -55,7 +54,11 @@ def _scikit_learn(name: str) -> tuple[Any, Any]:
     return inputs, targets
 
 
-def _torchvision(config: Settings, kind: Any) -> Split:
+def _torchvision(config: Settings, name: str) -> Split:
+    # Only here: importing it takes as long as importing torch, and most runs need none of it.
+    from torchvision import datasets
+
+    kind = getattr(datasets, name)
     return _read_files(kind, config.dataset, config.root, config.download)
 
 
@@ -120,21 +123,27 @@ def _files(kind: Any, root: Path) -> list[tuple[Path, int | None, str | None]]:
 )
 def mnist(config: Settings) -> Split:
     """MNIST: handwritten digits of 28×28 pixels."""
-    return _torchvision(config, torchvision.datasets.MNIST)
+    return _torchvision(config, "MNIST")
+
+
+FASHION = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
 
 
 @source(
     "fashion_mnist",
     kind="image",
     shape=(1, 28, 28),
-    class_names=torchvision.datasets.FashionMNIST.classes,
+    class_names=FASHION,
     train_size=60_000,
     test_size=10_000,
     files=True,
 )
 def fashion_mnist(config: Settings) -> Split:
     """Fashion-MNIST: clothes of 28×28 pixels."""
-    return _torchvision(config, torchvision.datasets.FashionMNIST)
+    return _torchvision(config, "FashionMNIST")
 
 
 CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
@@ -162,7 +171,7 @@ CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 )
 def cifar10(config: Settings) -> Split:
     """CIFAR-10: colour photographs of 32×32 pixels, 10 classes."""
-    return _torchvision(config, torchvision.datasets.CIFAR10)
+    return _torchvision(config, "CIFAR10")
 
 
 # In the order of the files' numbers, which is alphabetical.
@@ -192,7 +201,7 @@ def cifar100(config: Settings) -> Split:
     root = Path(config.root).expanduser()
     if (root / "cifar100" / "train").is_dir() and not (root / "cifar-100-python").is_dir():
         return picture_folders.read(str(root / "cifar100"), 32, grey=False, held_out=0.2)
-    return _torchvision(config, torchvision.datasets.CIFAR100)
+    return _torchvision(config, "CIFAR100")
 
 
 @source("modular", kind="tokens", shape=(4,), class_names=(), train_size=0, test_size=0)

@@ -17,8 +17,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.models import vgg
-from torchvision.models.resnet import BasicBlock
 
 from fswidget.training.isolation import own_numbers
 from fswidget.training.parametrization import growths, scale_initial
@@ -89,6 +87,8 @@ def cnn(config: Settings, shape: Shape, num_outputs: int) -> nn.Module:
 @network("vgg16", kinds=("image",), batchnorm=True, min_pixels=28)
 def vgg16(config: Settings, shape: Shape, num_outputs: int) -> nn.Module:
     """VGG16 for small pictures: 13 convolutions and one linear layer, width 512 in full."""
+    from torchvision.models import vgg  # takes as long as importing torch
+
     plan: list[str | int] = [
         entry if isinstance(entry, str) else max(1, entry * config.width // 512)
         for entry in vgg.cfgs["D"]
@@ -111,6 +111,8 @@ def vgg16(config: Settings, shape: Shape, num_outputs: int) -> nn.Module:
 @network("resnet18", kinds=("image",), batchnorm=True, min_pixels=8, width_multiple=8)
 def resnet18(config: Settings, shape: Shape, num_outputs: int) -> nn.Module:
     """ResNet18 for small pictures: 3×3 stem and no max-pooling, width 512 in full."""
+    from torchvision.models.resnet import BasicBlock
+
     norm: Callable[[int], nn.Module] = (
         nn.BatchNorm2d if config.batchnorm else lambda _: nn.Identity()
     )

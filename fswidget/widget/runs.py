@@ -19,6 +19,7 @@ from fswidget.training.changes import describe_change
 from fswidget.training.config import Config
 from fswidget.training.loop import Training
 from fswidget.training.optimisation import Progress
+from fswidget.widget import warming
 from fswidget.widget.settings import SettingsView
 from fswidget.widget.trainer import Ending, Job, Trainer
 from fswidget.widget.viewer import log, weak
@@ -53,6 +54,12 @@ class RunsView(SettingsView):
         self._trainer = Trainer(weakref.ref(self), control, foreground=foreground)
         super().__init__(settings, control=control, state="idle", **traits)
         control.tell = weak(self._halted)
+
+    def _handle_custom_msg(self, content: Any, buffers: Any) -> None:
+        super()._handle_custom_msg(content, buffers)
+        # A view asks for what there is: somebody looks at it, and may press Start.
+        if self.state == "idle" and isinstance(content, dict) and content.get("type") == "sync":
+            warming.begin()
 
     @property
     def error(self) -> BaseException | None:

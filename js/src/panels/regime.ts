@@ -126,7 +126,9 @@ export class RegimeView {
       was: ghost && !isUndefined(ghost) && before ? count(before.used_features) : undefined,
       meaning: measures[undefined_ ? "no_used_features" : "used_features"],
     });
-    fill(c, `${minimalName(run)} needed`, count(minimal(run)), { meaning: measures.needed });
+    fill(c, `${minimalName(run).replaceAll(" ", "")} needed`, count(minimal(run)), {
+      meaning: measures.needed,
+    });
     const name = lowRankOf(this.style, frame);
     const value = scalarOf(this.style, run, frame, name);
     const missing = Number.isNaN(value);
