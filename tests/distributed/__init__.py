@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from tests import children
+
+
+def both(work: Callable[[int, str], None], folder: Path) -> None:
+    """Call it in two processes, with their rank."""
+    children.context()
+    mp.start_processes(work, (str(folder),), nprocs=2, start_method=children.METHOD)
 
 
 @contextmanager

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch.multiprocessing as mp
 
 import fswidget as fs
 from fswidget.analysis.targets import assign_blocks
-from tests.distributed import group
+from tests.distributed import both, group
 
 
 def sample():
@@ -47,7 +46,7 @@ def save(rank: int, share: tuple[int, int], path: str) -> None:
 
 
 def test_two_processes_give_what_one_gives(tmp_path):
-    mp.spawn(work, args=(str(tmp_path),), nprocs=2)
+    both(work, tmp_path)
     data = sample()
     expected = fs.analyze(*data)
     for path in [tmp_path / f"{first}-{rank}.npz" for first, _ in SHARES for rank in (0, 1)]:

@@ -10,6 +10,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import fswidget as fs
+from scripts import demo
+
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 #: What a demo shows, without the minute that the quickstart takes.
 SMALL = """
@@ -43,18 +46,25 @@ def small(root: Path, tmp_path: Path) -> Path:
     return tmp_path / "quickstart.ipynb"
 
 
-@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_the_demo_ends_by_itself_without_a_terminal(
-    root: Path, tmp_path: Path, small: Path, real: bool
+    root: Path,
+    tmp_path: Path,
+    small: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The quickstart itself runs in a browser's test, and here in a soak."""
+    """The quickstart itself runs in a browser's test, and in a soak."""
+    record = fs.record
+    monkeypatch.setattr(fs, "record", lambda config, **how: record(config.replace(epochs=1), **how))
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    assert demo.main(tmp_path / "demo", small) == 0
+    look_at(tmp_path / "demo", capsys.readouterr().out)
+
+
+@pytest.mark.soak
+def test_the_whole_demo(root: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [
-            sys.executable,
-            root / "scripts" / "demo.py",
-            tmp_path / "demo",
-            *([] if real else [small]),
-        ],
+        [sys.executable, root / "scripts" / "demo.py", tmp_path / "demo"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -62,9 +72,15 @@ def test_the_demo_ends_by_itself_without_a_terminal(
         env={**os.environ, "PYTHONPATH": str(root)},
     )
     assert done.returncode == 0, done.stderr
+    look_at(tmp_path / "demo", done.stdout)
+
+
+def look_at(made: Path, told: str) -> None:
+    """At what the demo made and said."""
     for name in ("run.html", "run.npz", "quickstart.ipynb"):
-        assert str(tmp_path / "demo" / name) in done.stdout
-    executed = nbformat.read(tmp_path / "demo" / "quickstart.ipynb", as_version=4)
+        assert str(made / name) in told
+        assert (made / name).is_file()
+    executed = nbformat.read(made / "quickstart.ipynb", as_version=4)
     cells = [cell for cell in executed.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in cells)
     printed = [

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
+import socket
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 import fswidget as fs
+from tests import children
 from tests.browser.front import WCAG, axe
 from tests.browser.jupyter import CHROMIUM_ARGS
 
@@ -23,31 +23,28 @@ HOW_TO = [
     for path in sorted((ROOT / "docs" / "how-to").glob("*.md"))
 ]
 
-BUILD = """
-import socket, sys
 
-def refuse(*_):
-    raise OSError("no network")
+def build(folder: Path) -> None:
+    """Build the site where there is no network."""
 
-socket.socket.connect = socket.getaddrinfo = refuse
-from mkdocs.__main__ import cli
-cli(["build", "--strict", "--site-dir", sys.argv[1]])
-"""
+    def refuse(*_: object) -> None:
+        raise OSError("no network")
+
+    socket.socket.connect = socket.getaddrinfo = refuse  # type: ignore[assignment]
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"
+    os.chdir(ROOT)
+    from mkdocs.__main__ import cli
+
+    cli(["build", "--strict", "--site-dir", str(folder)])
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built site."""
     folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-c", BUILD, folder],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    process = children.start(build, folder)
+    process.join()
+    assert process.exitcode == 0
     return folder
 
 

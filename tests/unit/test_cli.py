@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import webbrowser
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +18,9 @@ import pytest
 
 import fswidget as fs
 from fswidget.cli import main
-from fswidget.experiments import catalogue
+from fswidget.experiments import catalogue, workers
 from fswidget.experiments.results import Verdict
+from tests import children
 
 SMALL = ["--width=8", "--train-size=40", "--test-size=40", "--epochs=2", "--device=cpu"]
 
@@ -222,16 +224,13 @@ LONG = ["--width=8", "--train-size=40", "--test-size=40", "--epochs=100000", "--
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
 def test_a_run_that_is_ended_keeps_what_was_recorded(tmp_path: Path, name: str) -> None:
     path, number = tmp_path / "run.npz", getattr(signal, name)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fswidget", "run", *LONG, "--quiet", "--save", str(path)],
-        env={**os.environ, "PYTHONPATH": str(Path(fs.__file__).parents[1])},
-    )
+    process = children.start(children.command, ["run", *LONG, "--quiet", "--save", str(path)])
     # A second checkpoint: what is killed leaves more than the first frame.
-    while process.poll() is None and not (path.exists() and len(fs.load(path)) > 1):
+    while process.is_alive() and not (path.exists() and len(fs.load(path)) > 1):
         time.sleep(0.05)
-    process.send_signal(number)
-    status = process.wait()
-    assert status == (-number if name == "SIGKILL" else 128 + number)
+    os.kill(process.pid, number)
+    process.join()
+    assert process.exitcode == (-number if name == "SIGKILL" else 128 + number)
     assert len(fs.load(path)) > 1
 
 
@@ -298,7 +297,10 @@ def test_help_has_headings_and_recipes_their_names(capsys: pytest.CaptureFixture
     assert [name for name in catalogue.recipes if name not in text] == []
 
 
-def test_a_sweep_becomes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_becomes_a_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_pool", ThreadPoolExecutor)
     grid = ["--width=4,8", "--batchnorm=true,false", "--lr=0.01", "--epochs=1", "--quiet"]
     small = ["--train-size=40", "--test-size=40", "--device=cpu", "--num-shown=10"]
     files = [f"--html={tmp_path}/page", f"--save={tmp_path}/sweep"]

@@ -2,26 +2,30 @@
 
 import json
 import runpy
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from tests import children
+
 #: What a bare machine lacks.
 ABSENT = ("bokeh", "anywidget", "ipywidgets", "traitlets", "IPython")
 
-BARE = f"""
-import runpy, sys
+
 class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {ABSENT}:
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name.split(".")[0] in ABSENT:
             raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Absent())
-script, sys.argv = sys.argv[1], sys.argv[1:]
-runpy.run_path(script, run_name="__main__")
-"""
+
+
+def rehearse(script: str, options: list[str]) -> None:
+    """Run it on a bare machine."""
+    assert not set(ABSENT) & sys.modules.keys()
+    sys.meta_path.insert(0, Absent())
+    sys.argv = [script, *options]
+    runpy.run_path(script, run_name="__main__")
 
 
 def test_a_rehearsal_at_toy_sizes(root: Path, tmp_path: Path) -> None:
@@ -29,14 +33,9 @@ def test_a_rehearsal_at_toy_sizes(root: Path, tmp_path: Path) -> None:
     store, output = tmp_path / "store", tmp_path / "output"
     options = ["--toy", "--store", str(store), "--output", str(output), "--workers", "1"]
     options += ["--parts", "timings,epoch,science"]
-    ran = subprocess.run(
-        [sys.executable, "-c", BARE, script, *options],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert ran.returncode == 0, ran.stderr
+    process = children.start(rehearse, script, options)
+    process.join()
+    assert process.exitcode == 0
     results = json.loads((output / "RESULTS-gpu.json").read_text())
     assert results["timings"]["moments"]["float64 GEMM ms"] > 0
     assert results["epoch"]["with / without"] >= 1

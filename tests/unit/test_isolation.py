@@ -7,6 +7,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,11 @@ def config_of(**settings: Any) -> Config:
     if values.get("dataset") == "modular":
         del values["train_size"], values["test_size"]
     return Config(**values)
+
+
+@cache
+def plainly(case: str) -> Recording:
+    return record(config_of(**RUNS[case]))
 
 
 def assert_same(first: Recording, second: Recording, rtol: float = 0) -> None:
@@ -100,8 +106,7 @@ def seeded() -> Iterator[None]:
 def test_the_session_around_a_run_is_neither_read_nor_changed(
     case: str, session: Callable[[], Any]
 ) -> None:
-    config = config_of(**RUNS[case])
-    plain = record(config)
+    config, plain = config_of(**RUNS[case]), plainly(case)
     dataset_readers._read_files.cache_clear()
     with session():
         grad = torch.is_grad_enabled(), torch.is_inference_mode_enabled()

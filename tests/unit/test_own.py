@@ -2,8 +2,7 @@
 
 import json
 import math
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import fswidget as fs
 from fswidget.recording.file import to_bytes
 from fswidget.training import Training
 from fswidget.widget.controls import controls
+from tests import children
 
 NUMBERS = np.random.default_rng(0)
 INPUTS = NUMBERS.normal(size=(120, 6))
@@ -185,7 +185,7 @@ def test_a_state_goes_on_with_the_function_given_again(tmp_path: Path) -> None:
 
 def test_sweeps_take_them_to_other_processes() -> None:
     config = own(epochs=1)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with children.pool(1) as pool:
         result = fs.sweep(config, width=[4, 8], executor=pool)
     assert [run.error for run in result] == ["", ""]
     assert [run.settings["model"] for run in result] == ["build", "build"]

@@ -2,10 +2,7 @@
 
 import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +16,7 @@ from fswidget.probing.inference import Diverged
 from fswidget.recording.loading import load_recording
 from fswidget.training.config import Config
 from fswidget.training.run_folder import RunFolder, record
+from tests import children
 from tests.recordings import assert_same
 
 SMALL = {"width": 16, "train_size": 200, "test_size": 50, "epochs": 4}
@@ -103,12 +101,8 @@ def test_a_diverged_run_keeps_what_led_to_it(tmp_path: Path) -> None:
     assert len(RunFolder(tmp_path).recording()) >= 1
 
 
-SCRIPT = """
-import sys, fswidget as fs
-config = fs.Config(width=16, train_size=200, test_size=50, epochs=100000, frame_every="epoch",
-                   batch_size=100)
-fs.record(config, store=sys.argv[1])
-"""
+def without_end(folder: str) -> None:
+    fs.record(config_of(epochs=100_000, frame_every="epoch", batch_size=100), store=folder)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -130,13 +124,8 @@ def test_signals_end_a_run_between_two_steps(number: signal.Signals, tmp_path: P
 
 
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(fs.__file__).parents[1])}
     folder = RunFolder(tmp_path / "run")
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(folder.path)],
-        env=environment,
-        stderr=subprocess.DEVNULL,
-    )
+    process = children.start(without_end, str(folder.path))
     try:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
@@ -146,7 +135,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
             time.sleep(0.02)
     finally:
         process.kill()
-        process.wait()
+        process.join()
     state = folder.state()
     assert state is not None
     assert state["step"] >= 6

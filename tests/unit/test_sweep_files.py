@@ -19,6 +19,7 @@ from fswidget.experiments import workers
 from fswidget.recording.grid import Run, content_of
 from fswidget.recording.journal import Journal
 from fswidget.training.registry import networks
+from tests import children
 from tests.unit.test_sweeping import CONFIG, Here
 
 KEPT = Path(__file__).parents[1] / "fixtures" / "before_rooms"
@@ -210,6 +211,7 @@ def test_a_network_of_ones_own_is_sent_along(
 
         assert isinstance(my_networks, types.ModuleType)
         config = CONFIG.replace(model="mine")
+        monkeypatch.setattr(workers, "_pool", children.pool)
         for pool in (None, ThreadPoolExecutor(1)):
             assert fs.sweep(config, seed=[0], executor=pool).failed == []
     finally:

@@ -3,9 +3,8 @@
 import dataclasses
 import json
 import math
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from fswidget.experiments import workers
 from fswidget.experiments.sweeping import Sweep, load
 from fswidget.experiments.workers import Run
 from fswidget.training.registry import sources
+from tests import children
 from tests.unit import sweep_tasks
 
 CONFIG = fs.Config(train_size=40, test_size=40, epochs=1, width=8, device="cpu", num_shown=5)
@@ -53,9 +53,10 @@ def test_the_grid_in_order() -> None:
 
 
 def test_processes_and_threads_agree() -> None:
-    spawned = fs.sweep(CONFIG, width=[4], seed=[0, 1])
+    # One is enough: each imports torch, and tests of several are below.
+    spawned = fs.sweep(CONFIG, width=[4])
     with ThreadPoolExecutor(2) as pool:
-        threads = fs.sweep(CONFIG, width=[4], seed=[0, 1], executor=pool)
+        threads = fs.sweep(CONFIG, width=[4], executor=pool)
         # The executor is not ours to close.
         assert pool.submit(int, 3).result() == 3
     for one, two in zip(spawned, threads, strict=True):
@@ -92,13 +93,7 @@ def test_failed_runs_keep_their_error_and_run_again(
 
 
 def test_a_process_that_dies_takes_no_other_run_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Each new process would import torch; these are born of one that has.
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    context.set_forkserver_preload([sweep_tasks.__name__])
-    monkeypatch.setattr(
-        workers, "_pool", lambda count: ProcessPoolExecutor(count, mp_context=context)
-    )
+    monkeypatch.setattr(workers, "_pool", children.pool)
     monkeypatch.setattr(workers, "_train", sweep_tasks.die_at_width_8)
     result = fs.sweep(CONFIG, width=[4, 8, 16], seed=[0, 1])
     assert [bool(run.error) for run in result] == [False, False, True, True, False, False]

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -15,7 +14,7 @@ import fswidget as fs
 from fswidget.probing import live
 from fswidget.probing.distributed import Diverged
 from fswidget.probing.watching import StopTraining
-from tests.distributed import group
+from tests.distributed import both, group
 
 C = 3
 
@@ -127,12 +126,12 @@ def disagree(rank: int, folder: str) -> None:
 
 
 def test_what_goes_wrong_in_one_process_is_told_in_all(tmp_path: Path) -> None:
-    mp.spawn(disagree, (str(tmp_path),), nprocs=2)
+    both(disagree, tmp_path)
     assert {path.name for path in tmp_path.glob("* done")} == {"0 done", "1 done"}
 
 
 def test_two_processes_give_the_same_frames_as_one(tmp_path: Path) -> None:
-    mp.spawn(work, (str(tmp_path),), nprocs=2)
+    both(work, tmp_path)
     alone, shared = record(network()), fs.load(tmp_path / "recording.npz")
     assert len(shared) == 2
     np.testing.assert_array_equal(shared.info.labels, alone.info.labels)
