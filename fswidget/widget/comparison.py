@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +14,7 @@ import traitlets
 from fswidget.figures.drawing import layout_json
 from fswidget.recording.differences import difference
 from fswidget.recording.recording import Recording
+from fswidget.recording.seeds import mean_of
 from fswidget.widget import codec
 from fswidget.widget.assets import bokehjs
 from fswidget.widget.html import require_frames, require_recording, to_html
@@ -26,8 +27,9 @@ class Comparison(ViewState):
 
     Parameters
     ----------
-    recordings : mapping of str to Recording
-        Two or more, by the names that stand above them.
+    recordings : mapping of str to Recording or sequence of Recording
+        Two or more, by the names that stand above them; several that differ in their seed alone are
+        shown as their mean.
     link : bool
     theme : {"auto", "light", "dark"}
     """
@@ -37,9 +39,17 @@ class Comparison(ViewState):
     _linked = traitlets.Bool(True).tag(sync=True)
 
     def __init__(
-        self, recordings: Mapping[str, Recording], *, link: bool = True, theme: str = "auto"
+        self,
+        recordings: Mapping[str, Recording | Sequence[Recording]],
+        *,
+        link: bool = True,
+        theme: str = "auto",
     ) -> None:
-        self._recordings = dict(recordings)
+        self._groups = {
+            name: [given] if isinstance(given, Recording) else list(given)
+            for name, given in recordings.items()
+        }
+        self._recordings = {name: mean_of(group) for name, group in self._groups.items()}
         views, packs = [], []
         for number, (name, recording) in enumerate(self._recordings.items(), 1):
             run = f"run-{number}"
@@ -57,18 +67,18 @@ class Comparison(ViewState):
 
     @property
     def recordings(self) -> Mapping[str, Recording]:
-        """The recordings by name."""
+        """The recordings by name; of several seeds their mean."""
         return MappingProxyType(self._recordings)
 
     def differences(self, name: str = "low_rank_measure_debiased") -> dict[str, str]:
         """Whether the others differ from the first in a scalar of their last frames, by name.
 
-        One recording is one seed: that answers nothing beyond seeds. Of recordings that differ in
-        their seed alone, `fswidget.recording.difference` compares two groups.
+        Beyond seeds and samples, as `fswidget.recording.difference` has it; one recording is one
+        seed, which answers nothing beyond seeds.
         """
-        first, *others = self._recordings
+        first, *others = self._groups
         return {
-            other: difference([self._recordings[first]], [self._recordings[other]], name).text
+            other: difference(self._groups[first], self._groups[other], name).text
             for other in others
         }
 
@@ -78,15 +88,19 @@ class Comparison(ViewState):
 
 
 def compare(
-    *recordings: Recording, link: bool = True, theme: str = "auto", **named: Recording
+    *recordings: Recording | Sequence[Recording],
+    link: bool = True,
+    theme: str = "auto",
+    **named: Recording | Sequence[Recording],
 ) -> Comparison:
     """Recordings in one view: curves in shared axes, samples side by side, one slider.
 
     Parameters
     ----------
-    *recordings, **named : Recording
+    *recordings, **named : Recording or sequence of Recording
         Two or more in all. Those without a name are called by their titles, with a number where two
-        are the same.
+        are the same. Several that differ in their seed alone are shown as their mean, and counted
+        as seeds by ``differences``.
     link : bool
         Whether they go through the epochs together: where one has no frame of an epoch, it shows
         the last one before. Otherwise each has a whole view of its own.
@@ -95,7 +109,8 @@ def compare(
     Returns
     -------
     Comparison
-        One widget; ``recordings`` has them by name, ``to_html`` writes them as a page.
+        One widget; ``recordings`` has them by name, ``to_html`` writes them as a page, and
+        ``differences()`` says which differ from the first beyond seeds and samples.
 
     Raises
     ------
@@ -113,13 +128,21 @@ def compare(
     """
     chosen: dict[str, Any] = {}
     for number, recording in enumerate(recordings, 1):
-        title = recording.info.title if isinstance(recording, Recording) else ""
+        titles = [run.info.title for run in _group(recording) if isinstance(run, Recording)]
+        title = titles[0] if titles else ""
         again = not title or title in chosen or title in named
         chosen[f"{title} ({number})".strip() if again else title] = recording
     chosen |= named
     for name, recording in chosen.items():
-        require_recording(recording, name if name in named else "recording")
-        require_frames(recording)
+        group = _group(recording)
+        for run in group or [recording]:
+            require_recording(run, name if name in named else "recording")
+            require_frames(run)
     if len(chosen) < 2:
         raise ValueError(f"recordings: got {len(chosen)}, compare takes two or more")
     return Comparison(chosen, link=link, theme=theme)
+
+
+def _group(given: Any) -> list[Any]:
+    """What is compared as one: a recording, or several seeds."""
+    return list(given) if isinstance(given, list | tuple) else [given]

@@ -36,9 +36,21 @@ def test_single_runs_differ_on_their_samples_at_most() -> None:
     assert list(both.differences("low_rank_measure")) == ["wide"]
 
 
+def test_seeds_are_shown_as_their_mean_and_compared_beyond_themselves() -> None:
+    seeds = [make_recording(2, seed=seed) for seed in range(3)]
+    both = fs.compare(seeds, other=seeds[::-1])
+    assert list(both.recordings) == ["synthetic", "other"]
+    assert "seeds" in both.recordings["other"][-1].labels
+    (told,) = both.differences("low_rank_measure").values()
+    assert told.startswith("no, beyond seeds")
+    assert told.endswith("(3 seeds)")
+
+
 def test_what_cannot_be_compared_is_named() -> None:
     empty = fs.Recording(make_recording(0).info)
     with pytest.raises(ValueError, match="has no frame to show"):
         fs.compare(make_recording(1), empty)
     with pytest.raises(TypeError, match="wide='run'"):
         fs.compare(make_recording(1), wide="run")
+    with pytest.raises(TypeError, match=r"wide=\[\]: must be a Recording"):
+        fs.compare(make_recording(1), wide=[])
