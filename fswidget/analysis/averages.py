@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -35,6 +35,7 @@ class Averages:
     origin: Tensor
     about: Tensor
     columns: Columns
+    _products: dict[tuple[int, int, int, int], float] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, moments: Moments) -> Averages:
@@ -101,6 +102,12 @@ class Averages:
 
     def inner_product(self, a: slice, b: slice) -> float:
         """‖Cov(u, v)‖²_F, without forming the covariance."""
+        place = a.start, a.stop, b.start, b.stop
+        if place not in self._products:
+            self._products[place] = self._inner_product(a, b)
+        return self._products[place]
+
+    def _inner_product(self, a: slice, b: slice) -> float:
         about, x, y = self.about[a, b], self.offset(a), self.offset(b)
         sides = about.square().sum() + x.square().sum() * y.square().sum()
         return max(float(sides - 2 * (x @ about @ y)), 0.0)
@@ -164,6 +171,7 @@ class ClassMeans:
     share: Tensor  # (K,) of the samples
     means: Tensor  # (p, K) μ_c
     gram: Tensor  # (K, K) μ_cᵀ μ_c'
+    image: Tensor  # (p, K) Cov(Φ) μ_c
     covariance: Tensor  # (K, K) μ_cᵀ Cov(Φ) μ_c'
 
     @classmethod
@@ -177,7 +185,7 @@ class ClassMeans:
         offset = averages.offset(columns.features)
         image = averages.about[columns.features, columns.features] @ means
         image -= torch.outer(offset, offset @ means)
-        return cls(present, share[present], means, means.T @ means, means.T @ image)
+        return cls(present, share[present], means, means.T @ means, image, means.T @ image)
 
     def share_within(self, averages: Averages, directions: Tensor) -> float:
         """Share of Φ's variance within classes in the span of `directions`, shape (r, p)."""
@@ -197,22 +205,19 @@ class ClassMeans:
         """Whether the counts differ by at most one sample, as drawn class by class."""
         return is_balanced((self.share * n).cpu().numpy())
 
-    def nc1(self, averages: Averages, tolerance: float) -> float:
+    def nc1(self, tolerance: float) -> float:
         """tr(Σ_W Σ_B⁺), NaN below two distinct class means.
 
         Σ_B = μ μᵀ / K with the K class means as columns. By their singular vectors: those of the
         K × K side would have half the digits, which one outlier takes.
         """
         frame, corner = torch.linalg.qr(self.means)  # the SVD of a tall matrix is far slower
-        inner, sizes, _ = torch.linalg.svd(corner, full_matrices=False)
-        axes = frame @ inner
+        inner, sizes, mix = torch.linalg.svd(corner, full_matrices=False)
         rank = int(counted(sizes.square().flip(0), tolerance).sum())
         count = len(self.share)
         if count < 2 or not rank:
             return math.nan
-        axes, sizes = axes[:, :rank], sizes[:rank]
-        features = averages.columns.features
-        offset = axes.T @ averages.offset(features)
-        total = (axes * (averages.about[features, features] @ axes)).sum(0) - offset.square()
+        axes, sizes = frame @ inner[:, :rank], sizes[:rank]
+        total = (axes * (self.image @ (mix[:rank].T / sizes))).sum(0)
         within = total - (axes.T @ self.means).square() @ self.share
         return max(float((within / sizes.square()).sum()) * count, 0.0)

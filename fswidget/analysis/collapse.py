@@ -67,7 +67,7 @@ class Collapse:
         gram = found[:count] * step
         variances = np.maximum(found[count] - gram.diagonal(), 0)
         return cls(
-            classes.nc1(averages, tolerance),
+            classes.nc1(tolerance),
             _from_simplex(_centred(_centred(gram).T)),
             _duality(found[count + 1 :], common_shift),
             _cdnv(gram, variances),

@@ -55,7 +55,7 @@ def diagonalize(
     num_features = moments.num_features if basis is None else len(basis)
     spread = Jackknife()
     if errors:
-        spread = jackknife(moments, whole, solution, utilization, num_features, measures, debias)
+        spread = jackknife(moments, averages, solution, utilization, num_features, measures, debias)
     more: dict[str, Any] = dict(measures.numbers)
     if bands and solution.complete:
         more |= _bands(averages, measures.learned.rank, solution, coefficients[0])
@@ -79,7 +79,7 @@ def diagonalize(
         square=float(whole.square().sum()),
         debiased=debias,
         outputs_moved=outputs_moved,
-        target_share=measures.target_share,
+        target_share=measures.target_share(averages),
         **more,
         errors=spread.errors,
         quality_error=spread.quality_error,

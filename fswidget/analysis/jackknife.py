@@ -10,18 +10,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from fswidget.analysis.arrays import Array, to_numpy
+from fswidget.analysis.arrays import Array
 from fswidget.analysis.averages import Averages
 from fswidget.analysis.eigensolvers import EigenDecomposition
-from fswidget.analysis.measures import (
-    Measures,
-    crossing,
-    cumulative,
-    effective_rank,
-    first_at,
-)
+from fswidget.analysis.measures import USED, Measures, crossing, cumulative, first_at
 from fswidget.analysis.moments import Moments
-from fswidget.analysis.replicates import Entropy, solve_near
+from fswidget.analysis.replicates import Neighbourhood, in_use
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,7 @@ class Jackknife:
 
 def jackknife(
     moments: Moments,
-    whole: Tensor,
+    averages: Averages,
     solution: EigenDecomposition,
     utilization: Array,
     num_features: int,
@@ -47,10 +41,10 @@ def jackknife(
 
     Parameters
     ----------
-    whole : Tensor, shape (p, p)
-        E[Φ Φᵀ] over all samples.
+    averages : Averages
+        Over all samples.
     solution : EigenDecomposition
-        Its eigenpairs.
+        The eigenpairs of their E[Φ Φᵀ].
     utilization : ndarray, shape (K,)
         Their Π̂.
     num_features : int
@@ -58,25 +52,19 @@ def jackknife(
     measures : Measures
         Of all samples. Those left count as drawn class by class where all of them do.
     """
-    assert moments._shift is not None
-    columns = moments._columns
     size = len(solution.values)
-    used = min(first_at(utilization, num_features), size)
+    near = Neighbourhood(averages, solution, in_use(utilization, USED))
+    solved: list[EigenDecomposition] = []
     how = measures.task, measures.tolerance, debias, measures.by_class
-    entropy: Entropy | None = None
     replicates: list[dict[str, float]] = []
     curves: list[tuple[Array, Array]] = []
     for gram in leave_one_out(moments._gram):
         if float(gram[0, 0]) in (0, moments.num_samples):
             continue
-        averages = Averages.from_sum(gram, moments._shift, columns)
-        left = Measures.of(averages, moments, *how)
-        matrix = averages.second(columns.features, columns.features)
-        found, few = solve_near(matrix, solution, used)
-        rank = effective_rank(to_numpy(found.values)) if found.complete else math.nan
-        if few:
-            entropy = entropy or Entropy.of(whole, solution, matrix)
-            rank = entropy.effective_rank(matrix)
+        some = Averages.from_sum(gram, averages.origin, averages.columns)
+        left = Measures.of(some, moments, *how)
+        found = near.solve(some)
+        solved.append(found)
         quality, learned = (cumulative(c) for c in left.coefficients(found))
         replicates.append(
             {
@@ -84,14 +72,15 @@ def jackknife(
                 "low_rank_measure": left.low_rank.of(debias),
                 "used_features": float(first_at(learned, num_features)),
                 "crossing": crossing(learned, num_features),
-                "effective_rank": rank,
             }
         )
         curves.append((_fit(quality, size), _fit(learned, size)))
     if len(replicates) < 2:
         return Jackknife()
+    for replicate, found in zip(replicates, solved, strict=True):
+        replicate["effective_rank"] = near.effective_rank(found)
     found_by = {name: [replicate[name] for replicate in replicates] for name in replicates[0]}
-    errors = {name: float(_error(found)) for name, found in found_by.items()}
+    errors = {name: float(_error(values)) for name, values in found_by.items()}
     # That of k95 is the error of what `used_features_debiased` estimates.
     places = found_by["crossing"]
     removed = (len(places) - 1) * (float(np.mean(places)) - crossing(utilization, num_features))

@@ -214,7 +214,6 @@ class Measures:
     low_rank: LowRank
     collapse: Collapse
     kernel_drift: float
-    target_share: float
     target_alignment: float
     by_class: bool  # whether the samples count as drawn class by class
 
@@ -241,7 +240,6 @@ class Measures:
         if by_class is None:
             by_class = classes is not None and classes.is_balanced(averages.n)
         wanted = Span.of(averages, columns.targets, tolerance)
-        between = averages.covariance(columns.targets, outputs)
         return cls(
             task,
             tolerance,
@@ -253,7 +251,6 @@ class Measures:
             ),
             collapse,
             kernel_drift(averages, debias),
-            shared_variance(wanted, learned, between, averages.n),
             alignment(averages, columns.features, columns.targets),
             by_class,
         )
@@ -272,6 +269,13 @@ class Measures:
             "kernel_drift": self.kernel_drift,
         }
 
+    def target_share(self, averages: Averages) -> float:
+        """Share of the targets' variance that is linear in the outputs; see `shared_variance`."""
+        part = averages.columns.outputs
+        outputs = slice(part.stop - len(self.learned.map), part.stop)
+        between = averages.covariance(averages.columns.targets, outputs)
+        return shared_variance(self.wanted, self.learned, between, averages.n)
+
     def map_of_outputs(self, averages: Averages) -> Tensor:
         """What makes the orthonormal basis of Ĥ from the outputs as they were given, (C, rank)."""
         count = averages.columns.outputs.stop - averages.columns.outputs.start
@@ -289,9 +293,9 @@ class Measures:
 
     def coefficients(self, solution: EigenDecomposition) -> tuple[Tensor, Tensor]:
         """⟨q|e_k⟩ for the target and the output functions, shapes (rank, K)."""
-        norms = solution.values.sqrt()
-        wanted, learned = (solution.expand(span.cross) for span in (self.wanted, self.learned))
-        return wanted / norms, learned / norms
+        found = solution.expand(torch.cat([self.wanted.cross, self.learned.cross]))
+        found = found / solution.values.sqrt()
+        return found[: self.wanted.rank], found[self.wanted.rank :]
 
 
 def measures_of(moments: Moments, task: str, tolerance: float = 1e-5) -> Measures:

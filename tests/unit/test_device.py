@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fswidget.analysis import replicates
 from fswidget.analysis.api import FeatureMoments
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.inference import run
@@ -169,13 +170,18 @@ def test_a_pass_over_the_probe_reads_once(mode: FakeTensorMode) -> None:
     assert reads.seen == {"_local_scalar_dense": 5, "upload": 9}
 
 
-def test_a_spectrum_with_errors_reads_at_most_forty_times_for_each_replicate() -> None:
+@pytest.mark.parametrize("narrow", [16, 128], ids=["near", "solved"])
+def test_a_spectrum_with_errors_reads_at_most_forty_times_for_each_replicate(
+    narrow: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On the CPU, but as a GPU would be asked: small solves and numbers, with drift and classes."""
-    generator, labels = torch.Generator().manual_seed(0), torch.arange(400) % 10
-    features = torch.randn(400, 32, generator=generator)
-    features[:, :10] += 2 * torch.eye(10)[labels]
-    moments = FeatureMoments(32, 10, 10, num_reference=32)
+    generator, labels = torch.Generator().manual_seed(0), torch.arange(800) % 10
+    features = torch.randn(800, 48, generator=generator)
+    features[:, :10] += 4 * torch.eye(10)[labels]
+    moments = FeatureMoments(48, 10, 10, num_reference=48)
     moments.update(features, features[:, :10], labels, features.roll(1, 1))
+    # From few known eigenpairs, as for wide features, and by full solves.
+    monkeypatch.setattr(replicates, "_NARROW", narrow)
     with HostReads(everywhere=True) as reads:
         moments.spectrum(errors=True)
     assert 9 < sum(reads.seen.values()) <= 9 * 40
