@@ -100,9 +100,16 @@ class Doctor(anywidget.AnyWidget):
         self._pages.setdefault(page, set())
         self.send({"type": "echo"}, buffers=[self._sent])
         try:
-            threading.Thread(target=self.send, args=({"type": "thread"},), daemon=True).start()
+            threading.Thread(target=self._ask_from_thread, daemon=True).start()
         except RuntimeError as error:  # Python in a browser has none
             self._note("thread", False, str(error))
+
+    def _ask_from_thread(self) -> None:
+        try:
+            self.send({"type": "thread"})
+        except Exception as error:  # Shiny refuses it
+            # The next answer shows it: from here nothing can be told.
+            self.results["thread"] = (_FAIL, f"a background thread cannot send: {error}")
 
 
 def doctor() -> Doctor:

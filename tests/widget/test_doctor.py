@@ -12,6 +12,7 @@ import fswidget as fs
 from tests.widget.conftest import FrontEnd
 
 Answer = Callable[..., None]
+start = threading.Thread.start
 
 
 @pytest.fixture
@@ -87,6 +88,26 @@ def test_where_there_are_no_threads_it_says_so(
     monkeypatch.setattr(threading.Thread, "start", start)
     hello(doctor, answer)
     assert doctor.results["thread"] == ("FAIL", "can't start new thread")
+
+
+def test_a_host_that_lets_no_thread_send_is_named(
+    doctor: Any, answer: Answer, front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = doctor.send
+
+    def sent(content: dict[str, str], buffers: Any = None) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("outside of a session")
+        send(content, buffers)
+
+    monkeypatch.setattr(doctor, "send", sent)
+    monkeypatch.setattr(threading.Thread, "start", lambda self: (start(self), self.join()))
+    hello(doctor, answer)
+    [(_, echoed)] = front_end.messages("echo")
+    answer("echo", buffers=echoed)
+    told = "a background thread cannot send: outside of a session"
+    assert doctor.results["thread"] == ("FAIL", told)
+    assert told in doctor.text
 
 
 def test_a_host_that_does_not_say_what_it_saves(doctor: Any, answer: Answer) -> None:
