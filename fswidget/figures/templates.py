@@ -210,7 +210,7 @@ def projections() -> Plot:
     ghost = _source("ghost", "xs", "ys")
     # A rim of the page's colour, so that the dashes stand out where samples are dense.
     rim = {"line_width": 4, "line_alpha": 0.7, "line_color": COLORS["page"]}
-    plot.multi_line("xs", "ys", source=ghost, name="ghost_rim:glyph", **rim)
+    plot.multi_line("xs", "ys", source=ghost, name="rim:glyph", **rim)
     outline = {"line_width": 2, "line_dash": BEFORE, "line_color": COLORS["ghost"]}
     plot.multi_line("xs", "ys", source=ghost, name="ghost:glyph", **outline)
     return plot

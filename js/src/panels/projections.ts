@@ -27,7 +27,7 @@ interface Points {
 export class ProjectionsPanel extends FigurePanel {
   protected readonly roles = {
     "ghost:glyph": ["ghost", "line_color"],
-    "ghost_rim:glyph": ["page", "line_color"],
+    "rim:glyph": ["page", "line_color"],
     "ties:glyph": ["ghost", "line_color"],
   } satisfies FigurePanel["roles"];
   readonly #x = new Range(false, [-2, 2]);
