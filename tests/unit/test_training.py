@@ -16,6 +16,8 @@ from fswidget.training.loop import Training, train
 from fswidget.training.run_folder import record
 
 SMALL = {"width": 16, "train_size": 200, "test_size": 50, "epochs": 3, "frame_every": "epoch"}
+#: Frames at the beginning and the end alone.
+ENDS = {"frame_every": 10**6}
 CASES = {
     "mlp": {"loss": "mse", "batchnorm": True, "optimizer": "adamw", "weight_decay": 0.01},
     "sgd": {"optimizer": "sgd", "nesterov": True, "schedule": "cosine", "warmup_steps": 3},
@@ -68,7 +70,7 @@ def test_every_kind_of_run_gives_finite_known_numbers(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_resumed_run_is_the_same_bit_for_bit(case: str) -> None:
-    config = small(**CASES[case], frame_every=1)
+    config = small(**CASES[case], frame_every=3)
     whole, first = Training(config), Training(config)
     frames = list(whole)
     for frame in first:
@@ -84,7 +86,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(case: str) -> None:
     later = list(resumed)
     assert next(train(config, state=state)).step == 3
     assert same(whole.model, resumed.model)
-    assert [frame.step for frame in later] == [frame.step for frame in frames[3:]]
+    assert [frame.step for frame in later] == [frame.step for frame in frames[1:]]
     for name in ("low_rank_measure", "kernel_drift", "parameter_norm_squared"):
         assert later[-1].scalars[name] == frames[-1].scalars[name]
 
@@ -200,7 +202,7 @@ def test_only_the_last_layer_moves() -> None:
 
 
 def test_a_large_output_scale_is_lazy() -> None:
-    settings = {"loss": "mse", "optimizer": "sgd", "lr": 0.003, "epochs": 20, "width": 64}
+    settings = {"loss": "mse", "optimizer": "sgd", "lr": 0.003, "epochs": 20, **ENDS, "width": 64}
     rich, lazy = (record(small(**settings, output_scale=scale))[-1] for scale in (1.0, 1000.0))
     assert lazy.scalars["kernel_drift"] < 0.01 < rich.scalars["kernel_drift"]
     assert lazy.scalars["loss"] < 1e-6
@@ -209,7 +211,7 @@ def test_a_large_output_scale_is_lazy() -> None:
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
 def test_a_large_output_scale_is_lazy_with_adam_too(loss: str) -> None:
-    settings = {"loss": loss, "epochs": 10, "width": 64}
+    settings = {"loss": loss, "epochs": 10, "width": 64, **ENDS}
     rich, lazy = (record(small(**settings, output_scale=scale))[-1] for scale in (1.0, 1000.0))
     assert lazy.scalars["kernel_drift"] < 0.01 < rich.scalars["kernel_drift"]
     assert lazy.scalars["train_accuracy"] > 0.8
@@ -276,7 +278,7 @@ def test_errors_come_at_once() -> None:
 
 def test_scaled_targets_of_a_regression_do_not_spoil_the_score() -> None:
     settings = {"dataset": "teacher", "loss": "mse", "train_size": 1000, "epochs": 20, "width": 64}
-    scaled = record(small(**settings, target_scale=0.1))[-1]
+    scaled = record(small(**settings, **ENDS, target_scale=0.1))[-1]
     assert scaled.scalars["test_r2"] > 0.5
 
 
