@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 import fswidget as fs
+from fswidget.experiments import workers
+from tests.unit import sweep_tasks
 
 CONFIG = fs.Config(train_size=40, test_size=40, epochs=1, width=8, device="cpu", num_shown=5)
 
@@ -20,7 +22,11 @@ def test_loky() -> None:
     assert result.sel(width=8)[-1].epoch == 1
 
 
-def test_dask_over_tcp_and_a_worker_that_is_lost(tmp_path: Path) -> None:
+def test_dask_over_tcp_and_a_worker_that_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Three workers would each import what a run needs: that they train, loky shows.
+    monkeypatch.setattr(workers, "_train", sweep_tasks.quickly)
     distributed = pytest.importorskip("distributed")
     options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "protocol": "tcp"}
     with (
