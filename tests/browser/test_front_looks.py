@@ -67,12 +67,12 @@ def keep(widget: Widget, path: Path) -> None:
 
 def small(config: Config) -> dict[str, Any]:
     """What makes an experiment short, and leaves enough of it to look at."""
-    size = {} if config.source.kind == "tokens" else {"train_size": min(config.train_size, 500)}
-    size |= {"test_size": 200, "probe_size": None}
+    size = {} if config.source.kind == "tokens" else {"train_size": min(config.train_size, 200)}
+    size |= {"test_size": 100, "probe_size": None}
     samples, _ = config.source.sizes(config.replace(**size))
     steps = config.epochs * math.ceil(samples / config.batch_size)
-    steps = min(steps, 500 if config.model == "mlp" else 40)
-    return {**size, "max_steps": steps, "frame_every": steps // 8}
+    steps = min(steps, 40)
+    return {**size, "max_steps": steps, "frame_every": max(steps // 4, 1)}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,8 @@ def test_every_width_is_used(stage: Stage, width: int, dark: bool, artifacts: Pa
     widget = stage.widget()
     if widget.says("state") == "idle":
         # With many layers of long names, and a ghost.
-        stage.kernel.evaluate("explorer.configure(loss='mse', epochs=8, depth=7, layers='all')")
+        few = "train_size=200, epochs=3"
+        stage.kernel.evaluate(f"explorer.configure(loss='mse', depth=7, layers='all', {few})")
         widget.press("Start")
         widget.wait_for("state", "finished")
         widget.control("batchnorm").check()
