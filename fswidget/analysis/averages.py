@@ -173,6 +173,7 @@ class ClassMeans:
     gram: Tensor  # (K, K) μ_cᵀ μ_c'
     image: Tensor  # (p, K) Cov(Φ) μ_c
     covariance: Tensor  # (K, K) μ_cᵀ Cov(Φ) μ_c'
+    variance: Tensor  # () tr Cov(Φ)
 
     @classmethod
     def of(cls, averages: Averages, coding: Coding) -> ClassMeans:
@@ -183,9 +184,11 @@ class ClassMeans:
         means = averages.covariance(columns.features, columns.targets)[:, present] / step
         means /= share[present]
         offset = averages.offset(columns.features)
-        image = averages.about[columns.features, columns.features] @ means
-        image -= torch.outer(offset, offset @ means)
-        return cls(present, share[present], means, means.T @ means, image, means.T @ image)
+        about = averages.about[columns.features, columns.features]
+        image = about @ means - torch.outer(offset, offset @ means)
+        variance = about.trace() - offset.square().sum()
+        gram, covariance = means.T @ means, means.T @ image
+        return cls(present, share[present], means, gram, image, covariance, variance)
 
     def share_within(self, averages: Averages, directions: Tensor) -> float:
         """Share of Φ's variance within classes in the span of `directions`, shape (r, p)."""
@@ -213,7 +216,9 @@ class ClassMeans:
         """
         frame, corner = torch.linalg.qr(self.means)  # the SVD of a tall matrix is far slower
         inner, sizes, mix = torch.linalg.svd(corner, full_matrices=False)
-        rank = int(counted(sizes.square().flip(0), tolerance).sum())
+        # Means that differ by no more than the features' rounding do not differ.
+        least = 1e-13 * self.variance.clamp(min=0).sqrt()
+        rank = int((counted(sizes.square().flip(0), tolerance).flip(0) & (sizes > least)).sum())
         count = len(self.share)
         if count < 2 or not rank:
             return math.nan

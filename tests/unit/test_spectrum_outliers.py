@@ -47,6 +47,14 @@ def test_error_bars_beside_an_outlier_are_those_of_leaving_out_by_hand(size, see
     assert math.isfinite(found["used_features"])
 
 
+def test_class_means_that_differ_by_rounding_alone_do_not_differ():
+    features, outputs, labels = sample()
+    labels %= 2
+    features[:2, 0] = 1e28  # one in each class: their means are the same, but for rounding
+    found = fs.analyze(features, outputs, labels)
+    assert np.isnan([found.nc1, found.errors["nc1"], found.cdnv]).all()
+
+
 @pytest.mark.parametrize("seed", [0, 42])
 def test_what_float32_cannot_diagonalise_float64_does(seed):
     """Beside numbers below 1e-38 the float32 solver raises (seed 0) or gives NaN (42), at times."""
