@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fswidget.experiments.recipe_parts import (
+    D_LR,
     MNIST_AT_DESK,
     MNIST_FULL,
     MNIST_SMALL,
@@ -15,6 +16,7 @@ from fswidget.experiments.recipe_parts import (
 )
 from fswidget.experiments.results import Check, Results
 from fswidget.recording.strengths import agreement
+from fswidget.training.config import Config
 
 
 def _agreements(results: Results, arm: str) -> tuple[float, float]:
@@ -101,4 +103,43 @@ recipe(
     ),
     note="Measured after each nonlinearity of a network of four hidden layers, against the "
     "network's own outputs.",
+)
+
+
+_WIDE = Config(
+    depth=3, loss="mse", train_size=1000, test_size=200, epochs=10, frame_every=160, num_shown=200
+)
+_WIDTHS = (64, 256, 512)
+
+
+def _changes(results: Results, way: str, name: str) -> float:
+    """By what factor a scalar differs between the widths, means over the seeds."""
+    # At p = 256 both ways are the same.
+    arms = [f"p = {p}, {'standard' if p == 256 else way}" for p in _WIDTHS]
+    values = [results.mean(arm, name) for arm in arms]
+    return max(values) / min(values)
+
+
+recipe(
+    "mup",
+    "Width in the standard way and in μP",
+    "With μP the width changes how many features there are, and less of how they are learned.",
+    arms={
+        f"p = {width}, {'μP' if way == 'mup' else way}": arm_of(
+            _WIDE, {"epochs": 40}, width=width, parametrization=way
+        )
+        for way in ("standard", "mup")
+        for width in _WIDTHS
+        if (way, width) != ("mup", 256)
+    },
+    checks=tuple(
+        Check(
+            f"{said} changes by a smaller factor with μP",
+            lambda r, name=name: _changes(r, "μP", name) < _changes(r, "standard", name),
+            OTHERS,
+        )
+        for said, name in (("the training loss", "loss"), ("D_LR", D_LR))
+    ),
+    note="Digits, three hidden layers, Adam. The coordinate check, how far features and outputs "
+    "move in the first steps, is a test of this project.",
 )
