@@ -120,6 +120,14 @@ def _changes(results: Results, way: str, name: str) -> float:
     return max(values) / min(values)
 
 
+def _less_changed(said: str, name: str) -> Check:
+    return Check(
+        f"{said} changes by a smaller factor with μP",
+        lambda r: _changes(r, "μP", name) < _changes(r, "standard", name),
+        OTHERS,
+    )
+
+
 recipe(
     "mup",
     "Width in the standard way and in μP",
@@ -132,14 +140,7 @@ recipe(
         for width in _WIDTHS
         if (way, width) != ("mup", 256)
     },
-    checks=tuple(
-        Check(
-            f"{said} changes by a smaller factor with μP",
-            lambda r, name=name: _changes(r, "μP", name) < _changes(r, "standard", name),
-            OTHERS,
-        )
-        for said, name in (("the training loss", "loss"), ("D_LR", D_LR))
-    ),
+    checks=(_less_changed("the training loss", "loss"), _less_changed("D_LR", D_LR)),
     note="Digits, three hidden layers, Adam. The coordinate check, how far features and outputs "
     "move in the first steps, is a test of this project.",
 )
