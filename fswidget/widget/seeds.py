@@ -15,6 +15,7 @@ from fswidget.recording.recording import Recording
 from fswidget.recording.seeds import mean_of, sweep_of
 from fswidget.training.config import Config
 from fswidget.training.loop import Training
+from fswidget.training.steering import STEERABLE
 from fswidget.widget.continuing import Continuing
 from fswidget.widget.trainer import Ending, Job
 
@@ -196,7 +197,13 @@ class SeedsView(Continuing):
         return super().save(folder)
 
     def _take_up(self, former: Config) -> bool:
-        return self.seeds == 1 and super()._take_up(former)
+        if self.seeds == 1:
+            return super()._take_up(former)
+        changed = [n for n in STEERABLE if getattr(former, n) != getattr(self._config, n)]
+        if self.steer and self._going and changed:
+            what = f"{', '.join(changed)}: all {self.seeds} seeds begin anew"
+            self._tell(message=f"{what}, since steering needs a single run (seeds=1).")
+        return False
 
 
 for _name in ("go_on", "branch", "save"):

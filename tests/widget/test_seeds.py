@@ -70,8 +70,13 @@ def test_a_pause_in_the_second_seed_goes_on_with_it(make: Callable[..., Explorer
     until(lambda: explorer.state == "paused")
     assert len(explorer.recordings) == 2
     explorer.resume()
+    explorer.steer = True
+    explorer.lr = 1e-4  # one network of several cannot be steered, and that is said
+    assert explorer.message == (
+        "lr: all 2 seeds begin anew, since steering needs a single run (seeds=1)."
+    )
     assert explorer.wait(120) == "finished"
-    assert len(explorer.recordings) == 2
+    assert [found.config["lr"] for found in explorer.recordings] == [1e-4, 1e-4]
 
 
 def test_what_ends_the_second_seed_leaves_the_first(make: Callable[..., Explorer]) -> None:
