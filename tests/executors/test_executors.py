@@ -1,7 +1,10 @@
 """Sweeps on executors of other packages; each is skipped where its package is not installed."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +46,35 @@ def test_dask_over_tcp_and_a_worker_that_is_lost(
         result = fs.sweep(CONFIG, width=[4, 8], seed=[0, 1], executor=executor, resume=path)
     assert (len(result), result.failed) == (4, [])
     assert len(fs.load(path)) == 4
+
+
+_MPI = """
+import fswidget as fs
+from mpi4py.futures import MPIPoolExecutor
+
+if __name__ == "__main__":
+    config = fs.Config(train_size=40, test_size=40, epochs=1, width=8, device="cpu", num_shown=5)
+    with MPIPoolExecutor() as pool:
+        result = fs.sweep(config, width=[4, 8], executor=pool, keep="recordings")
+    print(len(result), result.failed, result.sel(width=8)[-1].epoch)
+"""
+
+
+def test_mpi(tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py")
+    beside = str(Path(sys.executable).parent)
+    launcher = shutil.which("mpiexec", path=f"{beside}{os.pathsep}{os.environ['PATH']}")
+    if launcher is None:
+        pytest.skip("no mpiexec")
+    script = tmp_path / "grid.py"
+    script.write_text(_MPI)
+    where = os.pathsep.join([str(Path(fs.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [launcher, "-n", "2", sys.executable, "-m", "mpi4py.futures", script],
+        env={**os.environ, "PYTHONPATH": where, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stdout.split("\n")[0] == "2 [] 1.0", done.stderr
