@@ -10,12 +10,16 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from nbconvert import HTMLExporter
+from nbconvert import HTMLExporter, WebPDFExporter
 from nbformat.sign import NotebookNotary
+from playwright.async_api import BrowserType
 from playwright.sync_api import Browser, Page, expect
+from traitlets.config import Config
 
+import fswidget as fs
 from fswidget.recording.recording import Recording
 from tests.synthetic import make_recording
+from tests.unit.test_paper import notebook_of
 
 from .jupyter import JupyterServer, Notebook, wait_until
 from .pages import open_page
@@ -182,3 +186,24 @@ def test_a_converted_notebook_keeps_the_page_in_an_iframe(
     expect(root).to_have_attribute("data-drawn", "6", timeout=60_000)
     root.get_by_test_id("scrubber").fill("3")
     expect(root).to_have_attribute("data-drawn", "3")
+
+
+@pytest.mark.soak
+def test_a_notebook_on_paper_shows_the_run(
+    chromium: str, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nbconvert's `webpdf`, whose pages have neither a kernel nor, here, a network."""
+    launch = BrowserType.launch
+
+    async def ours(self: BrowserType, **options: object) -> object:
+        return await launch(self, executable_path=chromium, **options)
+
+    monkeypatch.setattr(BrowserType, "launch", ours)
+    preprocessor = {"preprocessors": ["fswidget.widget.notebooks.WidgetPages"]}
+    pictures = {"WidgetPages": {"pages": False}}
+    exporter = WebPDFExporter(
+        disable_sandbox=True, config=Config({"WebPDFExporter": preprocessor, **pictures})
+    )
+    pdf, _ = exporter.from_notebook_node(notebook_of(fs.Viewer(recording)))
+    assert pdf.startswith(b"%PDF")
+    assert pdf.count(b"/Subtype /Image") == 1
