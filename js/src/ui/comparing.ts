@@ -2,7 +2,15 @@
 
 import { type Bokeh, loadBokeh } from "../bokeh/runtime";
 import { Scrubber } from "../controls/scrubber";
-import { type Choices, lowRankOf, minimal, regimeOf, type Scene, scalarOf } from "../data/scene";
+import {
+  type Choices,
+  lowRankOf,
+  minimal,
+  minimalName,
+  regimeOf,
+  type Scene,
+  scalarOf,
+} from "../data/scene";
 import type { Run, Store } from "../data/store";
 import { retarget } from "../data/wire";
 import { attribute, Cleanup, h, hide, rich, setText } from "../host/dom";
@@ -233,9 +241,9 @@ export class Comparing {
     setText(parts.label, sign);
     attribute(parts.label, "title", named);
     const accuracy = frame.scalars.test_accuracy ?? frame.scalars.test_r2;
-    const name = frame.scalars.test_accuracy === undefined ? "R²" : "accuracy";
+    const name = frame.scalars.test_accuracy === undefined ? "R²" : "acc.";
     const said = [
-      `k95 ${count(frame.scalars.used_features)} of ${minimal(run)} needed`,
+      `k95 ${count(frame.scalars.used_features)}, ${minimalName(run)} = ${minimal(run)}`,
       `D_LR ${share(scalarOf(style, run, frame, lowRankOf(style, frame)))}`,
       ...(accuracy === undefined ? [] : [`test ${name} ${share(accuracy)}`]),
     ].join(" · ");
