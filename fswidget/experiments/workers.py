@@ -117,11 +117,24 @@ def run_all(
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with _pool(max(1, min(cores or 1, len(waiting)))) as pool:
+        if waiting:
+            _require_processes(pool)
         yield from _through(pool, waiting, given, once_more)
     # A process that dies takes the whole pool with it: one by one, only the culprit fails.
     for settings in crashed:
         with _pool(1) as pool:
             yield from _through(pool, [settings], given, _failed)
+
+
+def _require_processes(pool: Executor) -> None:
+    """Raise where none can begin, as from a script whose processes run it from its top again."""
+    try:
+        pool.submit(int).result()
+    except (RuntimeError, OSError) as error:  # a broken pool is a RuntimeError
+        raise RuntimeError(
+            "sweep: its processes cannot begin; in a script, call it under "
+            'if __name__ == "__main__":'
+        ) from error
 
 
 def _through(

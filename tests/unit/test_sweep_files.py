@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 import types
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +235,20 @@ def test_what_cannot_be_pickled_is_refused_by_name() -> None:
     finally:
         networks.clear()
         networks.update(known)
+
+
+def test_a_script_whose_processes_cannot_begin_is_told_so_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[Any] = []
+
+    class Broken(Executor):
+        def submit(self, function: Any, /, *given: Any, **named: Any) -> Any:
+            tried.append(function)
+            raise BrokenProcessPool("a child process terminated abruptly")
+
+    monkeypatch.setattr(workers, "_pool", lambda count: Broken())
+    with pytest.raises(RuntimeError, match="if __name__ == ") as raised:
+        fs.sweep(CONFIG, seed=[0, 1, 2])
+    assert isinstance(raised.value.__cause__, BrokenProcessPool)
+    assert len(tried) == 1
