@@ -25,6 +25,8 @@ JS := js/package.json $(wildcard js/src/* js/src/*/*)
 # Two workers on two cores; what a file's tests have opened serves all of them.
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 export PYTHON
+# Where this is set, as in containers, every process would compile torch again: six seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test soak coverage test-lowest bench reproduce tables gpu docs check watch hooks setup clean
 .DELETE_ON_ERROR:
