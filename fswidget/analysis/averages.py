@@ -216,8 +216,8 @@ class ClassMeans:
         """
         frame, corner = torch.linalg.qr(self.means)  # the SVD of a tall matrix is far slower
         inner, sizes, mix = torch.linalg.svd(corner, full_matrices=False)
-        # Means that differ by no more than the features' rounding do not differ.
-        least = 1e-13 * self.variance.clamp(min=0).sqrt()
+        # Means that differ by little more than the features' rounding do not differ.
+        least = 1e-12 * self.variance.clamp(min=0).sqrt()
         rank = int((counted(sizes.square().flip(0), tolerance).flip(0) & (sizes > least)).sum())
         count = len(self.share)
         if count < 2 or not rank:

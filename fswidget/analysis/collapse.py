@@ -97,6 +97,6 @@ def _cdnv(gram: Array, variances: Array) -> float:
     a, b = np.triu_indices(len(gram), 1)
     size = gram.diagonal()
     apart, spread = size[a] + size[b] - 2 * gram[a, b], variances[a] + variances[b]
-    # As for NC1: means that differ by no more than rounding do not differ.
-    told = (apart > 1e-13 * (size[a] + size[b])) & (apart > 1e-26 * spread)
+    # As for NC1: means that differ by little more than rounding do not differ.
+    told = (apart > 1e-13 * (size[a] + size[b])) & (apart > 1e-24 * spread)
     return float(np.mean(spread / (2 * apart))) if told.all() else math.nan
