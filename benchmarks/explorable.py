@@ -11,18 +11,16 @@ the page of one of the runs.
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 import fswidget as fs
 from benchmarks import history
-from benchmarks.page import REPEATS, shown
+from benchmarks.page import REPEATS, chromium, shown
 from fswidget.recording.grid import Run, Sweep
 from tests.synthetic import make_recording
 
@@ -79,20 +77,15 @@ def moves(browser: Browser, page: Path) -> tuple[list[float], list[float]]:
 def main() -> int:
     """Measure; the exit status says whether the bars hold."""
     sweep = fs.load(sys.argv[1]) if len(sys.argv) > 1 else make_sweep()
-    chromium = os.environ.get("FSWIDGET_CHROMIUM") or shutil.which("chromium")
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as name, chromium() as browser:
         page = sweep.to_html(Path(name) / "explore.html")
         alone = sweep.runs[-1].recording.to_html(Path(name) / "alone.html")
         size = page.stat().st_size
         print(f"{sweep}: {size / 1e6:.2f} MB; one run alone {alone.stat().st_size / 1e6:.2f} MB")
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
         opened: dict[Path, list[float]] = {page: [], alone: []}
         for _, each in itertools.product(range(REPEATS + 1), opened):
             opened[each].append(shown(browser, each)[1])
         first, again = moves(browser, page)
-        browser.close()
     whole, single = (statistics.median(times[1:]) for times in opened.values())
     print(f"opened after {whole:.0f} ms, one run alone after {single:.0f}")
     for what, times in (("first", first), ("second", again)):

@@ -225,7 +225,7 @@ def coverages(draws: int, keep: Path | None, minutes: float) -> list[str]:
 def main(draws: int = 40) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--coverage", action="store_true", help="keep the table of biases")
-    parser.add_argument("--draws", type=int, default=150, help="of each row of the coverage")
+    parser.add_argument("--draws", type=int, default=400, help="of each row of the coverage")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--minutes", type=float, default=1e9)
     chosen = parser.parse_args()

@@ -16,6 +16,8 @@ import shutil
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bokeh.embed import file_html
@@ -92,13 +94,23 @@ def shown(browser: Browser, page: Path) -> tuple[float, float]:
     return first, last
 
 
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser to measure in."""
+    path = os.environ.get("FSWIDGET_CHROMIUM") or shutil.which("chromium")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
 def main() -> int:
     """Measure; the exit status says whether both bars hold."""
     given = [Path(argument) for argument in sys.argv[1:]]
     recordings = {path.stem: fs.load(path) for path in given} or make_recordings()
-    chromium = os.environ.get("FSWIDGET_CHROMIUM") or shutil.which("chromium")
     ok = True
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as name, chromium() as browser:
         folder = Path(name)
         pages = {}
         for title, recording in recordings.items():
@@ -107,14 +119,10 @@ def main() -> int:
         title, recording = list(recordings.items())[-1]
         bare = folder / "bare.html"
         bare.write_text(file_html([recording.figure(name) for name in FIGURES], INLINE, title))
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
         times: dict[str, list[tuple[float, float]]] = {"exported": [], "bare Bokeh": []}
         for _ in range(REPEATS + 1):  # the first turn only warms up
             times["exported"].append(shown(browser, pages[title]))
             times["bare Bokeh"].append(shown(browser, bare))
-        browser.close()
     print(f"\n{title}, median of {REPEATS} turns [ms]   first figure   all figures")
     medians = {}
     for which, pairs in times.items():

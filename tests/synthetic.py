@@ -10,6 +10,17 @@ from fswidget.recording.frame import Frame, RunInfo
 from fswidget.recording.grid import Run, Sweep
 from fswidget.recording.recording import Recording
 
+#: Every figure there is.
+FIGURES = [
+    "spectrum",
+    "cumulative",
+    "projections",
+    "history",
+    "regime",
+    "layers",
+    "quality_intensity",
+]
+
 
 def make_frame(
     epoch: float,

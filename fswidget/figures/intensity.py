@@ -10,7 +10,6 @@ from bokeh.models import Legend, LegendItem, Plot
 from numpy.typing import NDArray
 
 from fswidget.figures import templates
-from fswidget.figures.bands import log_ticks, tick_label
 from fswidget.figures.theme import FLOOR, VALUE_COLORS
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
@@ -37,32 +36,26 @@ def series(recording: Recording, frame: Frame) -> Iterator[tuple[str, str, Array
         yield title, VALUE_COLORS[color], x[kept], y[kept]
 
 
-LABELS = "intensity ρₖ/ρ₁", "quality Π*(k) − Π*(k − 1)"
-
-
 def quality_intensity(recording: Recording, frame: Frame) -> Plot:
     """As `fswidget.figures.static` has the others; the legend gives each frame's `agreement`."""
     plot = templates.blank(
         "quality_intensity", x=(1e-4, 1.5), y=(LEAST, 1.0), log_x=True, log_y=True, fixed="xy"
     )
-    plot.xaxis.axis_label, plot.yaxis.axis_label = LABELS
+    templates.set_labels(plot, "intensity ρₖ/ρ₁", "quality Π*(k) − Π*(k − 1)")
     low, items = 0.1, []
     for title, color, x, y in series(recording, frame):
         style: dict[str, Any] = {"size": 7, "fill_alpha": 0.75, "line_color": None}
         dots = plot.scatter(x.tolist(), y.tolist(), fill_color=color, name=title, **style)
         items.append(LegendItem(label=title, renderers=[dots]))
         low = min(low, x.min(initial=low))
-    for axis, side, start, end in (
-        (plot.xaxis, "x", low / 1.5, 1.5),
-        (plot.yaxis, "y", LEAST, 1.0),
-    ):
-        ticks = log_ticks(start, end)
-        span = plot.select_one({"name": f"range:{side}"})
-        span.start, span.end = start, end
-        plot.select_one({"name": f"ticks:{side}"}).ticks = ticks
-        axis.major_label_overrides = {tick: tick_label(tick) for tick in ticks}
-    title = "rank correlation"
+    templates.set_log_range(plot, "x", low / 1.5, 1.5)
+    templates.set_log_range(plot, "y", LEAST, 1.0)
     plot.add_layout(
-        Legend(items=items, title=title, location="bottom_right", border_line_color=None)
+        Legend(
+            items=items,
+            title="rank correlation",
+            location="bottom_right",
+            border_line_color=None,
+        )
     )
     return plot

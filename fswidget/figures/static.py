@@ -11,7 +11,7 @@ from bokeh.models import BoxAnnotation, ColumnDataSource, Legend, LegendItem, Pl
 from numpy.typing import NDArray
 
 from fswidget.figures import templates
-from fswidget.figures.bands import Band, log_ticks, tick_label
+from fswidget.figures.bands import Band
 from fswidget.figures.intensity import quality_intensity
 from fswidget.figures.theme import (
     CLASS_MARKERS,
@@ -40,26 +40,6 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 def _fill(plot: Plot, source: str, **columns: Any) -> None:
     found = plot.select_one({"name": source})
     found.data = {name: list(values) for name, values in columns.items()}
-
-
-def _span(plot: Plot, name: str, start: float, end: float) -> None:
-    found = plot.select_one({"name": f"range:{name}"})
-    found.start, found.end = float(start), float(end)
-
-
-def _label(plot: Plot, x: str, y: str) -> None:
-    plot.xaxis.axis_label, plot.yaxis.axis_label = x, y
-
-
-def _log_span(plot: Plot, name: str, start: float, end: float) -> None:
-    """A logarithmic range and its ticks."""
-    _span(plot, name, start, end)
-    _ticks(plot, name, {tick: tick_label(tick) for tick in log_ticks(start, end)})
-
-
-def _ticks(plot: Plot, name: str, labels: Mapping[float, str]) -> None:
-    plot.select_one({"name": f"ticks:{name}"}).ticks = list(labels)
-    (plot.xaxis if name == "x" else plot.yaxis).major_label_overrides = dict(labels)
 
 
 def _legend(plot: Plot, *entries: tuple[str, str], location: str = "top_right") -> None:
@@ -92,7 +72,7 @@ def _minimal(recording: Recording) -> int:
 
 def _spectrum(recording: Recording, frame: Frame) -> Plot:
     plot = templates.spectrum()
-    _label(plot, "feature k", "relative eigenvalue ρₖ/ρ₁")
+    templates.set_labels(plot, "feature k", "relative eigenvalue ρₖ/ρ₁")
     low = 1.0
     for name, shown in (("first", recording[0]), ("now", frame)):
         values = shown.eigenvalues / shown.eigenvalues[:1]  # none where all is constant
@@ -101,15 +81,17 @@ def _spectrum(recording: Recording, frame: Frame) -> Plot:
         _fill(plot, name, x=k, y=values[kept])
         low = values[kept].min(initial=low)
     plot.select_one({"name": "outputs"}).location = _minimal(recording)
-    _log_span(plot, "x", 0.9, 1.2 * max(1, len(recording[0].eigenvalues), len(frame.eigenvalues)))
-    _log_span(plot, "y", low / 2, 1.6)
+    templates.set_log_range(
+        plot, "x", 0.9, 1.2 * max(1, len(recording[0].eigenvalues), len(frame.eigenvalues))
+    )
+    templates.set_log_range(plot, "y", low / 2, 1.6)
     _legend(plot, ("this epoch", "now"), ("first frame", "first"))
     return plot
 
 
 def _cumulative(recording: Recording, frame: Frame) -> Plot:
     plot = templates.cumulative()
-    _label(plot, "first k features", "cumulative share")
+    templates.set_labels(plot, "first k features", "cumulative share")
     for name in ("quality", "utilization"):
         y = frame.array(name)
         k = np.arange(1, len(y) + 1)
@@ -122,8 +104,8 @@ def _cumulative(recording: Recording, frame: Frame) -> Plot:
         share = frame.utilization[round(used) - 1]
         _fill(plot, "used", x=[used], y=[share], color=[COLORS["accent"]])
     plot.select_one({"name": "outputs"}).location = _minimal(recording)
-    _log_span(plot, "x", 0.9, 1.2 * max(1, len(frame.utilization)))
-    _span(plot, "y", 0, 1.04)
+    templates.set_log_range(plot, "x", 0.9, 1.2 * max(1, len(frame.utilization)))
+    templates.set_range(plot, "y", 0, 1.04)
     entries = [("utilization", "utilization"), ("quality", "quality")]
     accuracy = frame.arrays.get("truncated_accuracy")
     if accuracy is not None:
@@ -143,7 +125,7 @@ def _projections(recording: Recording, frame: Frame) -> Plot:
     first = 1 if columns > 2 else 0
     across, up = points[:, first], points[:, first + 1]
     x, y = (f"eigenfunction e{k}".translate(SUBSCRIPTS) for k in (first + 1, first + 2))
-    _label(plot, x, y)
+    templates.set_labels(plot, x, y)
     labels = np.asarray(info.labels)
     mappers = [plot.select_one({"name": name}) for name in ("classes", "edges")]
     if info.class_names:
@@ -165,7 +147,7 @@ def _projections(recording: Recording, frame: Frame) -> Plot:
         known = column[np.isfinite(column)]
         low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
         pad = 0.05 * (high - low) or 1.0
-        _span(plot, axis, low - pad, high + pad)
+        templates.set_range(plot, axis, low - pad, high + pad)
     if 0 < len(info.class_names) <= len(CLASS_MARKERS):
         renderer = plot.select_one({"name": "samples:glyph"})
         items = []
@@ -203,10 +185,12 @@ def _history(recording: Recording, frame: Frame) -> Plot:
         low, high = (bands[band(measure)].place((y + sign * error)[known]) for sign in (-1, 1))
         _fill(plot, "band", x=epochs[known], y1=low, y2=high)
     last = max(float(epochs[-1]), 1.0)
-    _span(plot, "x", 0, last)
+    templates.set_range(plot, "x", 0, last)
     ticks = {at: f"{at:g}" for at in np.linspace(0, last, 5).round(2).tolist()}
-    _ticks(plot, "x", ticks)
-    _ticks(plot, "y", {y: text for shown in bands.values() for y, text in shown.ticks()})
+    templates.set_ticks(plot, "x", ticks)
+    templates.set_ticks(
+        plot, "y", {y: text for shown in bands.values() for y, text in shown.ticks()}
+    )
     _fill_zones(plot, recording, bands.get("features"), last)
     plot.select_one({"name": "cursor"}).location = frame.epoch
     renderer = plot.select_one({"name": "curves:glyph"})
@@ -273,8 +257,8 @@ def _regime(recording: Recording, frame: Frame) -> Plot:
         log_y=True,
         fixed="y",
     )
-    _label(plot, "epoch", "features in use, k95")
-    _log_span(plot, "y", 0.9, most)
+    templates.set_labels(plot, "epoch", "features in use, k95")
+    templates.set_log_range(plot, "y", 0.9, most)
     zones = regime_zones(least, info.num_features)
     for name, low, high in zones:
         bottom = max(low, 0.5)
@@ -339,13 +323,13 @@ def _layers(recording: Recording, frame: Frame) -> Plot:
         one.include(values)
         _fill(plot, source, x=depth, y=one.place(values))
         ticks |= dict(one.ticks())
-    _ticks(plot, "y", ticks)
-    _ticks(plot, "x", dict(zip(depth, names, strict=True)))
+    templates.set_ticks(plot, "y", ticks)
+    templates.set_ticks(plot, "x", dict(zip(depth, names, strict=True)))
     step, length = _WIDTH / len(names), 7 * max(map(len, names))
     # No flatter than the room to the left of the first layer allows.
     angle = max(math.acos(min(1.0, (plot.min_border_left + step / 2) / length)), 0.5)
     plot.xaxis.major_label_orientation = angle if length > step else "horizontal"
-    _span(plot, "x", 0.5, len(names) + 0.5)
+    templates.set_range(plot, "x", 0.5, len(names) + 0.5)
     entries = ((label(measure), "low_rank_measure"), ("effective rank", "effective_rank"))
     _legend_above(plot, [_entry(plot, *entry) for entry in entries])
     return plot

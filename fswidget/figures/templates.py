@@ -1,4 +1,4 @@
-"""The figures as they are declared: axes, glyphs and named, empty sources.
+"""The figures as they are declared: axes, glyphs and named, empty sources; how axes are set.
 
 Ranges are fixed ones (`Range1d`) that whoever fills the sources also sets: automatic ranges would
 make axes jump from frame to frame and draw every update twice.
@@ -7,7 +7,7 @@ make axes jump from frame to frame and draw every update twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bokeh.models import (
@@ -26,6 +26,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure as bokeh_figure
 
+from fswidget.figures.bands import log_ticks, tick_label
 from fswidget.figures.theme import BEFORE, CLASS_COLORS, COLORS, LEVEL
 
 FONT = "system-ui, sans-serif"
@@ -85,6 +86,26 @@ def blank(
     # On the canvas above, which new data does not repaint: writing labels is dear.
     plot.axis.level = "overlay"
     return plot
+
+
+def set_range(plot: Plot, name: str, start: float, end: float) -> None:
+    found = plot.select_one({"name": f"range:{name}"})
+    found.start, found.end = float(start), float(end)
+
+
+def set_labels(plot: Plot, x: str, y: str) -> None:
+    plot.xaxis.axis_label, plot.yaxis.axis_label = x, y
+
+
+def set_log_range(plot: Plot, name: str, start: float, end: float) -> None:
+    """A logarithmic range and its ticks."""
+    set_range(plot, name, start, end)
+    set_ticks(plot, name, {tick: tick_label(tick) for tick in log_ticks(start, end)})
+
+
+def set_ticks(plot: Plot, name: str, labels: Mapping[float, str]) -> None:
+    plot.select_one({"name": f"ticks:{name}"}).ticks = list(labels)
+    (plot.xaxis if name == "x" else plot.yaxis).major_label_overrides = dict(labels)
 
 
 def _source(name: str, *columns: str) -> ColumnDataSource:

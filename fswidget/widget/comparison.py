@@ -45,10 +45,7 @@ class Comparison(ViewState):
         link: bool = True,
         theme: str = "auto",
     ) -> None:
-        self._groups = {
-            name: [given] if isinstance(given, Recording) else list(given)
-            for name, given in recordings.items()
-        }
+        self._groups = {name: _group(given) for name, given in recordings.items()}
         self._recordings = {name: mean_of(group) for name, group in self._groups.items()}
         views, packs = [], []
         for number, (name, recording) in enumerate(self._recordings.items(), 1):
@@ -145,4 +142,5 @@ def compare(
 
 def _group(given: Any) -> list[Any]:
     """What is compared as one: a recording, or several seeds."""
-    return list(given) if isinstance(given, list | tuple) else [given]
+    several = isinstance(given, Sequence) and not isinstance(given, str | Recording)
+    return list(given) if several else [given]

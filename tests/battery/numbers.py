@@ -53,7 +53,7 @@ def trial(random: np.random.Generator, folder: Path) -> str:
     found = fs.analyze(features, outputs, labels).errors
     for name, error in _by_hand(features, outputs, labels).items():
         same = math.isnan(error) and math.isnan(found[name])
-        rel = 0.02 if name == "effective_rank" else 1e-3  # a second-order expansion
+        rel = 0.02 if name == "effective_rank" else 1e-3  # from float32, as promised
         close = abs(found[name] - error) <= rel * max(abs(error), abs(found[name])) + 1e-9
         assert same or close, f"{word} {size:g}: error of {name} is {found[name]}, by hand {error}"
     return word

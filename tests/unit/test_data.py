@@ -96,6 +96,13 @@ def test_labels_are_written_in_the_first_row() -> None:
     assert int(images[0, 0, 0, 0]) == 5
 
 
+def test_clothes_are_called_what_torchvision_calls_them() -> None:
+    # They are written down here, so that torchvision is imported by who uses it alone.
+    from torchvision.datasets import FashionMNIST
+
+    assert list(registry.sources["fashion_mnist"].class_names) == FashionMNIST.classes
+
+
 @needs_files
 def test_written_labels_mislead_at_test_time() -> None:
     assert ROOT is not None

@@ -22,17 +22,7 @@ from fswidget.figures import drawing
 from fswidget.figures.theme import CLASS_COLORS, CLASS_MARKERS, THEMES, places, style
 from fswidget.recording.frame import Frame, RunInfo
 from fswidget.recording.recording import Recording
-from tests.synthetic import make_recording
-
-NAMES = [
-    "spectrum",
-    "cumulative",
-    "projections",
-    "history",
-    "regime",
-    "layers",
-    "quality_intensity",
-]
+from tests.synthetic import FIGURES, make_recording
 
 
 def column(plot: Plot, source: str, name: str) -> np.ndarray:
@@ -110,7 +100,7 @@ def test_classes_differ_by_shape_and_color() -> None:
     assert len(set(CLASS_COLORS)) == len(set(CLASS_MARKERS)) == 10
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_each_figure_serialises(recording: Recording, name: str) -> None:
     plot = recording.figure(name)
     assert isinstance(plot, Plot)

@@ -17,18 +17,9 @@ from PIL import Image
 import fswidget as fs
 from fswidget.figures.still import picture, sentence
 from fswidget.recording.frame import Frame, RunInfo
-from tests.synthetic import make_recording
+from tests.synthetic import FIGURES, make_recording
 
 plt = pytest.importorskip("matplotlib.pyplot")
-NAMES = [
-    "spectrum",
-    "cumulative",
-    "projections",
-    "history",
-    "regime",
-    "layers",
-    "quality_intensity",
-]
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +28,7 @@ def closed():
     plt.close("all")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_each_figure_draws_what_the_recording_holds(name: str, tmp_path: Path) -> None:
     recording = make_recording(3, num_layers=2)
     with plt.rc_context({"figure.figsize": (3, 2), "font.size": 7}):

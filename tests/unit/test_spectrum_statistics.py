@@ -156,7 +156,9 @@ def test_error_bars_from_known_eigenpairs_are_those_of_full_solves(case, monkeyp
     lead = slice(0, near.used_features)
     for curve in ("quality_error", "utilization_error"):
         found, wanted = getattr(near, curve)[lead], getattr(full, curve)[lead]
-        np.testing.assert_allclose(found, wanted, rtol=0.1, atol=0.2 * wanted.max())
+        # What the others turn among themselves is left out: most, where samples are few.
+        left_out = 0.16 if case == "fewer samples than features" else 0.03
+        np.testing.assert_allclose(found, wanted, rtol=0.03, atol=left_out * wanted.max())
 
 
 def test_error_bars_are_solved_for_where_one_step_does_not_do(monkeypatch):
