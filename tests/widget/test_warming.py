@@ -27,6 +27,7 @@ def test_a_view_that_waits_for_start_loads_what_a_run_imports(
     assert loaded == []  # nobody looks at it yet
     for _ in range(2):
         explorer._handle_custom_msg({"type": "sync", "run": "", "next": 0}, [])
+    assert warming.begin.cache_info().misses == 1  # begun by the view
     warming.begin().join(10)
     assert loaded == list(warming.MODULES)  # once, and one that is not there is no failure
 
