@@ -14,5 +14,6 @@ from fswidget.experiments import (  # noqa: F401 (they fill `recipes`)
     paper_tables,
     scaling_studies,
     studies_of_features,
+    studies_of_probes,
 )
 from fswidget.experiments.recipe_parts import recipes as recipes

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral
 from pathlib import Path
@@ -50,6 +50,25 @@ class Arm:
         return next(config for size in SIZES if (config := self.config(size)) is not None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What a page shows of a recipe beside its usual table.
+
+    Parameters
+    ----------
+    lines : callable, optional
+        ``lines(results)`` gives further tables, as lines of Markdown.
+    figure : callable, optional
+        ``figure(results)`` gives an SVG in the place of that of courses over the epochs.
+    caption : str
+        Of the figure.
+    """
+
+    lines: Callable[[Results], list[str]] = lambda _: []
+    figure: Callable[[Results], str] | None = None
+    caption: str = "D_LR, k95 and accuracy against the epoch"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One of the paper's experiments.
@@ -67,6 +86,8 @@ class Recipe:
         How many the larger sizes run.
     note : str
         Where we differ from the paper, and why results differ if they do.
+    study : Study
+        What the page shows beside the usual table.
     """
 
     name: str
@@ -77,6 +98,7 @@ class Recipe:
     seeds: int = 5
     desk_seeds: int = 3
     note: str = field(default="", repr=False)
+    study: Study = field(default=Study(), repr=False)
 
     def __repr__(self) -> str:
         return f"<Recipe {self.name!r}: {self.title}, {len(self.arms)} arms>"

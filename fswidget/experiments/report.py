@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +84,14 @@ def report(stores: Sequence[str | os.PathLike[str]], figures: Path | None = None
             if not recipe.runs(size):
                 continue
             lines += ["", f"### At {size} size", "", *_section(recipe, results, size)]
+            lines += recipe.study.lines(results)
             lines += [f"- {v.claim}: {_marked(v)}" for v in verdicts[name, size]]
             if figures is not None and results:
                 figures.mkdir(parents=True, exist_ok=True)
                 file = f"{name}-{size}.svg"
-                atomic_write(figures / file, _history(recipe, results).encode())
-                lines += ["", f"![D_LR, k95 and accuracy against the epoch]({figures.name}/{file})"]
+                drawn = (recipe.study.figure or partial(_history, recipe))(results)
+                atomic_write(figures / file, drawn.encode())
+                lines += ["", f"![{recipe.study.caption}]({figures.name}/{file})"]
         if recipe.note:
             lines += ["", recipe.note]
     return "\n".join(lines) + "\n"

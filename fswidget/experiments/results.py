@@ -47,14 +47,17 @@ class Results(Mapping[str, "Sequence[Recording]"]):
     def __len__(self) -> int:
         return len(self._recordings)
 
-    def resampled(self, generator: np.random.Generator) -> Results:
-        """The same arms with as many seeds each, drawn with replacement."""
+    def resampled(self, generator: np.random.Generator, *, paired: bool = False) -> Results:
+        """The same arms with as many seeds each, drawn with replacement; `paired`, the same ones
+        for all arms that have as many."""
         drawn = Results(self._recordings)
         drawn._known = self._known
-        drawn._drawn = {
-            arm: generator.integers(len(runs), size=len(runs))
-            for arm, runs in self._recordings.items()
-        }
+        counts = {arm: len(runs) for arm, runs in self._recordings.items()}
+        if paired:
+            of_count = {n: generator.integers(n, size=n) for n in sorted(set(counts.values()))}
+            drawn._drawn = {arm: of_count[count] for arm, count in counts.items()}
+        else:
+            drawn._drawn = {arm: generator.integers(n, size=n) for arm, n in counts.items()}
         return drawn
 
     def values_of(self, arm: str, name: str, step: int | None = None) -> NDArray[np.float64]:
@@ -101,11 +104,13 @@ class Results(Mapping[str, "Sequence[Recording]"]):
 
 @dataclass(frozen=True)
 class Check:
-    """A claim, when results bear it out, and in which sizes it can be asked."""
+    """A claim, when results bear it out, in which sizes it can be asked, and whether runs of one
+    seed are the same network in every arm, so that they are drawn together."""
 
     claim: str
     holds: Callable[[Results], bool]
     sizes: tuple[str, ...] = ("laptop", "desk", "full")
+    paired: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,8 @@ def _count(seeds: int) -> str:
 
 
 def judge(check: Check, results: Results) -> Verdict:
-    """Whether a claim holds beyond the seeds, by a bootstrap over them, each arm on its own.
+    """Whether a claim holds beyond the seeds, by a bootstrap over them, each arm on its own unless
+    the check is `paired`.
 
     Examples
     --------
@@ -166,7 +172,8 @@ def judge(check: Check, results: Results) -> Verdict:
     if seeds < _LEAST_SEEDS:
         return Verdict(check.claim, "undecided", seeds, measured)
     generator = np.random.default_rng(0)
-    held = [bool(check.holds(results.resampled(generator))) for _ in range(_DRAWS)]
+    draws = (results.resampled(generator, paired=check.paired) for _ in range(_DRAWS))
+    held = [bool(check.holds(drawn)) for drawn in draws]
     share = float(np.mean(held))
     if share >= _SURE and measured:
         return Verdict(check.claim, "holds", seeds, measured, share)

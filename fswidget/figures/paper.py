@@ -12,7 +12,7 @@ from fswidget.figures.intensity import LEAST, series
 from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, label, regime_zones
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
-from fswidget.recording.scalars import best_estimate
+from fswidget.recording.scalars import best_estimate, mean_over_layers
 from fswidget.recording.seeds import mean_of
 
 if TYPE_CHECKING:
@@ -262,7 +262,11 @@ def _layers(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any])
         )
     measure = best_estimate(frame.arrays, "layer_")
     values = frame.array(f"layer_{measure}")
-    ax.plot(range(1, len(names) + 1), values, **{"marker": "o", "color": COLORS["accent"], **style})
+    mean = mean_over_layers(frame.arrays, measure)
+    looks = {"marker": "o", "color": COLORS["accent"], **style}
+    (line,) = ax.plot(range(1, len(names) + 1), values, **looks)
+    ax.axhline(mean, color=line.get_color(), linewidth=0.8, linestyle=":")
+    ax.annotate(f"mean {mean:.2f}", (1, mean), xytext=(0, 3), textcoords="offset points")
     ax.set_xticks(range(1, len(names) + 1), names, rotation=30, ha="right")
     ax.set(xlabel="depth", ylabel=label(measure))
 

@@ -28,7 +28,7 @@ from fswidget.figures.theme import (
 from fswidget.figures.words import REGIMES
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
-from fswidget.recording.scalars import best_estimate
+from fswidget.recording.scalars import best_estimate, mean_over_layers
 
 #: Width of a figure between its axes, in pixels, as `figures.figure` makes it.
 _WIDTH = 480
@@ -330,7 +330,11 @@ def _layers(recording: Recording, frame: Frame) -> Plot:
     angle = max(math.acos(min(1.0, (plot.min_border_left + step / 2) / length)), 0.5)
     plot.xaxis.major_label_orientation = angle if length > step else "horizontal"
     templates.set_range(plot, "x", 0.5, len(names) + 0.5)
-    entries = ((label(measure), "low_rank_measure"), ("effective rank", "effective_rank"))
+    mean = mean_over_layers(frame.arrays, measure)
+    entries = (
+        (f"{label(measure)}, mean {mean:.2f}", "low_rank_measure"),
+        ("effective rank", "effective_rank"),
+    )
     _legend_above(plot, [_entry(plot, *entry) for entry in entries])
     return plot
 

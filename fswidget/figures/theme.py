@@ -132,6 +132,8 @@ CURVES = {
 
 #: What a scalar's name begins with, and what it is called on screen.
 _LABELS = {
+    f"mean_layer_{ESTIMATES[0]}": "D_LR, mean of layers",
+    f"mean_layer_{ESTIMATES[1]}": "D_LR plain, mean of layers",
     ESTIMATES[0]: "D_LR",
     ESTIMATES[1]: "D_LR plain",
     "used_features": "k95",

@@ -42,7 +42,7 @@ PANELS = {
     "layers": (
         "Layer by layer",
         "The same measures on what every layer computes, from the input side to the last layer: "
-        "where along the depth the features become low-rank.",
+        "where along the depth the features become low-rank. The mean counts every layer alike.",
     ),
 }
 

@@ -27,6 +27,7 @@ from fswidget.probing.frames import (
     bands_of,
     eigenfunctions,
     layer_arrays,
+    layer_means,
     rotation_towards,
     scalars_of,
     spectrum_of,
@@ -195,8 +196,9 @@ class FrameMaker:
             numbers, points = self._held_out(spectrum, held_out, basis, count)
             scalars |= numbers
             arrays["held_out_projections"] = turned(points, rotation)
-        arrays |= self._measure_layers(short)
-        scalars |= self._own_measures(rows)
+        layers = self._measure_layers(short)
+        arrays |= layers
+        scalars |= layer_means(layers) | self._own_measures(rows)
         if self.more_measures:
             mine = turned(eigenfunctions(spectrum, features, count), rotation)
             arrays["ablated_score"] = without_each(self.samples, self.team, mine, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from fswidget.analysis.basis import FewerOutputs
 from fswidget.analysis.diagonalization import diagonalize
 from fswidget.analysis.nulls import Band
 from fswidget.analysis.spectrum import Spectrum
-from fswidget.recording.scalars import SCALARS
+from fswidget.recording.scalars import ESTIMATES, SCALARS, mean_over_layers
 
 # Wider features are not diagonalised in full, which takes seconds for each frame (our choice).
 _MAX_WIDTH = 1024
@@ -129,6 +129,12 @@ def layer_arrays(spectra: Sequence[Spectrum]) -> dict[str, NDArray[Any]]:
         f"layer_{name}": np.array([getattr(spectrum, name) for spectrum in spectra])
         for name in LAYER_MEASURES
     }
+
+
+def layer_means(arrays: Mapping[str, Any]) -> dict[str, float]:
+    """The scalars that sum up the watched layers; see `mean_over_layers`."""
+    means = {f"mean_layer_{name}": mean_over_layers(arrays, name) for name in ESTIMATES}
+    return {name: mean for name, mean in means.items() if not math.isnan(mean)}
 
 
 @dataclass(frozen=True, eq=False)

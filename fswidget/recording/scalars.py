@@ -40,6 +40,14 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "used_features_error": ("features", "standard error of k95, once that is debiased"),
         "low_rank_measure_held_out": ("D_LR", "the paper's plain D_LR of held-out samples"),
         "used_features_held_out": ("features", "k95 on held-out samples"),
+        "mean_layer_low_rank_measure": (
+            "D_LR",
+            "plain D_LR, mean over the layers that are watched",
+        ),
+        "mean_layer_low_rank_measure_debiased": (
+            "D_LR",
+            "debiased D_LR, mean over the layers that are watched",
+        ),
         "effective_rank": ("features", "exponential of the entropy of the eigenvalues"),
         "effective_rank_error": ("features", "jackknife standard error of the effective rank"),
         "rank_me": ("features", "exponential of the entropy of the singular values, RankMe"),
@@ -101,3 +109,19 @@ def best_estimate(known: Mapping[str, Any], prefix: str = "") -> str:
         if np.isfinite(known.get(f"{prefix}{name}", np.nan)).any():
             return name
     return ESTIMATES[-1]
+
+
+def mean_over_layers(arrays: Mapping[str, Any], name: str) -> float:
+    """The mean of ``layer_{name}`` over the watched layers that have it; NaN where none has.
+
+    Every layer counts alike (our choice): weights by the features' trace would follow the scale of
+    each layer, which networks of ReLU may shift between layers without any change of function.
+
+    Examples
+    --------
+    >>> mean_over_layers({"layer_low_rank_measure": np.array([0.5, 0.1])}, "low_rank_measure")
+    0.3
+    """
+    values = np.asarray(arrays.get(f"layer_{name}", ()), np.float64)
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")

@@ -494,7 +494,7 @@ test("the better estimate of D_LR is shown and named, and the band follows it", 
   const deep = places(style, ["shares", "others"]).shares ?? [0, 1];
   expect(drawn[0]).toBeCloseTo(within(0.8, deep));
   expect(drawn[1]).toBeCloseTo(within(0.6, deep));
-  expect(words("layers")).toContain("DLR");
+  expect(words("layers")).toContain("DLR, mean 0.700");
   const box = (name: string) =>
     query<HTMLInputElement>(`[data-panel=history] input[value=${name}]`);
   for (const name of ["low_rank_measure", "low_rank_measure_debiased"]) {

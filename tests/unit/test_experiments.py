@@ -4,11 +4,12 @@ import itertools
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fswidget.experiments import catalogue, report
-from fswidget.experiments.recipe import SIZES, Arm, Recipe, stored
-from fswidget.experiments.results import Check
+from fswidget.experiments.recipe import SIZES, Arm, Recipe, Study, stored
+from fswidget.experiments.results import Check, Results, judge
 from fswidget.recording.loading import load_recording
 from fswidget.training.config import Config
 from tests.synthetic import make_recording
@@ -108,6 +109,31 @@ def test_the_verdict_can_be_against_the_claim(tmp_path: Path) -> None:
     assert outcomes == {"only one moves": "holds", "both are perfect": "does not hold"}
 
 
+def test_networks_that_every_arm_looks_at_are_drawn_together() -> None:
+    runs = {arm: [make_recording(1, seed=0) for _ in range(5)] for arm in ("few", "many")}
+    results = Results(runs)
+    # The seeds differ by more than the arms do.
+    of_seed = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+    for arm, more in (("few", 0.0), ("many", 0.01)):
+        results._known[arm, "low_rank_measure", None] = of_seed + more
+
+    def lower(results: Results) -> bool:
+        few, many = (results.mean(arm, "low_rank_measure") for arm in ("few", "many"))
+        return few < many
+
+    assert judge(Check("few give less", lower), results).outcome == "undecided"
+    assert judge(Check("few give less", lower, paired=True), results).outcome == "holds"
+
+
+def test_a_study_of_probes_tells_every_measure_of_what_was_run() -> None:
+    study = catalogue.recipes["probe_size"].study
+    assert study.lines(Results({})) == []
+    lines = study.lines(Results({"p = 64, n = 128": [make_recording(2)]}))
+    assert lines[0] == "| p = 64 | n = 128 (2 p) |"
+    assert "| D_LR, plain | 0.800 → 0.267 |" in lines
+    assert "| CDNV | – → – |" in lines
+
+
 def test_a_run_that_fails_is_told_after_the_others(tmp_path: Path) -> None:
     recipe = tiny(seeds=1)
     arms = {"diverges": Arm(TINY.replace(optimizer="sgd", lr=10.0, epochs=50), None)}
@@ -137,7 +163,9 @@ def test_where_data_lies_does_not_name_a_run() -> None:
 
 
 def test_the_page_tells_disagreement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "recipes", {"tiny": tiny(note="Because it is tiny.", seeds=3)})
+    study = Study(lines=lambda results: [f"Of {len(results)} arms."])
+    recipe = tiny(note="Because it is tiny.", seeds=3, study=study)
+    monkeypatch.setattr(report, "recipes", {"tiny": recipe})
     store, output, kept = (tmp_path / name for name in ("store", "page.md", "kept"))
     common = ["--output", str(output), "--kept", str(kept), "--store"]
     assert report.main([*common, str(store), "--only-write"]) == 0
@@ -147,6 +175,7 @@ def test_the_page_tells_disagreement(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "only one moves: holds (3 seeds)" in page
     assert "both are perfect: **does not hold (3 seeds)**" in page
     assert "Because it is tiny." in page
+    assert "Of 2 arms." in page
     assert "1 hold, 1 do not hold" in page
     assert "| plain | D_LR .1 |" in page
     (figure,) = re.findall(r"\]\((page/.*\.svg)\)", page)

@@ -218,6 +218,8 @@ def test_a_wide_head_is_measured_in_the_span_of_the_probe() -> None:
     error = expected.errors["low_rank_measure"]
     assert frame.scalars["low_rank_measure_error"] == pytest.approx(error, rel=1e-3)
     assert "of 200 features" in frame.labels["evidence"]
+    (only,) = frame.arrays["layer_low_rank_measure"]
+    assert frame.scalars["mean_layer_low_rank_measure"] == pytest.approx(only)
     held = frame.arrays["held_out_projections"]
     np.testing.assert_allclose(held, frame.projections, atol=1e-4)
 

@@ -92,9 +92,17 @@ export class LayersPanel extends FigurePanel {
   protected words(plot: Plot, scene: Scene): Label[] {
     const { left } = plot.view.frame.bbox;
     const top = (scale: Scale) => plot.y(scale.span[1]) - 9;
+    const values = this.#values(scene, "low_rank_measure").filter(Number.isFinite);
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
     const { low_rank_measure: low, effective_rank: rank } = this.#measures;
     return [
-      { text: this.#measure(scene), x: left, y: top(low), role: "accent", halo: true },
+      {
+        text: this.#measure(scene) + (values.length ? `, mean ${share(mean)}` : ""),
+        x: left,
+        y: top(low),
+        role: "accent",
+        halo: true,
+      },
       { text: "effective rank", x: left, y: top(rank), role: "quality", halo: true },
     ];
   }
