@@ -29,7 +29,7 @@ CLASS_MARKERS = (
 
 
 #: A dash means "before" and nothing else.
-BEFORE = [5, 3]
+BEFORE = "5 3"
 
 
 def _mixed(color: str, other: str, share: float) -> str:
