@@ -265,8 +265,9 @@ def _layers(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any])
     mean = mean_over_layers(frame.arrays, measure)
     looks = {"marker": "o", "color": COLORS["accent"], **style}
     (line,) = ax.plot(range(1, len(names) + 1), values, **looks)
-    ax.axhline(mean, color=line.get_color(), linewidth=0.8, linestyle=":")
-    ax.annotate(f"mean {mean:.2f}", (1, mean), xytext=(0, 3), textcoords="offset points")
+    if np.isfinite(mean):
+        ax.axhline(mean, color=line.get_color(), linewidth=0.8, linestyle=":")
+        ax.annotate(f"mean {mean:.2f}", (1, mean), xytext=(0, 3), textcoords="offset points")
     ax.set_xticks(range(1, len(names) + 1), names, rotation=30, ha="right")
     ax.set(xlabel="depth", ylabel=label(measure))
 

@@ -331,10 +331,8 @@ def _layers(recording: Recording, frame: Frame) -> Plot:
     plot.xaxis.major_label_orientation = angle if length > step else "horizontal"
     templates.set_range(plot, "x", 0.5, len(names) + 0.5)
     mean = mean_over_layers(frame.arrays, measure)
-    entries = (
-        (f"{label(measure)}, mean {mean:.2f}", "low_rank_measure"),
-        ("effective rank", "effective_rank"),
-    )
+    named = label(measure) if math.isnan(mean) else f"{label(measure)}, mean {mean:.2f}"
+    entries = ((named, "low_rank_measure"), ("effective rank", "effective_rank"))
     _legend_above(plot, [_entry(plot, *entry) for entry in entries])
     return plot
 

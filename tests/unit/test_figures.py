@@ -192,7 +192,7 @@ def test_the_better_estimate_of_d_lr_is_shown_and_named(
     drawn = bottom + expected * (top - bottom)
     np.testing.assert_allclose(column(layers, "low_rank_measure", "y"), drawn)
     (legend,) = layers.select({"type": Legend})
-    assert legend.items[0].label.value == called
+    assert legend.items[0].label.value == f"{called}, mean {np.mean(expected):.2f}"
 
 
 def test_the_strip_of_regimes_stands_above_the_curves() -> None:
@@ -215,6 +215,17 @@ def test_layers_carry_their_names(recording: Recording) -> None:
     (legend,) = plot.select({"type": Legend})
     mean = float(recording[-1].arrays["layer_low_rank_measure_debiased"].mean())
     assert legend.items[0].label.value == f"D_LR, mean {mean:.2f}"
+
+
+def test_layers_of_which_none_has_a_value_have_no_mean(recording: Recording) -> None:
+    arrays = {
+        name: values * np.nan if "low_rank" in name else values
+        for name, values in recording[-1].arrays.items()
+    }
+    recording.append(Frame(6, 6, {}, {}, arrays))
+    plot = drawing.figure(recording, "layers")
+    (legend,) = plot.select({"type": Legend})
+    assert [item.label.value for item in legend.items] == ["D_LR plain", "effective rank"]
 
 
 def test_layers_without_layers() -> None:
