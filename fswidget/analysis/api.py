@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fswidget.analysis.arrays import as_matrix, as_tensor
 from fswidget.analysis.basis import FewerOutputs, of_many_outputs, orthonormal_basis, project
 from fswidget.analysis.diagonalization import diagonalize
 from fswidget.analysis.moments import Moments
+from fswidget.analysis.positions import DRAWN, IGNORED, Positions, read_draw
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.analysis.targets import (
     Targets,
@@ -122,6 +125,9 @@ def analyze(
     errors: bool = True,
     top: int | None = None,
     tolerance: float = 1e-5,
+    num_positions: int = DRAWN,
+    ignore_index: int = IGNORED,
+    positions_seed: int = 0,
 ) -> Spectrum:
     """Spectrum and measures of one set of samples.
 
@@ -153,6 +159,11 @@ def analyze(
         Relative singular value below which a direction does not count for a rank; from 1e-8
         to below 1. Of m functions, singular values below √(m ε), 5e-8 for m = 10, are rounding and
         never count.
+    num_positions, ignore_index, positions_seed : int
+        Of features (n, length, p), outputs (n, length, C) and targets (n, length), or (n, p,
+        height, width), (n, C, height, width) and (n, height, width), the tokens or pixels are the
+        samples: at most so many (4,096), drawn by this seed from those whose target is not
+        `ignore_index` (−100). Errors then leave out whole sequences or pictures.
 
     Raises
     ------
@@ -178,8 +189,16 @@ def analyze(
     >>> spectrum.used_features, spectrum.regime.label
     (3, 'MF')
     """
+    draw = read_draw(num_positions, ignore_index, positions_seed)
+    outputs, targets = as_tensor("outputs", outputs), as_tensor("targets", targets)
+    positions = Positions.among(outputs, targets, task, **draw)
+    if positions is not None:
+        features, outputs = positions.take(features, "features"), positions.take(outputs)
+        targets = positions.targets(targets)
+        reference = None if reference is None else positions.take(reference, "reference")
     features, outputs, read = _read(features, outputs, targets, task)
     reference = None if reference is None else as_matrix("reference", reference, "p_0")
+    groups = None if positions is None else positions.owners.numpy()
     basis, few = orthonormal_basis(features), FewerOutputs.of(features, outputs)
     num_outputs, labels = outputs.shape[1], read.labels
     if labels is not None:
@@ -187,7 +206,7 @@ def analyze(
     if few is not None:
         outputs, read = few.reduce(outputs), _classes_there(read)
     many, few = few is not None, None  # its axes are large
-    moments = _moments(features, outputs, read, reference, basis, errors)
+    moments = _moments(features, outputs, read, reference, basis, errors, groups=groups)
     weighted, weights = None, class_weights(labels)
     if weights is not None:
         weighted = _moments(features, outputs, read, None, basis, False, weights)
@@ -207,8 +226,10 @@ def _classes_there(read: Targets) -> Targets:
     return Targets(labels, labels, max(2, len(there)))
 
 
-def _read(features: Any, outputs: Any, targets: Any, task: str) -> tuple[Tensor, Tensor, Targets]:
-    features, outputs = as_matrix("features", features, "p"), as_tensor("outputs", outputs)
+def _read(
+    features: Any, outputs: Tensor, targets: Any, task: str
+) -> tuple[Tensor, Tensor, Targets]:
+    features = as_matrix("features", features, "p")
     outputs = as_matrix("outputs", outputs[:, None] if outputs.ndim == 1 else outputs, "C")
     if not len(features):
         raise ValueError("features: 0 samples; must be at least 1")
@@ -224,6 +245,7 @@ def _moments(
     basis: Tensor | None,
     errors: bool,
     weights: Tensor | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> Moments:
     """All samples at once, in the coordinates of `basis`."""
     features = project(features, basis)
@@ -238,6 +260,6 @@ def _moments(
         device=features.device,
     )
     named = targets.rows if targets.labels is None else targets.labels
-    blocks = assign_blocks(named, moments.num_blocks)
+    blocks = assign_blocks(named, moments.num_blocks, groups)
     rows = features, outputs, targets.rows, reference
     return moments.update(*rows, blocks=blocks, weights=weights)

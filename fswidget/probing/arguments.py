@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from fswidget.analysis.arrays import as_tensor
+from fswidget.analysis.positions import Layout
 from fswidget.analysis.targets import TASKS
 from fswidget.probing.head import unwrap
 from fswidget.probing.samples import Samples
@@ -74,15 +75,21 @@ def device_of(device: Any) -> torch.device | None:
 
 
 def held_out_samples(
-    held_out: Any, probe: Samples, num_outputs: int, task: str, num_shown: int
+    held_out: Any,
+    probe: Samples,
+    num_outputs: int,
+    task: str,
+    num_shown: int,
+    layout: Layout | None,
+    draw: Mapping[str, Any],
 ) -> Samples | None:
-    """Samples that the training does not see, read as those of the probe are."""
+    """Samples that the training does not see, read and drawn as those of the probe are."""
     if held_out is None:
         return None
     if not isinstance(held_out, (tuple, list)) or len(held_out) != 2:
         raise TypeError(f"held_out={type(held_out).__name__}: must be a pair (inputs, targets)")
     inputs, targets = held_out
-    other = Samples.of(inputs, targets, "held_out ")
+    other = Samples.of(inputs, targets, "held_out ").at_positions(layout, **draw)
     samples = other.fit(num_outputs, task, num_shown, "held_out targets")
     if samples.num_targets != probe.num_targets:
         raise ValueError(

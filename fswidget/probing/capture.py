@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fswidget.analysis.positions import Positions
 from fswidget.probing.arguments import check_module
 from fswidget.probing.head import Head, unwrap
 from fswidget.probing.layouts import Layouts
@@ -26,21 +28,33 @@ class Capture:
     calls : list of (Tensor, Tensor)
         What entered and what left the head at each of its calls, one row per position.
     layers : dict of str to Tensor of shape (n, q)
-        The watched layers' outputs, pooled, in the order of the forward pass.
+        The watched layers' outputs, pooled or at the positions, in the order of the forward pass.
     leaves : list of Tensor
         What `traced` put in the place of what left the head.
+    positions : Positions or None
+        Where tokens or pixels are the samples, those of the pass: of rows for all positions only
+        theirs are kept.
     """
 
     calls: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     layers: dict[str, Tensor] = field(default_factory=dict)
     leaves: list[Tensor] = field(default_factory=list)
+    positions: Positions | None = None
     _tracing: bool = False
 
-    def clear(self) -> None:
-        """Forget the last pass."""
+    def clear(self, positions: Positions | None = None) -> None:
+        """Forget the last pass; the next one is of these positions."""
         self.calls.clear()
         self.layers.clear()
         self.leaves.clear()
+        self.positions = positions
+
+    def own(self, rows: Tensor) -> Tensor:
+        """A copy of what entered or left the head, of the samples where it has all positions."""
+        where = self.positions
+        if where is None or self._tracing or len(rows) != math.prod(where.grid):
+            return rows.clone()
+        return rows[where.flat.to(rows.device)]
 
     @contextmanager
     def traced(self) -> Iterator[None]:
@@ -77,12 +91,12 @@ def capture(
                 f"head={head.name!r}: takes or gives no single tensor; must be a layer from "
                 "features to outputs"
             )
-        left = output.detach().clone()
-        caught.calls.append((head.rows(args[0].detach().clone()), head.rows(left)))
+        entered, left = (head.rows(values.detach()) for values in (args[0], output))
+        caught.calls.append((caught.own(entered), caught.own(left)))
         if not caught._tracing:
             return None
         torch.set_grad_enabled(True)  # from here on; `traced` puts it back
-        leaf = left.clone().requires_grad_()
+        leaf = output.detach().clone().requires_grad_()
         caught.leaves.append(leaf)
         # A module that changes its input in place must not meet a leaf.
         return leaf * 1
@@ -95,11 +109,11 @@ def capture(
                 assert layouts is not None
                 try:
                     values = first_tensor(output).detach()
+                    caught.layers[name] = layouts.rows(values, caught.positions)
                 except ValueError as error:
                     if lenient:
                         return
                     raise ValueError(f"layers={name!r}: {error}") from error
-                caught.layers[name] = layouts.pooled(module, values)
 
             return keep
 

@@ -101,7 +101,7 @@ class FrameMaker:
 
     def _settle(self) -> None:
         """What follows from the targets."""
-        self._blocks = assign_blocks(self.samples.named, _NUM_BLOCKS)
+        self._blocks = assign_blocks(self.samples.named, _NUM_BLOCKS, self.samples.groups)
         self._weights = class_weights(self.samples.labels)
 
     def describe(
@@ -127,6 +127,7 @@ class FrameMaker:
             targets=samples.display_targets(),
             tokens=samples.display_tokens(),
             layers=layers,
+            **samples.told,
             title=title,
             minimal_features=minimal_features(
                 samples.task, samples.labels is not None, self.num_outputs
@@ -135,6 +136,8 @@ class FrameMaker:
 
     def retarget(self, targets: Tensor) -> None:
         """Measure against other targets of the same kind from now on."""
+        where = self.samples.positions
+        targets = targets if where is None else where.targets(targets)
         goal = dataclasses.replace(self.samples, targets=targets)
         shown = int(goal.shown.sum())
         self.samples = goal.fit(self.num_outputs, goal.task, shown)
@@ -203,9 +206,9 @@ class FrameMaker:
             mine = turned(eigenfunctions(spectrum, features, count), rotation)
             arrays["ablated_score"] = without_each(self.samples, self.team, mine, rows)
             scalars |= kept_and_nearest(self.samples, self.team, spectrum, features, rows, arrays)
-        labels = {"regime": regime.label, "evidence": regime.evidence, "solver": spectrum.solver}
+        words = {"regime": regime.label, "evidence": regime.evidence, "solver": spectrum.solver}
         known = {name: value for name, value in arrays.items() if value is not None}
-        return Frame(epoch=epoch, step=step, scalars=scalars, labels=labels, arrays=known)
+        return Frame(epoch, step, scalars, words | self.samples.told, known)
 
     def _measured(
         self, features: Tensor, rows: Activations, reference: Tensor | None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
+
+from fswidget.analysis.positions import Layout, Positions
 
 _FIRST = (
     nn.modules.conv._ConvNd,
@@ -67,9 +70,22 @@ class Layouts:
     def _ran(self, module: nn.Module, args: Any, output: Any) -> None:
         self._last = _channels(module)
 
-    def pooled(self, module: nn.Module, values: Tensor) -> Tensor:
-        """One row per sample from what a layer gave just now."""
-        return pool(values, self._axis(values))
+    def rows(self, values: Tensor, positions: Positions | None) -> Tensor:
+        """One row per sample from what a layer gave just now: the mean over positions, or theirs
+        where those are the samples.
+
+        Raises
+        ------
+        ValueError
+            If it has no row for each of them.
+        """
+        axis = self._axis(values)
+        if positions is None:
+            return pool(values, axis)
+        if axis is not None:
+            values = values.movedim(axis, -1)
+            positions = replace(positions, layout=Layout(-1))
+        return positions.take(values, "gives")
 
     def _axis(self, values: Tensor) -> int | None:
         if values.ndim <= 2 or self._last is None:

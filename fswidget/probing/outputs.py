@@ -146,7 +146,8 @@ def as_rows(outputs: Tensor, count: int) -> Tensor:
     if outputs.ndim > 2 and rows.shape[1] != max(shape[1:]):
         raise ValueError(
             f"model: gives outputs of shape {shape} for {count} samples; must be one row per "
-            "sample, (n, C): outputs= picks one position, such as lambda z: z[:, -1]"
+            "sample, (n, C): outputs= picks one position, such as lambda z: z[:, -1]; targets of "
+            "the shape of the positions make all of them the samples"
         )
     return rows
 

@@ -12,7 +12,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fswidget.analysis.targets import check_task, warn_unbalanced
+from fswidget.analysis.positions import DRAWN, IGNORED, read_draw
+from fswidget.analysis.targets import warn_unbalanced
 from fswidget.probing.arguments import (
     check_counts,
     check_flags,
@@ -24,17 +25,17 @@ from fswidget.probing.arguments import (
     settings_of,
     when,
 )
-from fswidget.probing.capture import resolve_layers
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.frame_maker import FrameMaker
 from fswidget.probing.frames import WeightChange, squared_norm
-from fswidget.probing.head import find, unwrap
+from fswidget.probing.head import unwrap
 from fswidget.probing.inference import Activations, run
+from fswidget.probing.looking import look
 from fswidget.probing.measures import with_given
-from fswidget.probing.modes import inference_mode, param_dtype
+from fswidget.probing.modes import inference_mode
 from fswidget.probing.outputs import Select
 from fswidget.probing.reading import Reader
-from fswidget.probing.samples import Array, Batch, Inputs, Samples
+from fswidget.probing.samples import Array, Inputs, Samples
 from fswidget.probing.tangent import TangentKernel
 from fswidget.probing.thumbnails import thumbnails
 from fswidget.recording.frame import Frame
@@ -54,9 +55,10 @@ class Probe:
         What the model is called with: ``model(inputs)``, ``model(**inputs)`` for a dict,
         ``model(*inputs)`` for a tuple or list. Tensors or numpy arrays.
     targets : array, shape (n,) of int or (n,) or (n, T) of float
-        As `fswidget.analyze` reads them. Choose as many samples of each class: with
-        unequal counts the low-rank measure of a collapsed network is not 0; frames then carry
-        ``low_rank_measure_weighted`` too, for one more pass of the moments.
+        As `fswidget.analyze` reads them; or one for each token or pixel, see Notes. Choose as many
+        samples of each class: with unequal counts the low-rank measure of a collapsed network is
+        not 0; frames then carry ``low_rank_measure_weighted`` too, for one more pass of the
+        moments.
     task : {"cross_entropy", "squared_error", "multilabel", "binary"}
         What the outputs mean: logits, of which a common shift does not matter, values, a logit for
         each of several labels, or a single logit.
@@ -101,6 +103,12 @@ class Probe:
     ntk : bool
         Whether frames carry ``ntk_drift`` and ``ntk_alignment`` of the tangent kernel on at most
         100 samples; see `TangentKernel`. As slow as ten backward passes over them.
+    num_positions : int
+        At most so many tokens or pixels are drawn, where those are the samples; see Notes.
+    ignore_index : int
+        Tokens or pixels with this target are left out.
+    positions_seed : int
+        Of the draw.
     byte_budget : int, optional
         See `Recording`.
     group : torch.distributed.ProcessGroup, optional
@@ -117,6 +125,16 @@ class Probe:
         If `model` is no module or `inputs` no array.
     Diverged
         If the network's features are not finite.
+
+    Notes
+    -----
+    Outputs with a row for each token, (n, length, C), or pixel, (n, C, height, width), and targets
+    of shape (n, length) or (n, height, width) make those the samples: `num_positions` are drawn
+    from all whose target is not `ignore_index`, each as likely as another, the same in every frame.
+    `batch_size` then counts positions. Errors leave out whole sequences or pictures, in eight
+    blocks of nearly as many tokens or pixels, since those of one are not independent; debiased
+    estimates take them for independent. Layers are read at the same positions. Our choice.
+    ``recording.info.samples`` says how many were drawn.
     """
 
     #: Epoch and step of the last frame; −1 where there is none.
@@ -147,35 +165,34 @@ class Probe:
         top: int | None = None,
         more_measures: bool = False,
         ntk: bool = False,
+        num_positions: int = DRAWN,
+        ignore_index: int = IGNORED,
+        positions_seed: int = 0,
         byte_budget: int | None = 256_000_000,
         group: dist.ProcessGroup | None = None,
     ) -> None:
         check_model(model, features)
-        counts = {"num_eigenfunctions": num_eigenfunctions, "num_shown": num_shown}
-        check_counts(task, top, batch_size=batch_size, **counts)
+        sizes = {"num_eigenfunctions": num_eigenfunctions, "num_shown": num_shown}
+        check_counts(task, top, batch_size=batch_size, **sizes)
+        draw = read_draw(num_positions, ignore_index, positions_seed)
         self.model, self.task, self.batch_size = model, task, batch_size
         self._device = device_of(device)
         self._bare = unwrap(model)
         self._began = time.perf_counter()
         given = Samples.of(inputs, targets)
         self._reader = Reader(self._bare, None, task == "cross_entropy", outputs, features)
-        num_features, num_outputs, watched = self._look(given, layers, head)
-        samples = given.fit(num_outputs, task, num_shown)
+        found = look(self._reader, given, task, self.device, layers=layers, head=head)
+        num_outputs = found.num_outputs
+        samples = given.at_positions(found.layout, **draw).fit(num_outputs, task, num_shown)
         warn_unbalanced(samples.named, samples.num_targets, stacklevel=3)
-        self._maker = FrameMaker(
-            samples,
-            held_out_samples(held_out, samples, num_outputs, task, num_shown),
-            num_features=num_features,
-            num_outputs=num_outputs,
-            num_eigenfunctions=num_eigenfunctions,
-            errors=errors,
-            top=top,
-            more_measures=more_measures,
-        )
+        held = held_out_samples(held_out, samples, num_outputs, task, num_shown, found.layout, draw)
+        how: dict[str, Any] = {"errors": errors, "top": top, "more_measures": more_measures}
+        how |= {"num_features": found.num_features, "num_outputs": num_outputs}
+        self._maker = FrameMaker(samples, held, num_eigenfunctions=num_eigenfunctions, **how)
         info = self._maker.describe(
             config=settings_of(config),
             title=title,
-            layers=watched,
+            layers=found.layers,
             class_names=names_of_classes(class_names, samples, num_outputs),
             pictures=thumbnails(samples, images),
         )
@@ -186,6 +203,8 @@ class Probe:
     def _tangent(self, ntk: bool) -> list[Any]:
         check_flags(ntk=ntk)
         maker = self._maker
+        if ntk and maker.samples.positions is not None:
+            raise ValueError("ntk=True: is not made of tokens or pixels; must be False")
         return [TangentKernel(maker.samples, maker.num_outputs, self._reader.select)] if ntk else []
 
     @property
@@ -328,45 +347,6 @@ class Probe:
                 one.refer_to(self._bare, self.device)
             measured |= one.of(self._bare, self.device)
         return measured
-
-    def _look(
-        self, samples: Samples, layers: str | Sequence[str] | None, head: str | None
-    ) -> tuple[int, int, tuple[str, ...]]:
-        """Find the head by passes over few samples: p, C, and the layers in forward order."""
-        device, reader = self.device, self._reader
-        kind = param_dtype(self._bare)
-
-        def few() -> list[Batch]:
-            # Of two counts: no length of a sequence equals both.
-            counts = sorted({2, min(3, len(samples))})
-            return [next(samples.first(n).batches(n, device, kind)) for n in counts]
-
-        wanted = list(resolve_layers(self._bare, layers))
-        with inference_mode(self._bare, device):
-            if reader.features is None:
-                batch = few()[-1]
-                reader.head = find(
-                    self._bare,
-                    batch.args,
-                    batch.kwargs,
-                    name=head,
-                    select=reader.select,
-                    shift=reader.shift,
-                )
-                if reader.head.select is not None:
-                    reader.select = reader.head.select
-            elif head is not None:
-                raise ValueError(f"head={head!r}: must not be given beside features=")
-            if layers == "all":
-                wanted = reader.watchable(few(), wanted)
-            for batch in few():
-                reading = reader.read([batch], wanted)
-        num_outputs = reading.outputs.shape[1]
-        check_task(self.task, num_outputs)
-        num_features = (
-            reading.calls[0][0].shape[1] if reader.head is None else reader.head.num_features
-        )
-        return num_features, num_outputs, tuple(n for n in reading.layers if n in wanted)
 
     def _run(self, samples: Samples, where: str, layers: Sequence[str] = ()) -> Activations:
         return run(

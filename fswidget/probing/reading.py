@@ -23,7 +23,6 @@ from fswidget.probing.outputs import (
     WAY_OUT,
     Select,
     affine_misfit,
-    as_rows,
     equal_rows,
     main_output,
     precision,
@@ -100,7 +99,7 @@ class Reader:
         parts = []
         with capture(self.model, self.head, [*layers, *named]) as caught:
             for batch in batches:
-                caught.clear()
+                caught.clear(batch.positions)
                 if self.head is None:
                     reading = self._given(batch, caught)
                 elif tracing:
@@ -117,6 +116,7 @@ class Reader:
         found: list[dict[str, Tensor]] = []
         for batch in batches:
             with capture(self.model, None, layers, lenient=True) as caught:
+                caught.clear(batch.positions)
                 self.model(*batch.args, **batch.kwargs)
                 found.append(dict(caught.layers))
         return [
@@ -125,10 +125,19 @@ class Reader:
             if all(name in rows for rows in found) and [len(rows[name]) for rows in found] == counts
         ]
 
+    def returned(self, batch: Batch) -> Tensor:
+        """The outputs as they come, in whatever shape."""
+        if self.head is None and callable(self.features):
+            given = self.features(*batch.args, **batch.kwargs)
+            if isinstance(given, (tuple, list)) and len(given) == 2:
+                outputs: Tensor = given[1]
+                return outputs
+        return main_output(self.model(*batch.args, **batch.kwargs), self.select)
+
     def _outputs(self, batch: Batch, tracing: bool = False) -> Tensor:
         returned = self.model(*batch.args, **batch.kwargs)
         with torch.set_grad_enabled(tracing):
-            return as_rows(main_output(returned, self.select), len(batch.targets))
+            return batch.rows(main_output(returned, self.select))
 
     def _of_head(self, batch: Batch, caught: Capture, head: Head) -> Reading:
         outputs = self._outputs(batch).detach().clone()
@@ -160,10 +169,12 @@ class Reader:
             assert self.features is not None
             features = self.features(*batch.args, **batch.kwargs)
             if isinstance(features, (tuple, list)) and len(features) == 2:
-                features, outputs = features[0], as_rows(features[1], count)
+                features, outputs = features[0], batch.rows(features[1])
             else:
-                caught.clear()
+                caught.clear(batch.positions)
                 outputs = self._outputs(batch)
+            if batch.positions is not None and isinstance(features, Tensor):
+                features = batch.positions.take(features, "features")
         if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != count:
             shape = tuple(features.shape) if isinstance(features, Tensor) else type(features)
             raise ValueError(

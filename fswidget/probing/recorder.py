@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fswidget.analysis.arrays import as_matrix, as_tensor
+from fswidget.analysis.positions import DRAWN, IGNORED, Positions, read_draw
 from fswidget.analysis.targets import check_task, warn_unbalanced
 from fswidget.probing.arguments import (
     check_counts,
@@ -41,6 +42,9 @@ class Recorder(LiveView):
         Pictures of the samples.
     num_eigenfunctions, num_shown, errors, top, more_measures, byte_budget, config, title
         As `fswidget.watch` takes them.
+    num_positions, ignore_index, positions_seed : int
+        Of features (n, length, p), outputs (n, length, C) and targets (n, length), or the same of
+        pictures, the tokens or pixels are the samples; see `fswidget.analyze`.
     on_frame : callable, optional
         Called with each frame after it was recorded.
 
@@ -73,10 +77,15 @@ class Recorder(LiveView):
         byte_budget: int | None = 256_000_000,
         config: Any = None,
         title: str = "",
+        num_positions: int = DRAWN,
+        ignore_index: int = IGNORED,
+        positions_seed: int = 0,
         on_frame: Callable[[Frame], object] | None = None,
     ) -> None:
         counts = {"num_eigenfunctions": num_eigenfunctions, "num_shown": num_shown}
         check_counts(task, top, **counts)
+        self._draw = read_draw(num_positions, ignore_index, positions_seed)
+        self._positions: Positions | None = None
         self.task = task
         self.on_frame = check_on_frame(on_frame)
         self._names, self._images = class_names, images
@@ -113,7 +122,7 @@ class Recorder(LiveView):
         outputs : array, shape (n, C)
             What it gives.
         targets : array, shape (n,) of int or (n, T) of float
-            The same in every snapshot, as the samples are.
+            The same in every snapshot, as the samples are. All three may be of tokens or pixels.
         epoch, step, **scalars
             As in `fswidget.probing.probe.Probe.snapshot`.
 
@@ -127,10 +136,14 @@ class Recorder(LiveView):
         """
         epoch, step = when(epoch, step, self._last_epoch, self._taken)
         given = check_scalars(scalars)
+        outputs, goal = as_tensor("outputs", outputs), own_tensor(targets, "targets")
+        if self._maker is None:
+            self._positions = Positions.among(outputs, goal, self.task, **self._draw)
+        if self._positions is not None:
+            features = self._positions.take(features, "features")
+            outputs, goal = self._positions.take(outputs), self._positions.targets(goal)
         features = as_matrix("features", features, "p")
-        outputs = as_tensor("outputs", outputs)
         outputs = as_matrix("outputs", outputs[:, None] if outputs.ndim == 1 else outputs, "C")
-        goal = own_tensor(targets, "targets")
         for name, rows in (("outputs", outputs), ("targets", goal)):
             if len(rows) != len(features):
                 raise ValueError(
@@ -157,7 +170,8 @@ class Recorder(LiveView):
     def _begin(self, features: Tensor, outputs: Tensor, targets: Tensor) -> FrameMaker:
         """What stays the same from the first snapshot on."""
         check_task(self.task, outputs.shape[1])
-        samples = Samples((), {}, targets).fit(outputs.shape[1], self.task, self._num_shown)
+        samples = Samples((), {}, targets, positions=self._positions)
+        samples = samples.fit(outputs.shape[1], self.task, self._num_shown)
         if samples.labels is not None:
             warn_unbalanced(samples.labels, samples.num_targets, stacklevel=4)
         sizes: dict[str, Any] = {

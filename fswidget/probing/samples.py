@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fswidget.analysis.arrays import default_device, to_tensor
+from fswidget.analysis.positions import Layout, Positions
 from fswidget.analysis.targets import read_targets
+from fswidget.probing.outputs import as_rows
 
 #: What a model is called with: one array, several positional ones, or a dict of keyword arguments.
 Inputs = Tensor | NDArray[Any] | Mapping[str, Any] | Sequence[Any]
@@ -27,11 +29,19 @@ _SHORT = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """Some of the samples, on the device of the model."""
+    """Some of the samples, on the device of the model; `positions` where they are tokens or
+    pixels of its sequences or pictures."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     targets: Tensor
+    positions: Positions | None = None
+
+    def rows(self, outputs: Tensor) -> Tensor:
+        """Outputs of the model, one row per sample, (n, C)."""
+        if self.positions is None:
+            return as_rows(outputs, len(self.targets))
+        return self.positions.take(outputs)
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,9 @@ class Samples:
         Which samples are drawn as points.
     labels : Tensor of int64, shape (n,), optional
         Class labels; None for bits and values.
+    positions : Positions, optional
+        Where the samples are tokens or pixels, which they are of the sequences or pictures that
+        `args` and `kwargs` hold; there are fewer of those than samples, or more.
     """
 
     args: tuple[Tensor, ...]
@@ -57,6 +70,7 @@ class Samples:
     labels: Tensor | None = None
     num_targets: int = 1
     task: str = "cross_entropy"
+    positions: Positions | None = None
 
     @classmethod
     def of(cls, inputs: Inputs, targets: Array, prefix: str = "") -> Samples:
@@ -73,7 +87,7 @@ class Samples:
                 "samples"
             )
         goal = own_tensor(targets, f"{prefix}targets")
-        if goal.ndim not in (1, 2) or len(goal) != lengths[0]:
+        if not goal.ndim or len(goal) != lengths[0]:
             raise ValueError(
                 f"{prefix}targets of shape {tuple(goal.shape)}: must be (n,) or (n, T) with "
                 f"n = {lengths[0]}, as in {name}"
@@ -90,6 +104,11 @@ class Samples:
 
     def fit(self, num_outputs: int, task: str, num_shown: int, name: str = "targets") -> Samples:
         """Settle what the targets mean for a model of `num_outputs`, and which samples to show."""
+        if self.targets.ndim not in (1, 2):
+            raise ValueError(
+                f"{name} of shape {tuple(self.targets.shape)}: must be (n,) or (n, T), or one "
+                "for each position of the outputs"
+            )
         read = read_targets(self.targets, task, num_outputs, name)
         if read.labels is None and task == "squared_error" and read.num_targets != num_outputs:
             raise ValueError(
@@ -114,6 +133,34 @@ class Samples:
         """What the samples are dealt by: class labels where there are any, else the targets."""
         return self.targets if self.labels is None else self.labels
 
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """Which sequence or picture each sample is of; None where each is one of its own."""
+        return None if self.positions is None else self.positions.owners.numpy()
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What the samples are, under ``samples``, where they are not one for each input."""
+        return {} if self.positions is None else {"samples": str(self.positions)}
+
+    @property
+    def num_inputs(self) -> int:
+        """How many rows the inputs have."""
+        return len(self) if self.positions is None else self.positions.grid[0]
+
+    @property
+    def shown_inputs(self) -> Tensor:
+        """Numbers of the inputs that the shown samples are, or lie in, shape (n_shown,)."""
+        numbers = self.shown.nonzero()[:, 0]
+        return numbers if self.positions is None else self.positions.owners[numbers]
+
+    def at_positions(self, layout: Layout | None, **how: Any) -> Samples:
+        """Positions drawn as the samples; see `Positions.draw`."""
+        if layout is None:
+            return self
+        positions = Positions.draw(self.targets, layout, **how)
+        return replace(self, positions=positions, targets=positions.targets(self.targets))
+
     def arrays(self, prefix: str) -> dict[str, list[Tensor]]:
         """Inputs and targets, under the names that errors call them by."""
         inputs = [*self.args, *filter(_is_array, self.kwargs.values())]
@@ -121,8 +168,13 @@ class Samples:
 
     def part(self, rank: int, world: int) -> tuple[Samples, int]:
         """The rank-th of `world` contiguous parts, and the number of its first sample."""
-        start, stop = (len(self) * i // world for i in (rank, rank + 1))
-        return (self if world == 1 else self._cut(slice(start, stop))), start
+        if world == 1:
+            return self, 0
+        start, stop = (self.num_inputs * i // world for i in (rank, rank + 1))
+        if self.positions is None:
+            return self._cut(slice(start, stop)), start
+        positions, mine = self.positions.between(start, stop)
+        return replace(self._cut(slice(start, stop), mine), positions=positions), mine.start
 
     def first(self, count: int) -> Samples:
         """The first `count` samples."""
@@ -135,21 +187,25 @@ class Samples:
         evenly = torch.arange(count, device=marks.device) * len(self) // count
         return self._cut(marks.argsort(stable=True)[evenly].sort().values)
 
-    def _cut(self, take: slice | Tensor) -> Samples:
-        def taken(array: Tensor) -> Tensor:
+    def _cut(self, take: slice | Tensor, mine: slice | Tensor | None = None) -> Samples:
+        """Some of the inputs, and of what is known of each sample, where those are not the same."""
+        mine = take if mine is None else mine
+
+        def taken(array: Tensor, take: slice | Tensor = mine) -> Tensor:
             return array[take.to(array.device) if isinstance(take, Tensor) else take]
 
         return replace(
             self,
-            args=tuple(map(taken, self.args)),
-            kwargs={k: taken(v) if _is_array(v) else v for k, v in self.kwargs.items()},
+            args=tuple(taken(value, take) for value in self.args),
+            kwargs={k: taken(v, take) if _is_array(v) else v for k, v in self.kwargs.items()},
             targets=taken(self.targets),
             shown=taken(self.shown),
             labels=None if self.labels is None else taken(self.labels),
         )
 
     def batches(self, size: int, device: torch.device, dtype: torch.dtype) -> Iterator[Batch]:
-        """The samples in order, on `device`, floating-point inputs in the model's `dtype`."""
+        """The samples in order, on `device`, floating-point inputs in the model's `dtype`; whole
+        sequences or pictures of about `size` positions where those are the samples."""
 
         def ready(value: Any, take: slice) -> Any:
             if not _is_array(value):
@@ -159,14 +215,25 @@ class Samples:
             return value[take].to(device=device, dtype=kind, copy=True)
 
         # Of nearly equal size: a last batch of one has no statistics of its own.
-        count = -(-len(self) // size)
+        total, size = self.num_inputs, size if self.positions is None else self._together(size)
+        count = -(-total // size)
         for number in range(count):
-            take = slice(len(self) * number // count, len(self) * (number + 1) // count)
+            take = slice(total * number // count, total * (number + 1) // count)
+            positions, mine = None, take
+            if self.positions is not None:
+                positions, mine = self.positions.between(take.start, take.stop)
+                if not len(positions):
+                    continue
             yield Batch(
                 args=tuple(ready(value, take) for value in self.args),
                 kwargs={name: ready(value, take) for name, value in self.kwargs.items()},
-                targets=self.targets[take].to(default_device(device)),
+                targets=self.targets[mine].to(default_device(device)),
+                positions=positions,
             )
+
+    def _together(self, size: int) -> int:
+        assert self.positions is not None
+        return max(2, size // self.positions.each)
 
     def error(self, outputs: Tensor, targets: Tensor) -> list[float]:
         """Numbers of wrong predictions, for each label of several; or the sum of squared residuals
@@ -215,7 +282,8 @@ class Samples:
         tokens = self.args[0] if len(self.args) == 1 else None
         if tokens is None or tokens.is_floating_point() or tokens.ndim != 2:
             return None
-        return tokens.cpu()[self.shown].float().numpy() if tokens.shape[1] <= _SHORT else None
+        few = tokens.shape[1] <= _SHORT
+        return tokens.cpu()[self.shown_inputs].float().numpy() if few else None
 
     def predictions(self, outputs: Tensor) -> NDArray[np.float32]:
         """Predicted class, first predicted bit or first output, shape (n,)."""

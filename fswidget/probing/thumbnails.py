@@ -15,7 +15,7 @@ THUMBNAIL_SIDE = 32
 
 
 def thumbnails(samples: Samples, images: Array | None) -> NDArray[np.uint8] | None:
-    """Small pictures of the shown samples.
+    """Small pictures of the shown samples, or of what they lie in.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def thumbnails(samples: Samples, images: Array | None) -> NDArray[np.uint8] | No
         found = samples.pictures()
         if found is None:
             return None
-        small = _shrink(found.detach()[samples.shown])
+        small = _shrink(found.detach()[samples.shown_inputs.to(found.device)])
         low = small.amin((0, 2, 3), keepdim=True)
         span = small.amax((0, 2, 3), keepdim=True) - low
         small = (small - low) / torch.where(span > 0, span, 1) * 255
@@ -44,9 +44,11 @@ def thumbnails(samples: Samples, images: Array | None) -> NDArray[np.uint8] | No
                 f"images of shape {tuple(given.shape)} and dtype {given.dtype}: must be uint8 of "
                 "shape (n, h, w) or (n, h, w, 3)"
             )
-        if len(given) != len(samples):
-            raise ValueError(f"images: {len(given)}; must be {len(samples)}, one for each sample")
-        given = given[samples.shown]
+        if len(given) != samples.num_inputs:
+            raise ValueError(
+                f"images: {len(given)}; must be {samples.num_inputs}, one for each sample"
+            )
+        given = given[samples.shown_inputs.to(given.device)]
         small = _shrink(given.unsqueeze(1) if gray else given.permute(0, 3, 1, 2))
     pixels = small.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     return np.ascontiguousarray(pixels[..., 0] if pixels.shape[3] == 1 else pixels)

@@ -36,7 +36,8 @@ class Frame:
         Single numbers, float64; `SCALARS` names each with its unit. A number that does not exist
         for a run is absent; one that could not be computed is NaN.
     labels : dict of str to str
-        Words: ``regime`` (the label), ``evidence`` (one sentence), ``solver`` (which eigensolver).
+        Words: ``regime`` (the label), ``evidence`` (one sentence), ``solver`` (which eigensolver)
+        and, where tokens or pixels are the samples, ``samples`` (how many of which).
     arrays : dict of str to ndarray of float32
         ``eigenvalues`` (K,), ``quality`` (K,), ``utilization`` (K,) and, where known,
         ``quality_error`` and ``utilization_error`` (K,) and ``truncated_accuracy`` (K,), see
@@ -165,6 +166,9 @@ class RunInfo:
     thumbnails : ndarray of uint8, shape (n_shown, h, w) or (n_shown, h, w, 3), optional
         Pictures of the shown samples.
     held_out_labels : ndarray, shape (n_held_out,), optional
+    samples : str
+        What the samples are, where they are not one for each input: ``"4,096 of 8,192 tokens in
+        64 sequences"``.
     targets : ndarray, shape (n_shown, d), optional
         All target values of the shown samples, where there are several.
     tokens : ndarray, shape (n_shown, length), optional
@@ -190,6 +194,7 @@ class RunInfo:
     minimal_features: int | None = None
     targets: NDArray[np.float32] | None = None
     tokens: NDArray[np.float32] | None = None
+    samples: str = ""
 
     def __post_init__(self) -> None:
         # What cannot be saved must be refused now, not when hours of training are to be kept.
@@ -209,8 +214,9 @@ class RunInfo:
             if not all(isinstance(word, str) for word in words):
                 raise TypeError(f"{name}={words!r}: must be names")
             object.__setattr__(self, name, words)
-        if not isinstance(self.title, str):
-            raise TypeError(f"title={self.title!r}: must be a str")
+        for name in ("title", "samples"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name}={getattr(self, name)!r}: must be a str")
         object.__setattr__(self, "labels", _frozen("labels", self.labels, ndim=1))
         if self.held_out_labels is not None:
             held_out = _frozen("held_out_labels", self.held_out_labels, ndim=1)
@@ -262,7 +268,8 @@ class RunInfo:
         title = f" {self.title!r}" if self.title else ""
         return (
             f"<RunInfo{title}: {self.task}, {self.num_features} features, {self.num_outputs} "
-            f"outputs, {len(self.labels)} samples shown>"
+            f"outputs, {self.samples + ', ' if self.samples else ''}"
+            f"{len(self.labels)} samples shown>"
         )
 
     def describe(self) -> dict[str, Any]:
@@ -276,6 +283,7 @@ class RunInfo:
             "class_names": list(self.class_names),
             "layers": list(self.layers),
             "title": self.title,
+            **({"samples": self.samples} if self.samples else {}),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -300,6 +308,7 @@ class RunInfo:
             layers=tuple(description["layers"]),
             title=description["title"],
             minimal_features=description.get("minimal_features"),
+            samples=description.get("samples", ""),
         )
 
 

@@ -174,7 +174,8 @@ class Recording:
     def __repr__(self) -> str:
         title = f" {self.info.title!r}" if self.info.title else ""
         last = f", last {self[-1]!r}" if len(self) else ""
-        return f"<Recording{title}: {len(self)} frames{last}>"
+        samples = f" of {self.info.samples}" if self.info.samples else ""
+        return f"<Recording{title}: {len(self)} frames{samples}{last}>"
 
     def at(self, epoch: float) -> Frame:
         """The newest frame at or before `epoch`; −1 is the last frame, −2 the one before.
