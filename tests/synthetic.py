@@ -19,6 +19,7 @@ FIGURES = [
     "regime",
     "layers",
     "quality_intensity",
+    "modes",
 ]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fswidget.figures.intensity import LEAST, series
+from fswidget.figures.modes import courses
 from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, label, regime_zones
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
@@ -192,6 +193,16 @@ def _spectrum(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any
     if len(recording) > 1:
         _eigenvalues(ax, recording[0], first)
     _eigenvalues(ax, frame, {"color": COLORS["accent"], "label": f"epoch {frame.epoch:g}", **style})
+    exact = frame.arrays.get("exact_eigenvalues")
+    if exact is not None:
+        ring: dict[str, Any] = {
+            "marker": "o",
+            "markerfacecolor": "none",
+            "linestyle": "",
+            "label": "theory",
+        }
+        relative = exact / frame.eigenvalues[0]
+        ax.plot(range(1, len(exact) + 1), relative, color=COLORS["ink"], **ring)
     ax.axvline(_minimal(recording), color=COLORS["strong"], linestyle=":", linewidth=1)
     ax.set(xlabel="feature k", ylabel=r"$\rho_k/\rho_1$", xscale="log", yscale="log")
     ax.legend()
@@ -281,6 +292,16 @@ def _quality_intensity(ax: Axes, recording: Recording, frame: Frame, style: dict
     ax.legend(title="rank correlation")
 
 
+def _modes(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any]) -> None:
+    for k, color, epochs, measured, exact in courses(recording, frame):
+        label = {"label": "measured" if k == 1 else None}
+        ax.scatter(epochs, measured, **{"color": color, "s": 9, "linewidth": 0, **label, **style})
+        if np.isfinite(exact).any():
+            ax.plot(epochs, exact, color=color, label="theory" if k == 1 else None)
+    ax.set(xlabel="epoch", ylabel=r"eigenvalue $\rho_k$", yscale="log")
+    ax.legend()
+
+
 PLOTS: dict[str, Callable[[Any, Recording, Frame, dict[str, Any]], None]] = {
     "spectrum": _spectrum,
     "cumulative": _cumulative,
@@ -289,4 +310,5 @@ PLOTS: dict[str, Callable[[Any, Recording, Frame, dict[str, Any]], None]] = {
     "regime": _regime,
     "layers": _layers,
     "quality_intensity": _quality_intensity,
+    "modes": _modes,
 }

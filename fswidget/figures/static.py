@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fswidget.figures import templates
 from fswidget.figures.bands import Band
 from fswidget.figures.intensity import quality_intensity
+from fswidget.figures.modes import modes
 from fswidget.figures.theme import (
     CLASS_MARKERS,
     COLORS,
@@ -74,8 +75,11 @@ def _spectrum(recording: Recording, frame: Frame) -> Plot:
     plot = templates.spectrum()
     templates.set_labels(plot, "feature k", "relative eigenvalue ρₖ/ρ₁")
     low = 1.0
-    for name, shown in (("first", recording[0]), ("now", frame)):
-        values = shown.eigenvalues / shown.eigenvalues[:1]  # none where all is constant
+    exact = frame.arrays.get("exact_eigenvalues", frame.eigenvalues[:0])
+    shown_values = {"first": recording[0].eigenvalues, "now": frame.eigenvalues, "exact": exact}
+    for name, shown in shown_values.items():
+        # None where all is constant; what theory gives is beside what was measured.
+        values = shown / (frame.eigenvalues if name == "exact" else shown)[:1]
         kept = values > FLOOR
         k = np.arange(1, len(values) + 1)[kept]
         _fill(plot, name, x=k, y=values[kept])
@@ -85,7 +89,8 @@ def _spectrum(recording: Recording, frame: Frame) -> Plot:
         plot, "x", 0.9, 1.2 * max(1, len(recording[0].eigenvalues), len(frame.eigenvalues))
     )
     templates.set_log_range(plot, "y", low / 2, 1.6)
-    _legend(plot, ("this epoch", "now"), ("first frame", "first"))
+    theory = [("theory", "exact")] if len(exact) else []
+    _legend(plot, ("this epoch", "now"), ("first frame", "first"), *theory)
     return plot
 
 
@@ -345,4 +350,5 @@ FIGURES: dict[str, Callable[[Recording, Frame], Plot]] = {
     "regime": _regime,
     "layers": _layers,
     "quality_intensity": quality_intensity,
+    "modes": modes,
 }

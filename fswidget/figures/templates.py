@@ -169,6 +169,9 @@ def spectrum(*, log: bool = True) -> Plot:
     curve(plot, "first", "first", line_width=1)
     curve(plot, "ghost", "ghost", line_width=1.75, line_dash=BEFORE)
     curve(plot, "now", "accent")
+    # What theory gives, where it knows.
+    rings = {"size": 9, "fill_color": None, "line_color": COLORS["ink"], "line_width": 1.25}
+    plot.scatter("x", "y", source=_source("exact", "x", "y"), name="exact:glyph", **rings)
     _dots(plot, "points", "size", line_color=COLORS["accent"], line_width=2)
     return plot
 

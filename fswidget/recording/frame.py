@@ -18,7 +18,7 @@ from fswidget.recording.scalars import SCALARS as SCALARS
 #: Arrays with one entry per eigenvalue.
 _CURVES = (
     *("eigenvalues", "quality", "utilization", "quality_error", "utilization_error"),
-    "truncated_accuracy",
+    *("truncated_accuracy", "exact_eigenvalues"),
 )
 
 
@@ -41,7 +41,8 @@ class Frame:
     arrays : dict of str to ndarray of float32
         ``eigenvalues`` (K,), ``quality`` (K,), ``utilization`` (K,) and, where known,
         ``quality_error`` and ``utilization_error`` (K,) and ``truncated_accuracy`` (K,), see
-        `Spectrum.truncated_accuracy`, ``projections`` (n_shown, m),
+        `Spectrum.truncated_accuracy`, of a linear network that theory follows
+        ``exact_eigenvalues``, see `BalancedFlow`, ``projections`` (n_shown, m),
         ``ablated_score`` (m,), the accuracy or R² on the probe without each of them,
         ``predictions`` (n_shown,), ``held_out_projections`` (n_held_out, m), for several labels
         ``label_accuracy`` (C,), and per layer

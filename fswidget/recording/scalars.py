@@ -82,6 +82,10 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "",
             "what a frame's eigenvalues were divided by, where float32 could not hold them",
         ),
+        "theory_error": (
+            "ratio",
+            "largest difference of an eigenvalue from that of theory, over the latter",
+        ),
         "weight_change": ("ratio", "‖θ − θ₀‖ / ‖θ₀‖, from the untrained network"),
         "ntk_drift": ("1 − CKA", "how far the tangent kernel moved from the untrained network's"),
         "ntk_alignment": ("CKA", "how alike the tangent kernel and the targets tell samples apart"),

@@ -20,7 +20,7 @@ EACH = ("used_features", "low_rank_measure", "low_rank_measure_debiased")
 _PLAIN = ("lr", "seconds", "analysis_seconds")
 
 #: Curves along the features, cut to the shortest.
-_CURVES = ("eigenvalues", "quality", "utilization", "truncated_accuracy")
+_CURVES = ("eigenvalues", "exact_eigenvalues", "quality", "utilization", "truncated_accuracy")
 
 
 def mean_of(recordings: Sequence[Recording]) -> Recording:
@@ -107,7 +107,7 @@ def _mean_arrays(frames: Sequence[Frame]) -> dict[str, NDArray[Any]]:
         if name in _CURVES:
             length = min(map(len, given))
             values = np.array([other[:length] for other in given], np.float64)
-            if name == "eigenvalues":
+            if name.endswith("eigenvalues"):
                 with np.errstate(divide="ignore", invalid="ignore"):
                     arrays[name] = np.exp(np.log(values).mean(axis=0))
                 continue

@@ -7,12 +7,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fswidget.probing.head import Head, find_head
 from fswidget.probing.inference import Diverged
+from fswidget.probing.linear_theory import LinearTheory
 from fswidget.training.batches import Batches, Start
 from fswidget.training.config import Config
 from fswidget.training.datasets import Data, load
@@ -29,6 +32,10 @@ from fswidget.training.optimisation import (
     step_scale,
 )
 from fswidget.training.parametrization import growths
+from fswidget.training.rules import follows_flow
+
+#: Under which name a state keeps the time of the flow.
+_TIME = "time of the flow"
 
 _SETTLING = 512  # training samples that give batch normalisation its first statistics (our choice)
 
@@ -57,7 +64,19 @@ class Learner:
         self._trained = compiled(self.model) if config.compile else self.model
         grown = growths(config, self.model, shape, data.num_outputs)
         self._optimizer = make_optimizer(config, self.model, grown)
+        self._theory = self._theory_of(config)
         self.threads = choose_threads(self.model, data.inputs[:1], self._batches.largest)
+
+    def _theory_of(self, config: Config) -> LinearTheory | None:
+        """What theory says of this run, where it says something; see `follows_flow`."""
+        data = self.data
+        if not (follows_flow(config, len(data.inputs)) and LinearTheory.reads(data.inputs)):
+            return None
+        return LinearTheory(self.model, data.inputs, _targets(config, data), data.probe_size)
+
+    def _exact(self) -> NDArray[np.float64] | None:
+        """The eigenvalues that theory gives the network as it is now."""
+        return None if self._theory is None else self._theory.now()
 
     def _find_head(self) -> Head:
         """The last linear layer.
@@ -106,18 +125,28 @@ class Learner:
         if noisy:
             self.data = replace(self.data, targets=load(config, self.device).targets)
         self.config = config
+        if noisy or not follows_flow(config, len(self.data.inputs)):
+            self._theory = None
         self._batches = self._divide(self._batches.place(self.step))
         self._still = freeze(config, self.model, self._head)
         adjust_optimizer(self._optimizer, config)
         return noisy
 
     def _initial_statistics(self) -> dict[str, Tensor]:
-        """Of f₀ where the outputs are α(f − f₀): of it batches change these alone."""
+        """Of f₀ where the outputs are α(f − f₀): of it batches change these alone; and the time of
+        the flow where theory follows it."""
+        if self._theory is not None:
+            return {_TIME: torch.tensor(self._theory.time, dtype=torch.float64)}
         if self._initial is None:
             return {}
         return {name: values.clone() for name, values in self._initial.named_buffers()}
 
     def _take_statistics(self, statistics: Mapping[str, Tensor]) -> None:
+        if self._theory is not None:
+            if _TIME in statistics:
+                self._theory.time = float(statistics[_TIME])
+            else:
+                self._theory = None
         if self._initial is not None:
             self._initial.load_state_dict(statistics, strict=False)
 
@@ -137,6 +166,8 @@ class Learner:
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
+        if self._theory is not None:
+            self._theory.time += 2 * lr  # the loss is no half of the squared error
         return loss.detach(), len(inputs)
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

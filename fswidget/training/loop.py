@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fswidget.probing.linear_theory import with_theory
 from fswidget.probing.probe import Probe
 from fswidget.recording.frame import Frame, RunInfo
 from fswidget.training.batches import Start
@@ -301,7 +302,7 @@ class Training(Learner):
         self.cadence.took(before, after)
         self.progress = self._progress()
         labels = {**frame.labels, "cadence": str(self.cadence), **self._labels()}
-        return replace(frame, labels=labels)
+        return with_theory(replace(frame, labels=labels), self._exact())
 
     def _labels(self) -> dict[str, str]:
         return {"changes": "\n".join(self._steering.events)} if self._steering.events else {}

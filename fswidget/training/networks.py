@@ -11,6 +11,7 @@ layer. Add one with the decorator:
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -180,6 +181,24 @@ class Transformer(nn.Module):
 def transformer(config: Settings, shape: Shape, num_outputs: int) -> nn.Module:
     """Transformer for a ∘ b =: post-LayerNorm blocks with 4 heads, read at the last position."""
     return Transformer(config, shape[0], num_outputs + 2, num_outputs)
+
+
+#: Singular values of what a linear network computes at the start (our choice).
+_SMALL = 0.01
+
+
+@network("linear", kinds=("image", "vector"), depth=True)
+def linear(config: Settings, shape: Shape, num_outputs: int) -> nn.Module:
+    """Deep linear: neither nonlinearity nor biases, balanced, so that theory knows its course."""
+    sizes = [math.prod(shape), *[config.width] * config.depth, num_outputs]
+    rank = min(sizes)
+    # Orthonormal columns for each space between two layers make W_{l+1}ᵀ W_{l+1} = W_l W_lᵀ.
+    columns = [torch.linalg.qr(torch.randn(size, rank))[0] for size in sizes]
+    layers = [nn.Linear(below, above, bias=False) for below, above in itertools.pairwise(sizes)]
+    with torch.no_grad():
+        for layer, below, above in zip(layers, columns, columns[1:], strict=False):
+            layer.weight.copy_(_SMALL ** (1 / len(layers)) * above @ below.T)
+    return nn.Sequential(nn.Flatten(), *layers)
 
 
 def settle(model: nn.Module, inputs: Tensor) -> None:

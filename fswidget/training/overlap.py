@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fswidget.probing.linear_theory import with_theory
 from fswidget.probing.probe import Probe
 from fswidget.recording.frame import Frame
 from fswidget.training.isolation import isolated, threads
@@ -91,14 +92,14 @@ class OverlappedTraining(Training):
         self._take_snapshot()
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
-        labels = self._labels()
+        labels, exact = self._labels(), self._exact()
         place = self._batches.epochs(self.step), self.step
 
         def measure() -> Frame:
             side = nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
             with isolated(), threads.use(self.threads), side:
                 frame = self.probe.frame(*place, **numbers)
-            return replace(frame, labels={**frame.labels, **labels})
+            return with_theory(replace(frame, labels={**frame.labels, **labels}), exact)
 
         self._job = self._worker.submit(measure)
 

@@ -143,3 +143,19 @@ def _of_optimisation(config: Settings) -> Iterator[Conflict]:
     if config.batchnorm and config.batch_size == 1:
         reason = "batch normalisation needs at least two samples in a batch"
         yield Conflict("batch_size", reason, default_of(config, "batch_size"))
+
+
+def follows_flow(config: Settings, count: int) -> bool:
+    """Whether a run of `count` samples follows the gradient flow of a balanced linear network, up
+    to the size of its steps: no noise of batches, no momentum, no decay."""
+    return bool(
+        config.network is networks.get("linear")
+        and config.loss == "mse"
+        and config.optimizer == "sgd"
+        and config.batch_size >= count
+        and config.momentum == config.weight_decay == 0
+        and config.output_scale == 1
+        and config.parametrization == "standard"
+        and config.precision == "float32"
+        and not (config.augment or config.last_layer_only or config.frozen)
+    )

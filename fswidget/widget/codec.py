@@ -46,7 +46,7 @@ _CLOUDS = ("projections", "held_out_projections")
 
 _CURVES = (
     *("eigenvalues", "quality", "utilization", "quality_error", "utilization_error"),
-    "truncated_accuracy",
+    *("truncated_accuracy", "exact_eigenvalues"),
 )
 
 

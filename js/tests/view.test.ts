@@ -470,6 +470,7 @@ test("the better estimate of D_LR is shown and named, and the band follows it", 
   const layers = {
     layer_low_rank_measure: [0.7, 0.5],
     layer_low_rank_measure_debiased: [0.8, 0.6],
+    exact_eigenvalues: [8, 2],
   };
   for (const seq of [0, 1]) {
     send("a", seq, seq - 1, {}, DEBIASED, layers);
@@ -495,6 +496,9 @@ test("the better estimate of D_LR is shown and named, and the band follows it", 
   expect(drawn[0]).toBeCloseTo(within(0.8, deep));
   expect(drawn[1]).toBeCloseTo(within(0.6, deep));
   expect(words("layers")).toContain("DLR, mean 0.700");
+  expect(words("spectrum")).toContain("theory");
+  const rings = plot("spectrum").data("exact").y ?? [];
+  expect(rings[1]).toBeCloseTo((rings[0] ?? Number.NaN) / 4);
   const box = (name: string) =>
     query<HTMLInputElement>(`[data-panel=history] input[value=${name}]`);
   for (const name of ["low_rank_measure", "low_rank_measure_debiased"]) {

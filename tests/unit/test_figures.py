@@ -212,9 +212,6 @@ def test_the_strip_of_regimes_stands_above_the_curves() -> None:
 def test_layers_carry_their_names(recording: Recording) -> None:
     plot = drawing.figure(recording, "layers")
     assert list(plot.xaxis.major_label_overrides.values()) == ["layer 0", "layer 1", "layer 2"]
-    (legend,) = plot.select({"type": Legend})
-    mean = float(recording[-1].arrays["layer_low_rank_measure_debiased"].mean())
-    assert legend.items[0].label.value == f"D_LR, mean {mean:.2f}"
 
 
 def test_layers_of_which_none_has_a_value_have_no_mean(recording: Recording) -> None:

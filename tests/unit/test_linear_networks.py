@@ -6,7 +6,25 @@ import torch
 from torch import nn
 
 import fswidget as fs
-from fswidget.analysis.linear_networks import exact_eigenvalues
+from fswidget.analysis.linear_networks import BalancedFlow, exact_eigenvalues
+from fswidget.figures import drawing
+from fswidget.training.loop import Training
+
+LINEAR = fs.Config(
+    model="linear",
+    depth=1,
+    width=24,
+    loss="mse",
+    optimizer="sgd",
+    momentum=0.0,
+    lr=0.01,
+    train_size=200,
+    test_size=20,
+    batch_size=200,
+    epochs=200,
+    frame_every=50,
+    device="cpu",
+)
 
 
 @pytest.mark.parametrize("balance", [0.0, 1.5], ids=["rich", "lazy"])
@@ -48,3 +66,55 @@ def test_weights_that_are_not_balanced_have_no_such_curve() -> None:
 def test_long_after_the_end_nothing_overflows() -> None:
     ends = exact_eigenvalues(0.1 * np.eye(3), 0.1 * np.eye(3), np.diag([3.0, 2.0, 1.0]), [500, 0])
     np.testing.assert_allclose(ends, [[3, 2, 1], [0.01] * 3], rtol=1e-6)
+
+
+def test_the_flow_of_the_product_is_that_of_two_layers() -> None:
+    random = np.random.default_rng(0)
+    into, out = (np.linalg.qr(random.normal(size=(n, 3)))[0] for n in (6, 3))
+    first, last = np.diag([0.3, 0.2, 0.1]) @ into.T, out @ np.diag([0.3, 0.2, 0.1])
+    correlation, times = random.normal(size=(3, 6)), [0, 0.5, 1, 3]
+    flow = BalancedFlow([first, last], np.eye(6), correlation)
+    exact = exact_eigenvalues(first, last, correlation, times)
+    np.testing.assert_allclose([flow.at(time) for time in times], exact, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"time=1: the flow is at 3; must be no less"):
+        flow.at(1)
+    with pytest.raises(ValueError, match=r"weights: W_2ᵀW_2 − W_1W_1ᵀ is .* must be balanced"):
+        BalancedFlow([first, 2 * last], np.eye(6), correlation)
+    with pytest.raises(ValueError, match=r"weights: 1 layers; must be two or more"):
+        BalancedFlow([first], np.eye(6), correlation)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_frames_of_a_linear_network_carry_what_theory_gives(depth: int) -> None:
+    """On digits, which nobody whitened, and measured on half of what is learned."""
+    recording = fs.record(LINEAR.replace(depth=depth, probe_size=100))
+    assert max(frame.scalars["theory_error"] for frame in recording) < 0.02
+    first, last = (recording[at].arrays["exact_eigenvalues"] for at in (0, -1))
+    assert len(first) == 10
+    assert last[0] > 2 * first[0]
+    plot = drawing.figure(recording, "spectrum")
+    rings = plot.select_one({"name": "exact:glyph"}).data_source.data["y"]
+    np.testing.assert_allclose(rings, last / recording[-1].eigenvalues[0])
+    plot = drawing.figure(recording, "modes")
+    line = plot.select_one({"name": "theory 1"}).data_source.data["y"]
+    np.testing.assert_allclose(line[-1], last[0])
+
+
+def test_a_linear_run_goes_on_along_its_curves_until_a_setting_leaves_them() -> None:
+    half = LINEAR.replace(epochs=100)
+    training = Training(half)
+    frames = list(training)
+    whole = list(Training(LINEAR))
+    resumed = Training(LINEAR, state=training.state_dict())
+    rest = list(resumed)
+    for frame, same in zip(rest, whole[len(frames) - 1 :], strict=True):
+        theirs, ours = (f.arrays["exact_eigenvalues"] for f in (same, frame))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    branched = Training.branch(training.state_dict(), momentum=0.9, epochs=200)
+    assert all("exact_eigenvalues" not in frame.arrays for frame in branched)
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 100}, {"model": "mlp"}, {"weight_decay": 0.1}])
+def test_theory_is_silent_of_other_runs(change: dict[str, object]) -> None:
+    frame = next(iter(Training(LINEAR.replace(**change))))
+    assert "exact_eigenvalues" not in frame.arrays

@@ -14,6 +14,9 @@ import { eigen } from "./words";
 /** A share of the trace that one direction may hold before that is said. */
 const MOST = 0.99;
 
+/** What theory gives of a linear network. */
+const EXACT = "exact_eigenvalues";
+
 /** How near to a feature's point a click must be, in pixels. */
 const REACH = 24;
 
@@ -28,6 +31,7 @@ export class SpectrumPanel extends FigurePanel {
     "first:glyph": ["first", "line_color"],
     "ghost:glyph": ["ghost", "line_color"],
     "points:glyph": ["accent", "line_color"],
+    "exact:glyph": ["ink", "line_color"],
     outputs: ["strong", "line_color"],
   } satisfies FigurePanel["roles"];
   #x = 10;
@@ -37,9 +41,10 @@ export class SpectrumPanel extends FigurePanel {
     now: memo<Curve>(),
     first: memo<Curve>(),
     ghost: memo<Curve>(),
+    exact: memo<Curve>(),
   };
   readonly #holds = memo<string>();
-  #drawn: { now: Curve; first: Curve; ghost: Curve } | null = null;
+  #drawn: { now: Curve; first: Curve; ghost: Curve; exact: Curve } | null = null;
   #next: "k" | "l" = "k";
   #clickable = 0;
 
@@ -73,10 +78,11 @@ export class SpectrumPanel extends FigurePanel {
     this.#y.reset();
   }
 
-  /** Eigenvalues over their rank; rounding noise of float32 is none. */
-  #curve(of: Frame | null, relative: boolean): Curve {
-    const values = of?.arrays.eigenvalues ?? [];
-    const [top = 0] = values;
+  /** Eigenvalues over their rank, or what theory gives beside them; rounding noise of float32 is
+   * none. */
+  #curve(of: Frame | null, relative: boolean, name = "eigenvalues"): Curve {
+    const values = of?.arrays[name] ?? [];
+    const [top = 0] = of?.arrays.eigenvalues ?? [];
     const scale = relative ? 1 / top : 1;
     const { floor } = this.host.style;
     const y = Float32Array.from(values, (value) =>
@@ -90,15 +96,20 @@ export class SpectrumPanel extends FigurePanel {
     const { relative, log } = choices;
     this.#y = this.#scale([relative, log], () => new Range(log, log ? null : [0, 0], log));
     const first = index > 0 ? (run.frames[0] ?? null) : null;
-    const curve = (name: "now" | "first" | "ghost", of: Frame | null) => {
-      const made = this.#curves[name]([of, relative], () => this.#curve(of, relative));
+    const curve = (name: "now" | "first" | "ghost" | "exact", of: Frame | null, array?: string) => {
+      const made = this.#curves[name]([of, relative], () => this.#curve(of, relative, array));
       this.#x = Math.max(this.#x, made.x.length);
       this.#y.includeAll(made.y);
       plot.data(name, [made, log], () => made);
       return made;
     };
     const now = curve("now", frame);
-    this.#drawn = { now, first: curve("first", first), ghost: curve("ghost", ghostFrame) };
+    this.#drawn = {
+      now,
+      first: curve("first", first),
+      ghost: curve("ghost", ghostFrame),
+      exact: curve("exact", frame, EXACT),
+    };
     this.#clickable = Math.min(frame.shapes.projections?.[1] ?? 0, now.x.length);
     const { k, l } = choices;
     plot.data("points", [now, k, l, log, colors], () => {
@@ -132,7 +143,7 @@ export class SpectrumPanel extends FigurePanel {
   protected words(plot: Plot, scene: Scene): Label[] {
     const { choices, before, run } = scene;
     if (!this.#drawn) return [];
-    const { now, first, ghost } = this.#drawn;
+    const { now, first, ghost, exact } = this.#drawn;
     const { left, top, bottom } = plot.view.frame.bbox;
     const labels: Label[] = [
       { text: choices.relative ? "ρₖ / ρ₁" : "ρₖ", x: left, y: top - 9, role: "dim" },
@@ -155,6 +166,10 @@ export class SpectrumPanel extends FigurePanel {
           halo: true,
         });
       }
+    }
+    if (exact.x.length > 0) {
+      const place = at(exact, exact.x.length);
+      labels.push({ text: "theory", ...place, x: place.x + 10, role: "ink", halo: true });
     }
     const holds = this.#held(scene);
     if (holds)
@@ -216,9 +231,18 @@ export class SpectrumPanel extends FigurePanel {
     const { eigenvalues: now = [] } = frame.arrays;
     const { eigenvalues: then } = ghostFrame?.arrays ?? {};
     const [top = Number.NaN] = now;
+    const further = [
+      ["ρ before", then] as const,
+      ["ρ, theory", frame.arrays[EXACT]] as const,
+    ].filter(([, values]) => values);
     return {
-      head: ["k", "ρ", "ρ/ρ₁", ...(then ? ["ρ before"] : [])],
-      rows: Array.from(now, (rho, at) => [at + 1, rho, rho / top, ...(then ? [then[at]] : [])]),
+      head: ["k", "ρ", "ρ/ρ₁", ...further.map(([name]) => name)],
+      rows: Array.from(now, (rho, at) => [
+        at + 1,
+        rho,
+        rho / top,
+        ...further.map(([, values]) => values?.[at]),
+      ]),
     };
   }
 
