@@ -1,5 +1,6 @@
 import { expect, test, vi } from "vitest";
 import { brief } from "../src/controls/runs";
+import { h, setRich } from "../src/host/dom";
 import widget from "../src/index";
 import { places } from "../src/panels/bands";
 import { proxy, runMessage } from "./fake";
@@ -302,6 +303,35 @@ test("the length of the run before says nothing of the next one's", async () => 
   model.set("progress", { epochs: 20 });
   await pass();
   expect(range.end).toBe(20);
+});
+
+test("where no length is known the axis moves in steps, and fits when the run ends", async () => {
+  const { begin, push, model, query } = show({ state: "running" });
+  begin("a");
+  const ends = [];
+  for (let seq = 0; seq <= 7; seq++) {
+    push("a", seq);
+    await pass(6);
+    ends.push(plot("history").find("range:x").end);
+  }
+  expect(ends).toEqual([1, 1, 2, 3, 4, 5, 6, 8]);
+  const length = () => query(".fsw-time input").style.getPropertyValue("--end");
+  expect(length()).toBe("0.875");
+  model.set("state", "finished");
+  await pass();
+  expect([plot("history").find("range:x").end, length()]).toEqual([7, "1"]);
+});
+
+test("where words alone change, what holds them stays in the page", () => {
+  const label = h("span");
+  setRich(label, "k95 3 of k95 4");
+  expect(label.innerHTML).toBe("k<sub>95</sub> 3 of k<sub>95</sub> 4");
+  const before = [...label.childNodes];
+  setRich(label, "D_LR 5 of D_LR 6");
+  expect(label.innerHTML).toBe("D<sub>LR</sub> 5 of D<sub>LR</sub> 6");
+  expect(before.every((node) => node.parentNode === label)).toBe(true);
+  setRich(label, "MF");
+  expect(label.innerHTML).toBe("MF");
 });
 
 test("a reset clears the view, and what was on show does not come back", async () => {

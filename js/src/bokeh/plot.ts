@@ -29,6 +29,7 @@ export class Plot {
     const views = await bokeh.embed.embed_item(item, host);
     const [view] = views.roots;
     if (!view) throw new Error("BokehJS drew no figure");
+    relieve(view);
     return new Plot(bokeh, views, view.model.document, view);
   }
 
@@ -174,6 +175,31 @@ export class Plot {
     const { documents } = this.bokeh;
     const at = documents.indexOf(this.document);
     if (at >= 0) documents.splice(at, 1);
+  }
+}
+
+/** Bokeh keeps four copies of each glyph, for what is selected, not selected, muted or left out while
+ * somebody drags, and gives every one all data anew, which is more work than painting. Only samples
+ * can be selected, and nothing is muted or left out. */
+function relieve({ computed_renderer_views: views = [] }: PlotView): void {
+  for (const { model, glyph, ...copies } of views) {
+    if (!glyph) continue;
+    // All of a figure is in sight: to ask of each point whether it is costs more than to draw it.
+    glyph._mask_data = undefined;
+    const selectable = ["samples:glyph", "held_out:glyph"].includes(model.name ?? "");
+    for (const name of [
+      "muted_glyph",
+      "decimated_glyph",
+      ...(selectable ? [] : ["selection_glyph", "nonselection_glyph"]),
+    ]) {
+      const nothing = () => {};
+      Object.assign(copies[name] ?? {}, {
+        set_data: nothing,
+        set_visuals: nothing,
+        map_data: nothing,
+        paint: (...how: unknown[]) => glyph.paint(...how),
+      });
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 import { gunzip } from "../data/gunzip";
 import { copyBody } from "../data/wire";
 import type { Buffer } from "../host/model";
+import { type Marks, stampMarks } from "./stamps";
 
 // Only what this front end uses; the real types are 500 files.
 export interface HasProps {
@@ -35,6 +36,11 @@ export interface PlotView {
   /** The same, after measuring whether all labels still fit. */
   repaint(): void;
   _range_manager?: { invalidate_dataranges: boolean };
+  computed_renderer_views?: { model: HasProps; glyph?: GlyphView; [copy: string]: unknown }[];
+}
+export interface GlyphView {
+  paint(...how: unknown[]): void;
+  _mask_data?: unknown;
 }
 export interface BokehDocument {
   roots(): HasProps[];
@@ -45,7 +51,8 @@ export interface Bokeh {
   embed: { embed_item(item: unknown, el: HTMLElement): Promise<ViewManager> };
   documents: BokehDocument[];
   set_log_level?(level: string): void;
-  loader?: Record<string, { InlineStyleSheet?: { prototype: InlineStyleSheet } } | undefined>;
+  /** Its modules by name. */
+  loader?: Record<string, Record<string, { prototype: unknown } | undefined> | undefined>;
 }
 interface InlineStyleSheet {
   el: HTMLStyleElement;
@@ -95,6 +102,8 @@ function evaluate(source: ArrayBuffer): Bokeh {
   if (!root.Bokeh) throw new Error("BokehJS did not load");
   root.Bokeh.set_log_level?.("warn");
   keepStyles(root.Bokeh);
+  const { ScatterView } = root.Bokeh.loader?.["@bokehjs/models/glyphs/scatter"] ?? {};
+  stampMarks(ScatterView?.prototype as Marks | undefined);
   return root.Bokeh;
 }
 
@@ -102,7 +111,8 @@ function evaluate(source: ArrayBuffer): Bokeh {
  * children in HTML that no figure here has, and each makes the browser resolve all styles again.
  * Leave those out, and write of the others only what has changed. */
 function keepStyles(bokeh: Bokeh): void {
-  const sheet = bokeh.loader?.["@bokehjs/core/dom"]?.InlineStyleSheet?.prototype;
+  const { InlineStyleSheet } = bokeh.loader?.["@bokehjs/core/dom"] ?? {};
+  const sheet = InlineStyleSheet?.prototype as InlineStyleSheet | undefined;
   if (!sheet?._update) return; // another version of BokehJS: slower, and right all the same
   const write = sheet._update;
   sheet._update = function (css) {

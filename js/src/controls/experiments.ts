@@ -8,7 +8,7 @@ import {
   h,
   hide,
   iconButton,
-  rich,
+  setRich,
   setText,
 } from "../host/dom";
 import { json, listen, type Model, type Preset } from "../host/model";
@@ -95,7 +95,7 @@ export class Experiments {
     if (!preset) return;
     const { title, help, arms = [], missing, fetch, recorded } = preset;
     setText(this.#title, title);
-    this.#help.replaceChildren(...rich(help));
+    setRich(this.#help, help);
     const [first, ...others] = arms;
     setText(this.#arms, others.length ? `First ${first}, then ${others.join(", then ")}.` : "");
     setText(this.#missing, missing ?? "");

@@ -146,7 +146,7 @@ export class Scrubber {
     this.#awaited = runs;
   }
 
-  draw({ run, index, frame, ghost, epochs }: Scene): void {
+  draw({ run, index, frame, end }: Scene): void {
     const last = run.frames.length - 1;
     if (this.#arrived && run.next >= number(this.model, "num_frames", 1)) {
       this.#arrived = false;
@@ -159,8 +159,7 @@ export class Scrubber {
     attribute(this.#slider, "aria-valuetext", `${text}, frame ${index + 1} of ${last + 1}`);
     attribute(this.#slider, "title", `frame ${index + 1} of ${last + 1}`);
     // As long as the history's curves are, so that thumb and cursor are one line.
-    const end = Math.max(run.frames.at(-1)?.epoch ?? 0, epochs, ghost?.frames.at(-1)?.epoch ?? 0);
-    const share = end > 0 ? (run.frames.at(-1)?.epoch ?? 0) / end : 1;
+    const share = (run.frames.at(-1)?.epoch ?? 0) / end;
     this.#slider.style.setProperty("--v", `${last > 0 ? (100 * index) / last : 100}%`);
     this.#slider.style.setProperty("--end", String(share));
     attribute(this.#live, "aria-pressed", String(this.following));

@@ -32,8 +32,8 @@ export interface Scene {
   choices: Choices;
   theme: Theme;
   colors: Colors;
-  /** Epochs that the run is to have, where known. */
-  epochs: number;
+  /** Where the axis of epochs ends. */
+  end: number;
   /** How much larger than usual type is, in full screen. */
   scale: number;
 }

@@ -31,9 +31,13 @@ export function attribute(
     element.setAttribute(name, value === true ? "" : String(value));
 }
 
-/** Set text only where it differs: an untouched node costs no layout. */
+/** Set text only where it differs: an untouched node costs no layout, and one that stays with other
+ * words less than a new one. */
 export function setText(element: Element, value: string): void {
-  if (element.textContent !== value) element.textContent = value;
+  if (element.textContent === value) return;
+  const [node, ...others] = element.childNodes;
+  if (value && node instanceof Text && others.length === 0) node.data = value;
+  else element.textContent = value;
 }
 
 /** Hide or show, and leave alone what is so already. */
@@ -154,13 +158,25 @@ export function iconButton(sign: Icon, name: string, title = name, attributes: A
 }
 
 /** Text with the subscripts of D_LR and k95 set as such. */
-export function rich(text: string): (string | Node)[] {
-  return text.split(/(D_LR|k95)/).map((part) => {
-    if (part !== "D_LR" && part !== "k95") return part;
-    const whole = document.createDocumentFragment();
-    whole.append(part.charAt(0), h("sub", {}, part.replace(/^D_|^k/, "")));
-    return whole;
+export function rich(text: string): (string | Element)[] {
+  const parts = text.split(/(D_LR|k95)/).flatMap((part) => {
+    const whole = part === "D_LR" || part === "k95";
+    return whole ? [part.charAt(0), h("sub", {}, part.replace(/^D_|^k/, ""))] : [part];
   });
+  return parts.filter((part) => part !== "");
+}
+
+/** The same within an element, as `setText` does it. */
+export function setRich(element: Element, value: string): void {
+  const [nodes, parts] = [[...element.childNodes], rich(value)];
+  const alike = parts.every((part, at) => (typeof part === "string") === nodes[at] instanceof Text);
+  if (!alike || nodes.length !== parts.length) element.replaceChildren(...parts);
+  else
+    nodes.forEach((node, at) => {
+      const part = parts[at];
+      if (typeof part === "string" && node.nodeValue !== part) node.nodeValue = part;
+      else if (part instanceof Element) setText(node as Element, part.textContent ?? "");
+    });
 }
 
 /** 0.0123 → "0.0123", 123456 → "1.23e+5": three digits, as short as they come. */

@@ -8,7 +8,7 @@ import { isUndefined, minimal, minimalName, type Scene } from "../data/scene";
 import { usedBySeed } from "../data/seeds";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
-import { attribute, h, hide, rich } from "../host/dom";
+import { attribute, h, hide, setRich } from "../host/dom";
 import { count } from "./words";
 
 /** Where 1, C, 2C and the end stand, in percent: k95 = C is visibly within MF. */
@@ -150,9 +150,7 @@ export class Gauge {
       attribute(part, "data-where", where);
       part.style.left = where === "axis" ? `${x}%` : "";
     }
-    if (label.dataset.text === text) return;
-    label.dataset.text = text;
-    label.replaceChildren(...rich(text));
+    setRich(label, text);
   }
 
   #describe(where: ReturnType<typeof state>, used: number, c: number, p: number): void {

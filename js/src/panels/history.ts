@@ -66,7 +66,6 @@ export class HistoryPanel extends FigurePanel {
   override resetRanges(): void {
     super.resetRanges();
     for (const scale of this.#scales.values()) scale.reset();
-    this.#end = 1;
   }
 
   /** Where an epoch lies on the axis. */
@@ -80,8 +79,7 @@ export class HistoryPanel extends FigurePanel {
 
   /** The scene as one knows it who has seen no later frame; the axis is as long as ever. */
   #upTo(scene: Scene): Scene {
-    const { run, frame, ghost, epochs } = scene;
-    const last = (of: Run | null) => of?.frames.at(-1)?.epoch ?? 0;
+    const { run, frame, ghost } = scene;
     const known = (of: Run): Run => {
       const frames = of.frames.filter(({ epoch }) => epoch <= frame.epoch);
       return { ...of, frames };
@@ -90,12 +88,11 @@ export class HistoryPanel extends FigurePanel {
       ...scene,
       run: this.#known([run, run.revision, frame], () => known(run)),
       ghost: this.#knownGhost([ghost, ghost?.revision, frame], () => ghost && known(ghost)),
-      epochs: Math.max(epochs, last(run), last(ghost)),
     };
   }
 
   protected fill(plot: Plot, scene: Scene): void {
-    const { run, frame, ghost, choices, colors, epochs } = scene;
+    const { run, frame, ghost, choices, colors, end } = scene;
     this.#run = run;
     this.#logEpochs = choices.logEpochs;
     this.#ghostColor = colors.roles.ghost ?? "";
@@ -107,9 +104,10 @@ export class HistoryPanel extends FigurePanel {
     const { estimates } = this.host.style;
     const others = choices.scalars.filter((name) => !estimates.includes(name));
     this.#kept = [...new Set([...names, ...others])];
-    this.#offered([last, names], () => this.#offer(last, names));
+    const measured = Object.keys(last.scalars);
+    this.#offered([names.length, ...names, ...measured], () => this.#offer(measured, names));
     this.#curves = this.#colored([names, colors], () => this.#style(names, scene));
-    this.#end = Math.max(this.#end, last.epoch, epochs, ghost?.frames.at(-1)?.epoch ?? 0);
+    this.#end = end;
     this.#arrange(scene);
     const bounds = [...this.#scales.values()].flatMap(({ bounds, span }) => [...bounds, ...span]);
     const drawn = [this.#curves, choices.logEpochs, ...bounds];
@@ -355,10 +353,10 @@ export class HistoryPanel extends FigurePanel {
     return this.host.style.labels[name] ?? name.replaceAll("_", " ");
   }
 
-  #offer(frame: Frame, chosen: string[]): void {
+  #offer(measured: string[], chosen: string[]): void {
     const known = Object.keys(this.host.style.scalars);
     const place = (name: string) => known.indexOf(name) + 1 || known.length + 1;
-    const names = Object.keys(frame.scalars)
+    const names = measured
       .filter((name) => !name.endsWith("_error"))
       .sort((a, b) => place(a) - place(b));
     const full = (name: string) =>

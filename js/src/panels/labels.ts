@@ -1,6 +1,6 @@
 // Words within a figure, as elements: they can have subscripts, be clicked, and be read aloud.
 
-import { h, rich } from "../host/dom";
+import { h, setRich } from "../host/dom";
 
 export interface Label {
   text: string;
@@ -56,7 +56,7 @@ export class Labels {
       } = label;
       if (this.#drawn[at] !== text) {
         this.#drawn[at] = text;
-        span.replaceChildren(...rich(text));
+        setRich(span, text);
       }
       const place = `translate(${Math.round(label.x)}px, ${Math.round(label.y)}px)`;
       const transform = `${place} translate(${SHIFT[anchor]}, -50%)`;

@@ -204,7 +204,6 @@ export class RanksPanel extends OverlayPanel {
 /** D_LR and k95 of every run over the epochs, in a band each. */
 export class TimePanel extends OverlayPanel {
   readonly #scales = { shares: new Scale("shares"), features: new Scale("features") };
-  #end = 1;
   readonly #included = memo();
 
   constructor(host: Host, all: () => Compared[]) {
@@ -213,7 +212,6 @@ export class TimePanel extends OverlayPanel {
 
   override resetRanges(): void {
     super.resetRanges();
-    this.#end = 1;
     this.#included.forget();
     for (const scale of Object.values(this.#scales)) scale.reset();
   }
@@ -233,7 +231,6 @@ export class TimePanel extends OverlayPanel {
       for (const band of BANDS) this.#scales[band].span = spans[band] ?? [0, 1];
       this.#scales.features.include([minimal(scene.run) / 2]);
       for (const { scene: of } of all) {
-        this.#end = Math.max(this.#end, of.run.frames.at(-1)?.epoch ?? 0);
         for (const band of BANDS)
           this.#scales[band].include(of.run.frames.map((frame) => this.#value(of, frame, band)));
       }
@@ -258,8 +255,8 @@ export class TimePanel extends OverlayPanel {
         .filter(({ y }) => Number.isFinite(y[0])),
     );
     plot.set("cursor", { location: scene.frame.epoch });
-    plot.range("x", [0, this.#end]);
-    plot.ticks("x", linearTicks([0, this.#end], 4));
+    plot.range("x", [0, scene.end]);
+    plot.ticks("x", linearTicks([0, scene.end], 4));
     plot.range("y", [0, 1]);
     plot.ticks(
       "y",
@@ -277,7 +274,7 @@ export class TimePanel extends OverlayPanel {
     ];
   }
 
-  protected override probe(plot: Plot, _: Scene, x: number, y: number): Found | null {
+  protected override probe(plot: Plot, { end }: Scene, x: number, y: number): Found | null {
     if (!this.within(plot, x, y)) return null;
     const wanted = plot.view.frame.x_scale.invert(x);
     const rows = this.all().map(({ name, scene: of }) => {
@@ -288,7 +285,7 @@ export class TimePanel extends OverlayPanel {
       const value = share(this.#value(of, frame, "shares"));
       return `${name} D_LR ${value} · k95 ${count(frame.scalars.used_features)}`;
     });
-    const epoch = Math.max(0, Math.min(this.#end, Math.round(wanted)));
+    const epoch = Math.max(0, Math.min(end, Math.round(wanted)));
     return { x: plot.x(epoch), y: Math.min(y, plot.y(0)), title: `epoch ${format(epoch)}`, rows };
   }
 

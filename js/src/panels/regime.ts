@@ -14,7 +14,7 @@ import {
 } from "../data/scene";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
-import { attribute, button, type Cleanup, h, hide, rich, setText } from "../host/dom";
+import { attribute, button, type Cleanup, h, hide, setRich, setText } from "../host/dom";
 import { Gauge } from "./gauge";
 import { count, provenance, share } from "./words";
 import { regimeName } from "./zones";
@@ -105,7 +105,7 @@ export class RegimeView {
     const evidence = state === "UNDEFINED" ? "" : (labels.evidence ?? "");
     // The evidence begins with what the regime means.
     setText(this.#meaning, evidence ? "" : meaning);
-    this.#evidence.replaceChildren(...rich(evidence));
+    setRich(this.#evidence, evidence);
     setText(this.#title, [run.info.title, provenance(run, frame)].filter(Boolean).join(" · "));
     const sure = scalars.regime_confidence ?? Number.NaN;
     const known = !Number.isNaN(sure) && sign !== "–";
@@ -194,10 +194,7 @@ function fill(
   text: string,
   more: { error?: string; was?: string | undefined; meaning: string | undefined },
 ): void {
-  if (name.dataset.text !== label) {
-    name.dataset.text = label;
-    name.replaceChildren(...rich(label));
-  }
+  setRich(name, label);
   setText(value, text);
   setText(error, more.error && more.error !== "–" ? ` ± ${more.error}` : "");
   setText(was, more.was && more.was !== "–" ? `was ${more.was}` : "");

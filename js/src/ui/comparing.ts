@@ -13,7 +13,7 @@ import {
 } from "../data/scene";
 import type { Run, Store } from "../data/store";
 import { retarget } from "../data/wire";
-import { attribute, Cleanup, h, hide, rich, setText } from "../host/dom";
+import { attribute, Cleanup, h, hide, setRich, setText } from "../host/dom";
 import { type Buffer, flag, listen, type Model } from "../host/model";
 import { type Theme, watchTheme } from "../host/theme";
 import { type Compared, RanksPanel, TimePanel } from "../panels/overlay";
@@ -225,7 +225,7 @@ export class Comparing {
       ...{
         theme: this.#theme,
         colors: this.#figures.style.themes[this.#theme],
-        epochs: 0,
+        end: this.#longest()?.frames.at(-1)?.epoch || 1,
         scale: 1,
       },
     };
@@ -249,7 +249,7 @@ export class Comparing {
     ].join(" · ");
     if (parts.told.dataset.said === said) return;
     parts.told.dataset.said = said;
-    parts.told.replaceChildren(...rich(said));
+    setRich(parts.told, said);
   }
 
   #enlarge(panel: Panel | null): void {

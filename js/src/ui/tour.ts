@@ -1,7 +1,7 @@
 // Five steps through what happens, for whoever sees it for the first time.
 
 import type { Words } from "../data/scene";
-import { button, type Cleanup, h, hide, iconButton, rich, setText } from "../host/dom";
+import { button, type Cleanup, h, hide, iconButton, setRich, setText } from "../host/dom";
 
 export class Tour {
   readonly #title = h("h4");
@@ -58,8 +58,8 @@ export class Tour {
     }
     this.#at = step;
     const [, title, words] = stop;
-    this.#title.replaceChildren(...rich(title));
-    this.#text.replaceChildren(...rich(words));
+    setRich(this.#title, title);
+    setRich(this.#text, words);
     setText(this.#count, `${step + 1} of ${this.stops.length}`);
     hide(this.#back, step === 0);
     setText(this.#next, step + 1 < this.stops.length ? "Next" : "Done");

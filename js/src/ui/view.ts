@@ -1,5 +1,6 @@
 // One view of a model: what the user has chosen, and when to draw.
 
+import { Range } from "../bokeh/ranges";
 import { type Bokeh, loadBokeh } from "../bokeh/runtime";
 import { Runs } from "../controls/runs";
 import { Scrubber } from "../controls/scrubber";
@@ -322,6 +323,9 @@ export class View {
     for (const of of [run, ghost]) if (of) of.info = retarget(of.info, this.#choices.target);
     const progress = (this.model.get("progress") ?? {}) as Progress;
     const here = run.id === text(this.model, "run") && progress !== this.#former;
+    const last = Math.max(...[run, ghost].map((of) => of?.frames.at(-1)?.epoch ?? 0));
+    const epochs = (here && progress.epochs) || 0;
+    const open = here && !epochs && ["running", "paused"].includes(text(this.model, "state"));
     return {
       run,
       index,
@@ -332,7 +336,8 @@ export class View {
       choices: this.#choices,
       theme: this.#theme,
       colors: this.#figures.style.themes[this.#theme],
-      epochs: (here && progress.epochs) || 0,
+      // Of a run that may go on for ever it is moved in steps: axes that stand still cost nothing.
+      end: (open ? new Range(false, [0, 0]).include(last).bounds[1] : Math.max(last, epochs)) || 1,
       scale: Number(this.#root.style.getPropertyValue("--z")) || 1,
     };
   }
