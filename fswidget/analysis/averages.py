@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from fswidget.analysis.eigensolvers import EPS
+from fswidget.analysis.arrays import Array, to_numpy
+from fswidget.analysis.eigensolvers import EPS, eigh_small
 from fswidget.analysis.gram import Columns
 from fswidget.analysis.moments import Moments
-from fswidget.analysis.targets import Coding, is_balanced
+from fswidget.analysis.targets import Coding
 
 # Of what is measured: fourth powers must lie within float64, with room for sums (our choice).
 _SMALLEST, _LARGEST = 1e-70, 1e70
@@ -21,21 +22,24 @@ _SMALLEST, _LARGEST = 1e-70, 1e70
 class Averages:
     """Averages of z zᵀ over samples: raw second moments and covariances of its parts.
 
+    Of one set of samples or, with leading dimensions, of several, measured all at once. Nothing
+    here is read: a GPU would wait.
+
     Parameters
     ----------
-    n : float
+    n : Tensor, shape (…)
         Samples.
     origin : Tensor, shape (d,)
         What was subtracted from each sample.
-    about : Tensor, shape (d, d)
+    about : Tensor, shape (…, d, d)
         E[(z − origin)(z − origin)ᵀ]; only slices of it are ever copied.
     """
 
-    n: float
+    n: Tensor
     origin: Tensor
     about: Tensor
     columns: Columns
-    _products: dict[tuple[int, int, int, int], float] = field(default_factory=dict, repr=False)
+    _products: dict[tuple[int, int, int, int], Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, moments: Moments) -> Averages:
@@ -49,8 +53,10 @@ class Averages:
         if moments.num_samples == 0 or moments._shift is None:
             raise ValueError("moments: no samples; call update first")
         averages = cls.from_sum(moments._gram.sum(0), moments._shift, moments._columns)
-        for name in ("features", "outputs", "targets", "reference"):
-            size = averages.size(getattr(averages.columns, name))
+        columns = averages.columns
+        parts = {name: getattr(columns, name) for name in _PARTS}
+        given = {name: averages.size(part) for name, part in parts.items() if _length(part)}
+        for name, size in zip(given, torch.stack(list(given.values())).tolist(), strict=True):
             if not (size == 0 or _SMALLEST < size < _LARGEST):
                 raise ValueError(
                     f"{name}: largest root mean square {size:.3g}; must be 0, or lie between "
@@ -59,76 +65,99 @@ class Averages:
         return averages
 
     def variance(self, part: slice) -> Tensor:
-        return self.about.diagonal()[part] - self.offset(part).square()
+        return self.about.diagonal(dim1=-2, dim2=-1)[..., part] - self.offset(part).square()
 
-    def is_constant(self, part: slice, epsilon: float) -> bool:
+    def is_constant(self, part: slice, epsilon: float) -> Tensor:
         """Whether no coordinate varies by more than what rounding makes of a constant."""
         allowed = 7 * epsilon**2 * self.mean(part).square()
-        return bool((self.variance(part) <= allowed).all())
+        return (self.variance(part) <= allowed).all(-1)
 
     @classmethod
     def from_sum(cls, gram: Tensor, origin: Tensor, columns: Columns) -> Averages:
         """From Σ (z − origin)(z − origin)ᵀ, which it divides in place."""
-        n = float(gram[0, 0])
-        return cls(n, origin, gram.div_(n), columns)
+        n = gram[..., 0, 0].clone()
+        return cls(n, origin, gram.div_(n[..., None, None]), columns)
 
-    def size(self, part: slice) -> float:
+    def one(self, place: int) -> Averages:
+        """One of several sets."""
+        return Averages(self.n[place], self.origin, self.about[place], self.columns)
+
+    def size(self, part: slice) -> Tensor:
         """The largest root mean square of a coordinate; not finite where the squares overflow."""
         # The hypotenuse: the square of a tiny mean is 0, but the mean is not.
-        sizes = torch.hypot(self.variance(part).clamp(min=0).sqrt(), self.mean(part))
-        return float(sizes.max()) if len(sizes) else 0.0
+        return torch.hypot(self.variance(part).clamp(min=0).sqrt(), self.mean(part)).amax(-1)
 
     def offset(self, part: slice) -> Tensor:
         """E[z] − origin."""
-        return self.about[part, 0]
+        return self.about[..., part, 0]
 
     def mean(self, part: slice) -> Tensor:
         return self.origin[part] + self.offset(part)
 
     def covariance(self, a: slice, b: slice) -> Tensor:
-        return torch.addr(self.about[a, b], self.offset(a), self.offset(b), alpha=-1)
+        u, v = self.offset(a)[..., :, None], self.offset(b)[..., None, :]
+        return torch.addcmul(self.about[..., a, b], u, v, value=-1)
 
     def second(self, a: slice, b: slice) -> Tensor:
         """E[u vᵀ], not centred."""
-        return self.covariance(a, b).addr_(self.mean(a), self.mean(b))
+        u, v = self.mean(a)[..., :, None], self.mean(b)[..., None, :]
+        return self.covariance(a, b).addcmul_(u, v)
 
     def square_about_mean(self, square: int, part: slice) -> Tensor:
-        """Coefficients, shape (d,), of the squared norm of `part` about its mean, linear in z."""
-        functional = torch.zeros_like(self.origin)
-        functional[square] = 1
-        functional[part] = -2 * self.offset(part)
-        functional[0] = self.offset(part).square().sum()
+        """Coefficients, shape (…, d), of the squared norm of `part` about its mean, linear in z."""
+        offset = self.offset(part)
+        functional = self.about.new_zeros(self.about.shape[:-1])
+        functional[..., square] = 1
+        functional[..., part] = -2 * offset
+        functional[..., 0] = offset.square().sum(-1)
         return functional
 
-    def inner_product(self, a: slice, b: slice) -> float:
+    def inner_product(self, a: slice, b: slice) -> Tensor:
         """‖Cov(u, v)‖²_F, without forming the covariance."""
         place = a.start, a.stop, b.start, b.stop
         if place not in self._products:
             self._products[place] = self._inner_product(a, b)
         return self._products[place]
 
-    def _inner_product(self, a: slice, b: slice) -> float:
-        about, x, y = self.about[a, b], self.offset(a), self.offset(b)
-        sides = about.square().sum() + x.square().sum() * y.square().sum()
-        return max(float(sides - 2 * (x @ about @ y)), 0.0)
+    def _inner_product(self, a: slice, b: slice) -> Tensor:
+        about, x, y = self.about[..., a, b], self.offset(a), self.offset(b)
+        sides = squared(about) + x.square().sum(-1) * y.square().sum(-1)
+        return (sides - 2 * (applied(x, about) * y).sum(-1)).clamp(min=0)
+
+
+_PARTS = ("features", "outputs", "targets", "reference")
+
+
+def _length(part: slice) -> int:
+    return int(part.stop - part.start)
+
+
+def applied(vectors: Tensor, matrices: Tensor) -> Tensor:
+    """vᵀ M, shape (…, b), of vectors (…, a) and matrices (…, a, b): from this side it is faster."""
+    return (vectors[..., None, :] @ matrices)[..., 0, :]
+
+
+def squared(values: Tensor) -> Tensor:
+    """Σ of the squares of matrices, shape (…, a, b)."""
+    return values.square().sum((-2, -1))
 
 
 @dataclass(frozen=True)
 class Span:
-    """An orthonormal basis q = mapᵀ u of the span of functions u(x), and what it makes of Φ."""
+    """An orthonormal basis q = mapᵀ u of the span of m functions u(x), and what it makes of Φ.
 
-    map: Tensor  # (number of functions, rank)
-    mean: Tensor  # (rank,) E[q]
-    covariance: Tensor  # (rank, rank)
-    variation: float  # of the functions, Σ Var u / Σ E u²
-    cross: Tensor  # (rank, p) E[q Φᵀ]
-    cross_centred: Tensor  # (rank, p) E[q (Φ − E Φ)ᵀ]
+    Columns that count for no direction are 0, and come first.
+    """
 
-    @property
-    def rank(self) -> int:
-        return self.map.shape[1]
+    map: Tensor  # (…, m, m)
+    rank: Tensor  # (…) how many columns count
+    mean: Tensor  # (…, m) E[q]
+    covariance: Tensor  # (…, m, m)
+    variation: Tensor  # (…) of the functions, Σ Var u / Σ E u²
+    cross: Tensor  # (…, m, p) E[q Φᵀ]
+    cross_centred: Tensor  # (…, m, p) E[q (Φ − E Φ)ᵀ]
 
-    def is_constant(self, epsilon: float) -> bool:
+    def is_constant(self, epsilon: float) -> Tensor:
         """Whether the functions vary by no more than what rounding makes of a constant."""
         return self.variation <= 7 * epsilon**2
 
@@ -138,77 +167,89 @@ class Span:
     ) -> Span:
         """The span of the functions in `part`, rounded as those in `beside` that hold them are."""
         features = averages.columns.features
-        gram = averages.second(part, part)
-        basis = normalised(gram, tolerance)
-        centred = basis.T @ averages.covariance(part, features)
-        mean = basis.T @ averages.mean(part)
-        covariance = basis.T @ averages.covariance(part, part) @ basis
-        cross = centred + torch.outer(mean, averages.mean(features))
+        basis, rank = normalised(averages.second(part, part), tolerance)
+        turned = basis.mT
+        centred = turned @ averages.covariance(part, features)
+        mean = applied(averages.mean(part), basis)
+        covariance = turned @ averages.covariance(part, part) @ basis
+        cross = centred + mean[..., :, None] * averages.mean(features)[..., None, :]
         whole = part if beside is None else beside
-        size = averages.variance(whole).sum() + averages.mean(whole).square().sum()
-        variation = float(averages.variance(part).sum() / size.clamp(min=_SMALLEST**2))
-        return cls(basis, mean, covariance, variation, cross, centred)
+        size = averages.variance(whole).sum(-1) + averages.mean(whole).square().sum(-1)
+        variation = averages.variance(part).sum(-1) / size.clamp(min=_SMALLEST**2)
+        return cls(basis, rank, mean, covariance, variation, cross, centred)
 
 
 def counted(values: Tensor, tolerance: float) -> Tensor:
     """Which squared singular values, ascending, count for the rank; rounding never does."""
-    return (values > max(tolerance**2, len(values) * EPS) * values[-1]) & (values > 0)
+    least = max(tolerance**2, values.shape[-1] * EPS) * values[..., -1:]
+    return (values > least) & (values > 0)
 
 
-def normalised(gram: Tensor, tolerance: float) -> Tensor:
-    """Coefficients, shape (m, rank), that make orthonormal what has this Gram matrix, (m, m)."""
-    values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
-    first = len(values) - int(counted(values, tolerance).sum())  # ascending: the last ones count
-    basis: Tensor = vectors[:, first:] / values[first:].sqrt()
-    return basis
+def normalised(gram: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+    """Coefficients, shape (…, m, m), that make orthonormal what has this Gram matrix, and its rank.
+
+    Columns that do not count are 0, and come first.
+    """
+    values, vectors = eigh_small((gram + gram.mT) / 2)
+    kept = counted(values, tolerance)
+    return vectors * inverse_root(values, kept)[..., None, :], kept.sum(-1)
+
+
+def inverse_root(values: Tensor, kept: Tensor) -> Tensor:
+    """values^-½ of those kept, 0 of the others."""
+    return torch.where(kept, torch.where(kept, values, 1.0).rsqrt(), 0.0)
 
 
 @dataclass(frozen=True)
 class ClassMeans:
-    """What NC1 and debiasing need of the class means μ_c about the global mean."""
+    """What NC1 and debiasing need of the class means μ_c about the global mean; 0 where absent."""
 
-    present: Tensor  # of int64, (K,), the classes that have samples
-    share: Tensor  # (K,) of the samples
-    means: Tensor  # (p, K) μ_c
-    gram: Tensor  # (K, K) μ_cᵀ μ_c'
-    image: Tensor  # (p, K) Cov(Φ) μ_c
-    covariance: Tensor  # (K, K) μ_cᵀ Cov(Φ) μ_c'
-    variance: Tensor  # () tr Cov(Φ)
+    present: Tensor  # of bool, (…, T), the classes that have samples
+    count: Tensor  # (…) K of them
+    share: Tensor  # (…, T) of the samples
+    means: Tensor  # (…, p, T) μ_c
+    gram: Tensor  # (…, T, T) μ_cᵀ μ_c'
+    image: Tensor  # (…, p, T) Cov(Φ) μ_c
+    covariance: Tensor  # (…, T, T) μ_cᵀ Cov(Φ) μ_c'
+    variance: Tensor  # (…) tr Cov(Φ)
+    within: Tensor  # (…) share of Φ's variance in some directions that is within classes
 
     @classmethod
-    def of(cls, averages: Averages, coding: Coding) -> ClassMeans:
-        """Of classes that `coding` names one by one in the rows of targets."""
+    def of(cls, averages: Averages, coding: Coding, directions: Tensor) -> ClassMeans:
+        """Of classes that `coding` names one by one in the rows of targets, and in the span of
+        `directions`, shape (…, r, p)."""
         columns, step = averages.columns, coding.high - coding.low
         share = (averages.mean(columns.targets) - coding.low) / step
-        present = (share > 0.5 / averages.n).nonzero()[:, 0]  # read once: a GPU waits for it
-        means = averages.covariance(columns.features, columns.targets)[:, present] / step
-        means /= share[present]
+        present = share > 0.5 / averages.n[..., None]
+        share = torch.where(present, share, 0.0)
+        means = averages.covariance(columns.features, columns.targets) / step
+        means = means * torch.where(present, 1 / share, 0.0)[..., None, :]
         offset = averages.offset(columns.features)
-        about = averages.about[columns.features, columns.features]
-        image = about @ means - torch.outer(offset, offset @ means)
-        variance = about.trace() - offset.square().sum()
-        gram, covariance = means.T @ means, means.T @ image
-        return cls(present, share[present], means, gram, image, covariance, variance)
+        axes = normalised(directions @ directions.mT, 1e-5)[0].mT @ directions
+        rows = torch.cat([means.mT, axes], -2)
+        # At once: what takes time is to go over the matrix.
+        image = rows @ averages.about[..., columns.features, columns.features]
+        image -= (rows @ offset[..., None]) * offset[..., None, :]
+        image, turned = image[..., : means.shape[-1], :].mT, image[..., means.shape[-1] :, :]
+        total = (turned * axes).sum((-2, -1))
+        between = applied(share, (axes @ means).square().mT).sum(-1)
+        return cls(
+            present,
+            present.sum(-1),
+            share,
+            means,
+            means.mT @ means,
+            image,
+            means.mT @ image,
+            averages.variance(columns.features).sum(-1),
+            torch.where(total > 0, (1 - between / total).clamp(0, 1), 1.0),
+        )
 
-    def share_within(self, averages: Averages, directions: Tensor) -> float:
-        """Share of Φ's variance within classes in the span of `directions`, shape (r, p)."""
-        features = averages.columns.features
-        axes = normalised(directions @ directions.T, 1e-5).T @ directions
-        image = axes @ averages.about[features, features]
-        total = (image * axes).sum() - (axes @ averages.offset(features)).square().sum()
-        within = ((axes @ self.means).square() @ self.share).sum()
-        square, between = torch.stack([total, within]).tolist()
-        return min(max(1 - between / square, 0.0), 1.0) if square > 0 else 1.0
+    def counts(self, n: Tensor) -> Array:
+        """Samples of each class, shape (T,), of one set of samples."""
+        return to_numpy(self.share * n)
 
-    def are_equal(self, n: float) -> bool:
-        """Whether the counts are the same."""
-        return float(self.share.max() - self.share.min()) * n < 0.5
-
-    def is_balanced(self, n: float) -> bool:
-        """Whether the counts differ by at most one sample, as drawn class by class."""
-        return is_balanced((self.share * n).cpu().numpy())
-
-    def nc1(self, tolerance: float) -> float:
+    def nc1(self, tolerance: float) -> Tensor:
         """tr(Σ_W Σ_B⁺), NaN below two distinct class means.
 
         Σ_B = μ μᵀ / K with the K class means as columns. By their singular vectors: those of the
@@ -217,12 +258,11 @@ class ClassMeans:
         frame, corner = torch.linalg.qr(self.means)  # the SVD of a tall matrix is far slower
         inner, sizes, mix = torch.linalg.svd(corner, full_matrices=False)
         # Means that differ by little more than the features' rounding do not differ.
-        least = 1e-12 * self.variance.clamp(min=0).sqrt()
-        rank = int((counted(sizes.square().flip(0), tolerance).flip(0) & (sizes > least)).sum())
-        count = len(self.share)
-        if count < 2 or not rank:
-            return math.nan
-        axes, sizes = frame @ inner[:, :rank], sizes[:rank]
-        total = (axes * (self.image @ (mix[:rank].T / sizes))).sum(0)
-        within = total - (axes.T @ self.means).square() @ self.share
-        return max(float((within / sizes.square()).sum()) * count, 0.0)
+        least = 1e-12 * self.variance.clamp(min=0).sqrt()[..., None]
+        kept = counted(sizes.square().flip(-1), tolerance).flip(-1) & (sizes > least)
+        scale = torch.where(kept, 1 / sizes, 0.0)
+        axes = frame @ inner
+        total = (axes * (self.image @ (mix.mT * scale[..., None, :]))).sum(-2)
+        within = total - applied(self.share, (self.means.mT @ axes).square())
+        found = ((within * scale.square()).sum(-1) * self.count).clamp(min=0)
+        return torch.where((self.count > 1) & kept.any(-1), found, math.nan)

@@ -49,6 +49,7 @@ def diagonalize(
     part = averages.columns.features
     covariance, mean = averages.covariance(part, part), averages.mean(part)
     whole = covariance + torch.outer(mean, mean)
+    trace, square = torch.stack([whole.trace(), whole.square().sum()]).tolist()
     solution = _solve(covariance, mean, measures, top, start)
     coefficients = measures.coefficients(solution)
     quality, utilization = (cumulative(c) for c in coefficients)
@@ -57,26 +58,23 @@ def diagonalize(
     if errors:
         spread = jackknife(moments, averages, solution, utilization, num_features, measures, debias)
     more: dict[str, Any] = dict(measures.numbers)
+    more |= {name: int(more[name]) for name in ("output_rank", "target_rank")}
     if bands and solution.complete:
-        more |= _bands(averages, measures.learned.rank, solution, coefficients[0])
+        more |= _bands(averages, more["output_rank"], solution, coefficients[0])
     more["_centers"] = _centers(measures, averages, solution, basis)
-    more["low_rank_measure_weighted"] = _class_weighted(measures, weighted, averages)
+    more["low_rank_measure_weighted"] = _class_weighted(measures, weighted)
     return Spectrum(
         **_eigenpairs(solution, basis),
         quality=quality,
         utilization=utilization,
-        low_rank_measure=measures.low_rank.of(debias),
-        low_rank_measure_plain=measures.low_rank.plain,
-        output_rank=measures.learned.rank,
-        target_rank=measures.wanted.rank,
         task=task,
         classification=moments.classification and task != "multilabel",
         num_features=num_features,
         num_outputs=moments.num_outputs,
-        num_samples=round(averages.n),
+        num_samples=moments.num_samples,
         tolerance=tolerance,
-        trace=float(covariance.trace() + mean.square().sum()),
-        square=float(whole.square().sum()),
+        trace=trace,
+        square=square,
         debiased=debias,
         outputs_moved=outputs_moved,
         target_share=measures.target_share(averages),
@@ -86,7 +84,7 @@ def diagonalize(
         utilization_error=spread.utilization_error,
         _replicates=spread.replicates,
         _coefficients=tuple(to_numpy(c) for c in coefficients),
-        _maps=(to_numpy(measures.wanted.map), to_numpy(measures.map_of_outputs(averages))),
+        _maps=tuple(to_numpy(basis) for basis in measures.maps(averages)),
     )
 
 
@@ -101,26 +99,28 @@ def _eigenpairs(solution: EigenDecomposition, basis: Tensor | None) -> dict[str,
     }
 
 
-def _class_weighted(measures: Measures, weighted: Moments | None, averages: Averages) -> float:
+def _class_weighted(measures: Measures, weighted: Moments | None) -> float:
     """D_LR with classes of equal weight; NaN where they are unequal and no such moments given."""
     if weighted is not None:
-        return measures_of(weighted, measures.task, measures.tolerance).low_rank.plain
-    if measures.classes is None or not measures.classes.are_equal(averages.n):
+        found = measures_of(weighted, measures.task, measures.tolerance)
+    elif measures.counts is not None and np.ptp(measures.counts[measures.counts > 0]) < 0.5:
+        found = measures
+    else:
         return math.nan
-    return measures.low_rank.plain
+    return float(found.numbers["low_rank_measure_plain"])
 
 
 def _centers(
     measures: Measures, averages: Averages, solution: EigenDecomposition, basis: Tensor | None
 ) -> ClassCenters | None:
-    classes = measures.classes
-    if classes is None:
+    if measures.classes is None or measures.counts is None:
         return None
-    means = (classes.means.T + averages.mean(averages.columns.features)).T
+    means = measures.classes.means + averages.mean(averages.columns.features)[:, None]
     means = means if basis is None else basis @ means
+    names = np.flatnonzero(measures.counts)
     return ClassCenters(
-        classes.present.cpu().numpy(),
-        to_numpy(means).T,
+        names,
+        to_numpy(means).T[names],
         to_numpy(measures.coefficients_of_outputs(averages, solution)),
         averages.columns.outputs.stop - averages.columns.outputs.start == 1,
     )
@@ -131,7 +131,7 @@ def _bands(
 ) -> dict[str, Band]:
     """Of random heads of so many outputs and of the lazy twin, after a complete solve."""
     part = averages.columns.features
-    norm = math.sqrt(averages.inner_product(part, part))
+    norm = math.sqrt(float(averages.inner_product(part, part)))
     means = solution.vectors.T @ averages.mean(part) / solution.values.sqrt()
     features = Features(to_numpy(solution.values), to_numpy(means), norm)
     twin = lazy_twin(features, to_numpy(wanted))

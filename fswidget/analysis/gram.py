@@ -83,16 +83,17 @@ def common_first(outputs: Tensor) -> Tensor:
 
 
 def householder(columns: Tensor) -> Tensor:
-    """The reflection of R^C, of which `columns`, shape (C, k), are vectors, behind `common_first`.
+    """The reflection of R^C, behind `common_first`; `columns`, shape (…, C, k), are vectors.
 
     It swaps the first axis and the constant direction, and is its own inverse.
     """
-    size = len(columns)
+    size = columns.shape[-2]
     if size == 1:
         return columns
     normal = columns.new_full((size,), -1 / math.sqrt(size))
     normal[0] += 1
-    return columns - torch.outer(normal, normal @ columns) / (1 - 1 / math.sqrt(size))
+    along = (normal @ columns)[..., None, :] / (1 - 1 / math.sqrt(size))
+    return columns - normal[:, None] * along
 
 
 def reshifted(gram: Tensor, delta: Tensor, columns: Columns) -> Tensor:

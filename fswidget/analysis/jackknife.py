@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from fswidget.analysis.arrays import Array
+from fswidget.analysis.arrays import Array, to_numpy
 from fswidget.analysis.averages import Averages
 from fswidget.analysis.eigensolvers import EigenDecomposition
-from fswidget.analysis.measures import USED, Measures, crossing, cumulative, first_at
+from fswidget.analysis.measures import JACKKNIFED, USED, Measures, crossing, first_at
 from fswidget.analysis.moments import Moments
-from fswidget.analysis.replicates import Neighbourhood, in_use
+from fswidget.analysis.replicates import Found, Neighbourhood, in_use
+
+#: Numbers of Gram matrices measured at once: what a cache holds, or on a GPU is soon done.
+_AT_ONCE = {"cpu": 700_000, "cuda": 30_000_000}
 
 
 @dataclass(frozen=True)
@@ -52,64 +56,92 @@ def jackknife(
     measures : Measures
         Of all samples. Those left count as drawn class by class where all of them do.
     """
-    size = len(solution.values)
     near = Neighbourhood(averages, solution, in_use(utilization, USED))
-    solved: list[EigenDecomposition] = []
-    how = measures.task, measures.tolerance, debias, measures.by_class
-    replicates: list[dict[str, float]] = []
-    curves: list[tuple[Array, Array]] = []
-    for gram in leave_one_out(moments._gram):
-        if float(gram[0, 0]) in (0, moments.num_samples):
-            continue
-        some = Averages.from_sum(gram, averages.origin, averages.columns)
-        left = Measures.of(some, moments, *how)
-        found = near.solve(some)
-        solved.append(found)
-        quality, learned = (cumulative(c) for c in left.coefficients(found))
-        replicates.append(
-            {
-                **left.numbers,
-                "low_rank_measure": left.low_rank.of(debias),
-                "used_features": float(first_at(learned, num_features)),
-                "crossing": crossing(learned, num_features),
-            }
-        )
-        curves.append((_fit(quality, size), _fit(learned, size)))
-    if len(replicates) < 2:
+    left_out = LeftOut(moments._gram, averages)
+    blocks = left_out.blocks(moments.num_samples)
+    if len(blocks) < 2:
         return Jackknife()
-    for replicate, found in zip(replicates, solved, strict=True):
-        replicate["effective_rank"] = near.effective_rank(found)
-    found_by = {name: [replicate[name] for replicate in replicates] for name in replicates[0]}
-    errors = {name: float(_error(values)) for name, values in found_by.items()}
-    # That of k95 is the error of what `used_features_debiased` estimates.
-    places = found_by["crossing"]
-    removed = (len(places) - 1) * (float(np.mean(places)) - crossing(utilization, num_features))
-    place_error = errors.pop("crossing")
-    errors["used_features"] = math.sqrt(place_error**2 + removed**2 / 16 + 1 / 12)
-    quality_error, utilization_error = (_error(curve) for curve in zip(*curves, strict=True))
+    replicates: list[dict[str, float]] = []
+    curves: list[Array] = []
+    solved: list[Found] = []
+    step = max(1, _AT_ONCE.get(moments.device.type, _AT_ONCE["cuda"]) // left_out.total.numel())
+    for some in (blocks[start : start + step] for start in range(0, len(blocks), step)):
+        left = left_out.averages(some)
+        how = measures.task, measures.tolerance, debias, measures.by_class
+        measured = Measures.of(left, moments, *how)
+        replicates += _rows({name: measured.numbers[name] for name in JACKKNIFED})
+        for found in near.expand(left, measured.rows):
+            curves += list(to_numpy(measured.curves(found.coefficients, found.places)))
+            solved.append(found._replace(places=[some[place] for place in found.places]))
+    ranks = near.effective_ranks(solved, lambda block: left_out.averages([block]).one(0))
+    for replicate, (_, learned), rank in zip(replicates, curves, ranks, strict=True):
+        replicate["used_features"] = float(first_at(learned, num_features))
+        replicate["crossing"] = crossing(learned, num_features)
+        replicate["effective_rank"] = rank
+    errors = _errors(replicates, crossing(utilization, num_features))
+    fitted = (_fit(curve, len(solution.values)) for curve in curves)
+    quality_error, utilization_error = _error(list(fitted))
     return Jackknife(errors, quality_error, utilization_error, tuple(replicates))
 
 
-def leave_one_out(grams: Tensor) -> Iterator[Tensor]:
-    """The sum of all but one, for each.
+def _rows(columns: Mapping[str, Array]) -> list[dict[str, float]]:
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in values]
+
+
+def _errors(replicates: Sequence[Mapping[str, float]], place: float) -> dict[str, float]:
+    """Standard errors by name; `place` is where the utilization of all samples crosses the level.
+
+    That of k95 is the error of what `used_features_debiased` estimates.
+    """
+    found_by = {name: [replicate[name] for replicate in replicates] for name in replicates[0]}
+    errors = {name: float(_error(values)) for name, values in found_by.items()}
+    places = found_by["crossing"]
+    removed = (len(places) - 1) * (float(np.mean(places)) - place)
+    errors["used_features"] = math.sqrt(errors.pop("crossing") ** 2 + removed**2 / 16 + 1 / 12)
+    return errors
+
+
+class LeftOut:
+    """Averages over all samples but those of one block, for each.
 
     By difference, where that costs one digit at most: entries are bounded by the diagonal. A block
     with half of a square or more, as one that holds an outlier, is left out by adding up the rest.
+
+    Parameters
+    ----------
+    grams : Tensor, shape (blocks, d, d)
+    averages : Averages
+        Over all samples.
     """
-    total = grams.sum(0)
-    small = grams.diagonal(dim1=1, dim2=2) <= total.diagonal() / 2
-    for place, few in enumerate(small.all(1).tolist()):
-        if few:
-            yield total - grams[place]
-        else:
-            yield grams[:place].sum(0) + grams[place + 1 :].sum(0)
+
+    def __init__(self, grams: Tensor, averages: Averages) -> None:
+        self._grams, self._averages = grams, averages
+        self.total = averages.about * averages.n
+        small = grams.diagonal(dim1=1, dim2=2) <= self.total.diagonal() / 2
+        read = torch.stack([grams[:, 0, 0], small.all(1).to(grams)])
+        self._counts, self._few = read.tolist()
+
+    def blocks(self, num_samples: int) -> list[int]:
+        """Those that hold samples, and not all of them."""
+        return [block for block, n in enumerate(self._counts) if n not in (0, num_samples)]
+
+    def averages(self, blocks: Sequence[int]) -> Averages:
+        """Without each of several blocks."""
+        sums = self.total.new_empty(len(blocks), *self.total.shape)
+        for rest, block in zip(sums, blocks, strict=True):
+            if self._few[block]:
+                torch.sub(self.total, self._grams[block], out=rest)
+            else:
+                torch.add(self._grams[:block].sum(0), self._grams[block + 1 :].sum(0), out=rest)
+        return Averages.from_sum(sums, self._averages.origin, self._averages.columns)
 
 
-def _fit(curve: Array, size: int) -> Array:
-    """A cumulative curve at another length: flat beyond its end."""
-    if not len(curve):
-        return np.full(size, math.nan)
-    return curve[np.minimum(np.arange(size), len(curve) - 1)]
+def _fit(curves: Array, size: int) -> Array:
+    """Cumulative curves, shape (2, K), at another length: flat beyond their end."""
+    if not curves.shape[1]:
+        return np.full((2, size), math.nan)
+    return np.asarray(curves[:, np.minimum(np.arange(size), curves.shape[1] - 1)])
 
 
 def _error(replicates: Sequence[Any]) -> Any:

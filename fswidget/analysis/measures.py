@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,26 +13,40 @@ import torch
 from torch import Tensor
 
 from fswidget.analysis.arrays import Array, to_numpy
-from fswidget.analysis.averages import Averages, ClassMeans, Span, normalised
-from fswidget.analysis.collapse import Collapse
-from fswidget.analysis.eigensolvers import EigenDecomposition
+from fswidget.analysis.averages import (
+    Averages,
+    ClassMeans,
+    Span,
+    applied,
+    inverse_root,
+    normalised,
+    squared,
+)
+from fswidget.analysis.collapse import COLLAPSE, neural_collapse
+from fswidget.analysis.eigensolvers import EigenDecomposition, eigh_small
 from fswidget.analysis.gram import householder
 from fswidget.analysis.moments import Moments
+from fswidget.analysis.targets import is_balanced
 
 USED = 0.95  # the level that defines k95
+#: What has an error by the jackknife and needs no eigenvalues.
+JACKKNIFED = (
+    "low_rank_measure",
+    "low_rank_measure_debiased",
+    *COLLAPSE,
+    "target_alignment",
+    "kernel_drift",
+)
 
 _LOST = 1e-9  # of a sum: a difference below it is rounding, as beside one huge sample
 
 
 @dataclass(frozen=True)
 class LowRank:
-    """D_LR and what went into it."""
+    """D_LR and what went into it, each of shape (…)."""
 
-    plain: float
-    debiased: float
-
-    def of(self, debias: bool) -> float:
-        return self.debiased if debias else self.plain
+    plain: Tensor
+    debiased: Tensor
 
 
 def low_rank_measure(
@@ -52,106 +68,99 @@ def low_rank_measure(
     """
     features, n, rank = averages.columns.features, averages.n, learned.rank
     norm = averages.inner_product(features, features)
-    # Read at once: a GPU waits for each time.
-    total, constant, explained, span_norm, span_trace = torch.stack(
-        [
-            averages.about[features, features].trace() - averages.offset(features).square().sum(),
-            learned.mean.square().sum(),
-            learned.cross_centred.square().sum(),
-            learned.covariance.square().sum(),
-            learned.covariance.trace(),
-        ]
-    ).tolist()
-    constant = min(constant, 1.0)  # how much of 1 lies in Ĥ
-    still = averages.is_constant(features, epsilons[0]) or learned.is_constant(epsilons[1])
-    if rank == 0 or still or not span_norm * norm > 0:
-        return LowRank(math.nan, math.nan)
-    plain = min(max(1 - explained / math.sqrt(span_norm * norm), 0.0), 1.0)
+    total = averages.variance(features).sum(-1)
+    constant = learned.mean.square().sum(-1).clamp(max=1)  # how much of 1 lies in Ĥ
+    explained, span_norm = squared(learned.cross_centred), squared(learned.covariance)
+    still = averages.is_constant(features, epsilons[0]) | learned.is_constant(epsilons[1])
+    known = (rank > 0) & ~still & (span_norm * norm > 0)
+    plain = (1 - explained / (span_norm * norm).sqrt()).clamp(0, 1)
+    plain = torch.where(known, plain, math.nan)
 
     freedom = n - 1 - rank + constant
-    if n <= 3 or freedom < 1:
-        return LowRank(plain, math.nan)
     square = averages.square_about_mean(averages.columns.square, features)
-    image, raw = averages.about @ square, norm
-    if classes is not None and n > len(classes.share) + 1:
-        norm = _norm_drawn_by_class(n, norm, total, float(image @ square), classes)
-        within = classes.share_within(averages, learned.cross_centred)
-    else:
-        norm, within = unbiased_product(n, norm, averages, square, square), 1.0
-    residual = max(total - explained, 0.0)
+    image, raw = applied(square, averages.about), norm
+    norm, within = unbiased_product(n, raw, averages, square, image), torch.ones_like(raw)
+    if classes is not None:
+        enough = n > classes.count + 1
+        fourth = (image * square).sum(-1)
+        by_class = _norm_drawn_by_class(n, raw, total, fourth, classes)
+        norm = torch.where(enough, by_class, norm)
+        within = torch.where(enough, classes.within, within)
+    residual = (total - explained).clamp(min=0)
     chance = _leverage_of_large(averages, image, total, common_shift)
     explained = (explained - chance * (rank - constant) * residual / freedom) * n / (n - within)
-    outside = min(max(span_trace - (rank - 1), 0.0) * n / (n - rank), 1.0)
-    span_norm = rank - 1 + outside**2
-    if not norm > _LOST * raw or not span_norm * norm > 0:
-        return LowRank(plain, math.nan)
-    return LowRank(plain, 1 - explained / math.sqrt(span_norm * norm))
+    trace = learned.covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+    outside = ((trace - (rank - 1)).clamp(min=0) * n / (n - rank)).clamp(max=1)
+    span_norm = rank - 1 + outside.square()
+    known = known & (n > 3) & (freedom >= 1) & (norm > _LOST * raw) & (span_norm * norm > 0)
+    debiased = 1 - explained / (span_norm * norm).sqrt()
+    return LowRank(plain, torch.where(known, debiased, math.nan))
 
 
-def unbiased_product(n: float, product: float, averages: Averages, u: Tensor, v: Tensor) -> float:
+def unbiased_product(
+    n: Tensor, product: Tensor, averages: Averages, u: Tensor, image: Tensor
+) -> Tensor:
     """U-statistic of ⟨Cov, Cov'⟩ (Song et al. 2012, eq. 4).
 
-    `product` is its plain estimate; `u` and `v` give the squared norms about the mean.
+    `product` is its plain estimate; `u` and v give the squared norms about the mean, and `image` is
+    E[z zᵀ] v.
     """
-    image = averages.about @ v
-    squares = n * float(u @ image)
-    sums = n * n * float(averages.about[0] @ u) * float(image[0])
+    squares = n * (u * image).sum(-1)
+    sums = n * n * (averages.about[..., 0, :] * u).sum(-1) * image[..., 0]
     return (n * n * product - squares * n / (n - 2) + sums / ((n - 1) * (n - 2))) / (n * (n - 3))
 
 
 def _norm_drawn_by_class(
-    n: float, norm: float, total: float, fourth: float, classes: ClassMeans
-) -> float:
+    n: Tensor, norm: Tensor, total: Tensor, fourth: Tensor, classes: ClassMeans
+) -> Tensor:
     """‖Cov Φ‖² without the bias that sampling within the classes gives it.
 
     Given its class, a sample adds E‖φ‖⁴ − ‖E[φφᵀ | class]‖² to the bias; the latter is taken with
     one covariance Σ_W for all classes.
     """
-    count, share, size = len(classes.share), classes.share, classes.gram.diagonal()
-    between, product, square = torch.stack(
-        [
-            (share * size).sum(),
-            (share * classes.covariance.diagonal()).sum(),  # ⟨Cov, Σ_B⟩
-            ((classes.gram**2) * torch.outer(share, share)).sum(),  # ‖Σ_B‖²
-        ]
-    ).tolist()
+    count, share = classes.count, classes.share
+    size = classes.gram.diagonal(dim1=-2, dim2=-1)
+    between = (share * size).sum(-1)
+    product = (share * classes.covariance.diagonal(dim1=-2, dim2=-1)).sum(-1)  # ⟨Cov, Σ_B⟩
+    square = (applied(share, classes.gram.square()) * share).sum(-1)  # ‖Σ_B‖²
     grow = n / (n - count)
-    within = max(total - between, 0.0) * grow
-    within_norm = max(norm - 2 * product + square, 0.0) * grow**2 - within**2 / (n - count)
+    within = (total - between).clamp(min=0) * grow
+    within_norm = (norm - 2 * product + square).clamp(min=0) * grow**2
+    within_norm = within_norm - within**2 / (n - count)
     with_total = (norm - product) * grow * n / (n - 1) - within**2 / n
-    own = float((share * (size - within * count / n).clamp(min=0) ** 2).sum())
-    known = own + 2 * (with_total - within_norm) + within_norm
-    return float(norm - (fourth - known) / n + 2 * with_total / n + (within / n) ** 2)
+    own = (size - (within * count / n)[..., None]).clamp(min=0)
+    known = (share * own.square()).sum(-1) + 2 * (with_total - within_norm) + within_norm
+    return norm - (fourth - known) / n + 2 * with_total / n + (within / n) ** 2
 
 
 def _leverage_of_large(
-    averages: Averages, image: Tensor, total: float, common_shift: bool
-) -> float:
+    averages: Averages, image: Tensor, total: Tensor, common_shift: bool
+) -> Tensor:
     """E[leverage · ‖Φ_c‖²] / (E[leverage] E‖Φ_c‖²): above 1 where large samples pull the span.
 
     From the products of at most ten fixed combinations of the outputs.
     """
     columns = averages.columns
-    section = columns.section.to(image)
+    section = whole = columns.section.to(image)
     if common_shift:
         section = section[1:]  # the first row is their mean
     if len(section) == 0:
-        return 1.0
+        return torch.ones_like(total)
     gram = section @ averages.second(columns.outputs, columns.outputs) @ section.T
-    axes = section.T @ normalised(gram, 1e-5)
-    if not axes.shape[1]:
-        return 1.0
-    metric = columns.section.to(image) @ axes
-    metric = metric @ metric.T
+    axes, rank = normalised(gram, 1e-5)
+    axes = section.T @ axes
+    metric = whole @ axes
+    metric = metric @ metric.mT
     a, b = columns.pairs
     doubled = (2 - (a == b).long()).to(image)
-    weighted = (metric[a, b] * doubled) @ image[columns.products]
-    origin = axes.T @ averages.origin[columns.outputs]
-    weighted += 2 * (axes @ origin) @ image[columns.outputs] + origin.square().sum() * image[0]
-    return max(float(weighted) / (axes.shape[1] * total), 0.0)
+    weighted = (metric[..., a, b] * doubled * image[..., columns.products]).sum(-1)
+    origin = averages.origin[columns.outputs] @ axes
+    weighted += 2 * (applied(origin, axes.mT) * image[..., columns.outputs]).sum(-1)
+    weighted += origin.square().sum(-1) * image[..., 0]
+    return torch.where(rank > 0, (weighted / (rank * total)).clamp(min=0), 1.0)
 
 
-def kernel_drift(averages: Averages, debias: bool) -> float:
+def kernel_drift(averages: Averages, debias: bool) -> Tensor:
     """1 − CKA(T, T_0), centred; NaN without reference features.
 
     Debiased, all three products are U-statistics (Song et al. 2012, eq. 4).
@@ -159,63 +168,64 @@ def kernel_drift(averages: Averages, debias: bool) -> float:
     columns, n = averages.columns, averages.n
     parts = (columns.features, columns.reference)
     if columns.reference.start == columns.reference.stop:
-        return math.nan
+        return torch.full_like(n, math.nan)
     pairs = ((0, 1), (0, 0), (1, 1))
     products = [averages.inner_product(parts[i], parts[j]) for i, j in pairs]
-    if debias and n > 3:
+    if debias:
         squares = (columns.square, columns.reference_square)
         norms = [averages.square_about_mean(*s) for s in zip(squares, parts, strict=True)]
-        products = [
-            unbiased_product(n, product, averages, norms[i], norms[j])
+        images = [applied(norm, averages.about) for norm in norms]
+        unbiased = [
+            unbiased_product(n, product, averages, norms[i], images[j])
             for product, (i, j) in zip(products, pairs, strict=True)
         ]
+        products = [torch.where(n > 3, u, p) for u, p in zip(unbiased, products, strict=True)]
     cross, own, other = products
-    if own <= 0 or other <= 0:
-        return math.nan
-    drift = 1 - cross / math.sqrt(own) / math.sqrt(other)  # their product may overflow
-    return drift if debias else min(max(drift, 0.0), 1.0)
+    drift = 1 - cross / own.sqrt() / other.sqrt()  # their product may overflow
+    known = (own > 0) & (other > 0)
+    return torch.where(known, drift if debias else drift.clamp(0, 1), math.nan)
 
 
-def shared_variance(wanted: Span, learned: Span, between: Tensor, n: float) -> float:
+def shared_variance(wanted: Span, learned: Span, between: Tensor, n: Tensor) -> Tensor:
     """Share of the targets' variance that is linear in the outputs, less what chance gives.
 
     The mean squared canonical correlation of targets and outputs, `between` being their
     covariance, adjusted as R² is; at most 1, near 0 where outputs know nothing. Our choice.
     """
-    axes = []
+    axes, ranks = [], []
     for span in (wanted, learned):
-        values, vectors = torch.linalg.eigh(span.covariance)
-        first = len(values) - int((values > 1e-6).sum())  # of 1: what is left is the constant
-        axes.append(span.map @ (vectors[:, first:] / values[first:].sqrt()))
-    rank, freedom = axes[0].shape[1], n - 1 - axes[1].shape[1]
-    if rank == 0 or freedom < 1:
-        return math.nan
-    found = float((axes[0].T @ between @ axes[1]).square().sum()) / rank
-    return float(1 - (1 - found) * (n - 1) / freedom)
+        values, vectors = eigh_small(span.covariance)
+        kept = values > 1e-6  # of 1: what is left is the constant
+        axes.append(span.map @ (vectors * inverse_root(values, kept)[..., None, :]))
+        ranks.append(kept.sum(-1))
+    rank, freedom = ranks[0], n - 1 - ranks[1]
+    found = squared(axes[0].mT @ between @ axes[1]) / rank
+    share = 1 - (1 - found) * (n - 1) / freedom
+    return torch.where((rank > 0) & (freedom >= 1), share, math.nan)
 
 
-def alignment(averages: Averages, a: slice, b: slice) -> float:
+def alignment(averages: Averages, a: slice, b: slice) -> Tensor:
     """CKA of the linear kernels of two parts, centred; NaN where one is constant."""
     own, other = averages.inner_product(a, a), averages.inner_product(b, b)
-    if not (own > 0 and other > 0):
-        return math.nan
-    return min(averages.inner_product(a, b) / math.sqrt(own) / math.sqrt(other), 1.0)
+    found = (averages.inner_product(a, b) / own.sqrt() / other.sqrt()).clamp(max=1)
+    return torch.where((own > 0) & (other > 0), found, math.nan)
 
 
 @dataclass(frozen=True)
 class Measures:
-    """The spans of targets and outputs, and all the measures that need no eigensolve."""
+    """The spans of targets and outputs, and all the measures that need no eigensolve.
+
+    Of one set of samples or of several at once, as the averages are.
+    """
 
     task: str
     tolerance: float
     wanted: Span
     learned: Span
     classes: ClassMeans | None
-    low_rank: LowRank
-    collapse: Collapse
-    kernel_drift: float
-    target_alignment: float
+    counts: Array | None  # of the samples of each class, of one set
     by_class: bool  # whether the samples count as drawn class by class
+    tensors: Mapping[str, Tensor]
 
     @classmethod
     def of(
@@ -227,61 +237,62 @@ class Measures:
         debias: bool = False,
         by_class: bool | None = None,
     ) -> Measures:
-        columns, shift = averages.columns, task == "cross_entropy"
+        columns, shift, counts = averages.columns, task == "cross_entropy", None
         coding = None if task == "multilabel" else moments._coding
-        classes, collapse = None, Collapse()
-        if coding is not None and coding.hard:
-            classes = ClassMeans.of(averages, coding)
-            how: dict[str, Any] = {"tolerance": tolerance, "common_shift": shift}
-            collapse = Collapse.of(averages, classes, coding, **how)
+        classes, found = None, dict.fromkeys(COLLAPSE, torch.full_like(averages.n, math.nan))
         # A common shift of logits, their first axis, changes nothing.
         outputs = slice(columns.outputs.start + shift, columns.outputs.stop)
         learned = Span.of(averages, outputs, tolerance, beside=columns.outputs)
+        if coding is not None and coding.hard:
+            classes = ClassMeans.of(averages, coding, learned.cross_centred)
+            found = neural_collapse(averages, classes, coding, tolerance, common_shift=shift)
         if by_class is None:
-            by_class = classes is not None and classes.is_balanced(averages.n)
+            counts = None if classes is None else classes.counts(averages.n)
+            by_class = counts is not None and is_balanced(counts[counts > 0])
         wanted = Span.of(averages, columns.targets, tolerance)
-        return cls(
-            task,
-            tolerance,
-            wanted,
-            learned,
-            classes,
-            low_rank_measure(
-                averages, learned, classes if by_class else None, shift, moments._epsilons
-            ),
-            collapse,
-            kernel_drift(averages, debias),
-            alignment(averages, columns.features, columns.targets),
-            by_class,
+        epsilons = moments._epsilons
+        low_rank = low_rank_measure(
+            averages, learned, classes if by_class else None, shift, epsilons
         )
-
-    @property
-    def numbers(self) -> dict[str, float]:
-        """What has an error by the jackknife and needs no eigenvalues."""
-        collapse = self.collapse
-        return {
-            "low_rank_measure_debiased": self.low_rank.debiased,
-            "nc1": collapse.nc1,
-            "nc2": collapse.nc2,
-            "nc3": collapse.nc3,
-            "cdnv": collapse.cdnv,
-            "target_alignment": self.target_alignment,
-            "kernel_drift": self.kernel_drift,
+        tensors = {
+            "low_rank_measure": low_rank.debiased if debias else low_rank.plain,
+            "low_rank_measure_plain": low_rank.plain,
+            "low_rank_measure_debiased": low_rank.debiased,
+            **found,
+            "target_alignment": alignment(averages, columns.features, columns.targets),
+            "kernel_drift": kernel_drift(averages, debias),
         }
+        return cls(task, tolerance, wanted, learned, classes, counts, by_class, tensors)
+
+    @functools.cached_property
+    def numbers(self) -> Mapping[str, Any]:
+        """Each measure, read from the device all at once: a float, or an array of shape (…)."""
+        tensors = [*self.tensors.values(), self.wanted.rank, self.learned.rank]
+        names = [*self.tensors, "target_rank", "output_rank"]
+        found = to_numpy(torch.stack([tensor.double() for tensor in tensors]))
+        return dict(zip(names, found.tolist() if found.ndim == 1 else found, strict=True))
 
     def target_share(self, averages: Averages) -> float:
         """Share of the targets' variance that is linear in the outputs; see `shared_variance`."""
         part = averages.columns.outputs
         outputs = slice(part.stop - len(self.learned.map), part.stop)
         between = averages.covariance(averages.columns.targets, outputs)
-        return shared_variance(self.wanted, self.learned, between, averages.n)
+        return float(shared_variance(self.wanted, self.learned, between, averages.n))
 
-    def map_of_outputs(self, averages: Averages) -> Tensor:
-        """What makes the orthonormal basis of Ĥ from the outputs as they were given, (C, rank)."""
+    def maps(self, averages: Averages) -> tuple[Tensor, Tensor]:
+        """What makes the orthonormal bases of H* and Ĥ from targets and from outputs as they were
+        given, shapes (T, rank) and (C, rank)."""
         count = averages.columns.outputs.stop - averages.columns.outputs.start
-        basis = self.learned.map
-        missing = basis.new_zeros(count - len(basis), basis.shape[1])
-        return householder(torch.cat([missing, basis]))
+        wanted, learned = (span.map[:, size - r :] for span, size, r in self._ranked)
+        missing = learned.new_zeros(count - len(learned), learned.shape[1])
+        return wanted, householder(torch.cat([missing, learned]))
+
+    @property
+    def _ranked(self) -> list[tuple[Span, int, int]]:
+        """The two spans of one set of samples, with the sizes of their maps and their ranks."""
+        ranks = self.numbers["target_rank"], self.numbers["output_rank"]
+        spans = self.wanted, self.learned
+        return [(s, s.map.shape[-1], int(r)) for s, r in zip(spans, ranks, strict=True)]
 
     def coefficients_of_outputs(self, averages: Averages, solution: EigenDecomposition) -> Tensor:
         """⟨f̂_c|e_k⟩ of the outputs as they were given, less a shift that does not count; (C, K)."""
@@ -291,11 +302,27 @@ class Measures:
         found = torch.cat([found.new_zeros(int(shift), found.shape[1]), found])
         return householder(found / solution.values.sqrt())
 
+    @property
+    def rows(self) -> Tensor:
+        """E[q Φᵀ] for the target and the output functions, shape (…, T + C, p)."""
+        return torch.cat([self.wanted.cross, self.learned.cross], -2)
+
+    def curves(self, coefficients: Tensor, places: list[int]) -> Tensor:
+        """Quality and utilization, shape (b, 2, K), of some of several sets of samples, from the
+        coefficients of `rows` in their eigenfunctions, shape (b, T + C, K)."""
+        count = self.wanted.map.shape[-1]
+        pieces = coefficients[:, :count], coefficients[:, count:]
+        ranks = self.wanted.rank[places], self.learned.rank[places]
+        return torch.stack([cumulated(*each) for each in zip(pieces, ranks, strict=True)], 1)
+
     def coefficients(self, solution: EigenDecomposition) -> tuple[Tensor, Tensor]:
         """⟨q|e_k⟩ for the target and the output functions, shapes (rank, K)."""
-        found = solution.expand(torch.cat([self.wanted.cross, self.learned.cross]))
-        found = found / solution.values.sqrt()
-        return found[: self.wanted.rank], found[self.wanted.rank :]
+        found = solution.expand(self.rows) / solution.values.sqrt()
+        (_, first, _), (_, _, _) = self._ranked
+        pieces = found[:first], found[first:]
+        ranked = zip(self._ranked, pieces, strict=True)
+        wanted, learned = (piece[size - rank :] for (_, size, rank), piece in ranked)
+        return wanted, learned
 
 
 def measures_of(moments: Moments, task: str, tolerance: float = 1e-5) -> Measures:
@@ -305,10 +332,14 @@ def measures_of(moments: Moments, task: str, tolerance: float = 1e-5) -> Measure
 
 def cumulative(coefficients: Tensor) -> Array:
     """Quality or utilization, of the coefficients of target or output functions."""
-    rank, count = coefficients.shape
-    if rank == 0:
-        return np.full(count, math.nan)
-    return np.minimum(to_numpy(coefficients.square().sum(0).cumsum(0)) / rank, 1.0)
+    return to_numpy(cumulated(coefficients, coefficients.new_tensor(len(coefficients))))
+
+
+def cumulated(coefficients: Tensor, rank: Tensor) -> Tensor:
+    """The same, shape (…, K), not read; of coefficients, shape (…, m, K), as of functions of which
+    `rank` are not 0."""
+    shares = coefficients.square().sum(-2).cumsum(-1) / rank[..., None]
+    return torch.where(rank[..., None] > 0, shares.clamp(max=1), math.nan)
 
 
 def first_at(curve: Array, otherwise: int) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,12 @@ from torch import Tensor
 
 from fswidget.analysis.arrays import Array, to_numpy
 from fswidget.analysis.averages import Averages
-from fswidget.analysis.eigensolvers import EigenDecomposition, eigh_float32, eigh_full
+from fswidget.analysis.eigensolvers import (
+    EigenDecomposition,
+    eigh_float32,
+    eigh_full,
+    eigh_small,
+)
 from fswidget.analysis.measures import effective_rank
 
 _NARROW = 128  # a full solve of so few features is cheap
@@ -24,34 +28,13 @@ _SMALL = 0.003  # second order of an entropy, as a share of the trace, that need
 _MIXED = 0.02  # square of the angle to the rest, beyond which a pair is not found by one step
 
 
-@dataclass(frozen=True)
-class Turned(EigenDecomposition):
-    """Eigenpairs of which all but the leading ones are known ones turned away from those.
+class Found(NamedTuple):
+    """Of one or several sets of samples, what functions are in their eigenfunctions."""
 
-    Parameters
-    ----------
-    known : Tensor, shape (p, K)
-        Eigenvectors of a matrix nearby.
-    mixing : Tensor, shape (K − m, m)
-        What of the others is in each of the leading ones.
-    turn : Tensor, shape (m, m)
-        Among the leading ones.
-    place : int
-        Its number among those that `Entropy` took up.
-    """
-
-    known: Tensor
-    mixing: Tensor
-    turn: Tensor
-    place: int
-
-    def expand(self, rows: Tensor) -> Tensor:
-        along = rows.to(self.known.dtype) @ self.known
-        count = len(self.turn)
-        leading, rest = along[:, :count].to(self.mixing), along[:, count:].to(self.mixing)
-        mixed = rest - leading @ self.mixing.T / 2  # the norm stays 1 to second order
-        leading, rest = leading + mixed @ self.mixing, rest - leading @ self.mixing.T
-        return torch.cat([leading @ self.turn, rest], 1).double()
+    places: list[int]  # which sets
+    coefficients: Tensor  # (b, m, K)
+    effective_rank: float  # of one that was solved for
+    entropy: EntropyTerms | None  # of those that were not
 
 
 class Neighbourhood:
@@ -77,85 +60,133 @@ class Neighbourhood:
         size = len(known.values)
         self.known, self.needed, self._averages = known, min(needed, size), averages
         self._lead = self.needed + max(8, self.needed // 2)
-        above = size and float(known.values[self.needed - 1] / known.values[0]) >= 1e-4
-        self._near = bool(above) and size > _NARROW and 2 * self._lead <= size
-        self._precise = not above
-        self._entropy: Entropy | None = None
         self._part = averages.columns.features
+        last, least = 0.0, 0.0
+        if size:
+            ends = known.values[[self.needed - 1, size - 1]] / known.values[0]
+            last, least = ends.tolist()
+        self._precise = last < 1e-4
+        self._wide = least < 1e-9  # coefficients are divided by the root
+        few = size > _NARROW and 2 * self._lead <= size
+        self._near = few and known.complete and not self._precise
 
     @functools.cached_property
     def _frame(self) -> tuple[Tensor, Tensor, Tensor]:
         """Eigenvectors, for steps and for expansions, and relative eigenvalues."""
         values, vectors = self.known.values, self.known.vectors
         single = vectors.float()
-        wide = bool(values[-1] < 1e-9 * values[0])  # its coefficients are divided by the root
-        return single, vectors if wide else single, (values / values[0]).float()
+        return single, vectors if self._wide else single, (values / values[0]).float()
 
-    def solve(self, averages: Averages) -> EigenDecomposition:
-        """Eigenpairs of E[Φ Φᵀ] of other averages about the same origin."""
+    @functools.cached_property
+    def _entropy(self) -> Entropy:
+        vectors, _, values = self._frame
+        return Entropy(vectors, values, self._lead)
+
+    def expand(self, averages: Averages, rows: Tensor) -> list[Found]:
+        """E[q Φᵀ] of functions q, shape (b, m, p), in the eigenfunctions of several other averages
+        about the same origin, in order."""
+        count = len(rows)
+        if self._near:
+            step = self._step(averages)
+            stepped = (step.mixed <= _MIXED).tolist()
+            if all(stepped):
+                terms = self._entropy.terms(step)
+                return [Found(list(range(count)), self._expand(step, rows), math.nan, terms)]
+            return [
+                self._expand_one(step, rows, place) if near else self._solved(averages, rows, place)
+                for place, near in enumerate(stepped)
+            ]
+        return [self._solved(averages, rows, place) for place in range(count)]
+
+    def _expand_one(self, step: Step, rows: Tensor, place: int) -> Found:
+        one = Step(*(part[place : place + 1] for part in step))
+        found = self._expand(one, rows[place : place + 1])
+        return Found([place], found, math.nan, self._entropy.terms(one))
+
+    def _expand(self, step: Step, rows: Tensor) -> Tensor:
+        """In eigenvectors of which all but the leading ones are known ones turned from those."""
+        wide = self._frame[1]
+        along, mixing = rows.to(wide.dtype) @ wide, step.mixing.to(wide.dtype)
+        leading, rest = along[..., : self._lead], along[..., self._lead :]
+        mixed = rest - leading @ mixing / 2  # the norm stays 1 to second order
+        turned = (leading + mixed @ mixing.mT) @ step.turn.to(wide.dtype)
+        values = torch.cat([step.values, step.rest], -1).double() * self.known.values[0]
+        return torch.cat([turned, rest - leading @ mixing], -1) / values.sqrt()[:, None]
+
+    def _solved(self, averages: Averages, rows: Tensor, place: int) -> Found:
+        found = self._solve(self.matrix(averages.one(place)))
+        rank = effective_rank(to_numpy(found.values)) if found.complete else math.nan
+        coefficients = found.expand(rows[place]) / found.values.sqrt()
+        return Found([place], coefficients[None], rank, None)
+
+    def _solve(self, matrix: Tensor) -> EigenDecomposition:
         if not len(self.known.values):
             return self.known
-        step = self._step(averages) if self._near else None
-        if step is None:
-            matrix = averages.second(self._part, self._part)
-            if not self.known.complete:
-                return _within(matrix, self.known)
-            return (eigh_full if self._precise else eigh_float32)(matrix)
-        vectors, wide, values = self._frame
-        scale, floor = self.known.values[0], self.known.floor
-        if self._entropy is None:
-            self._entropy = Entropy(vectors[:, self._lead :], values[self._lead :])
+        if not self.known.complete:
+            return _within(matrix, self.known)
+        return (eigh_full if self._precise else eigh_float32)(matrix)
 
-        def exact() -> Tensor:
-            return (averages.second(self._part, self._part) / scale).float()
+    def matrix(self, averages: Averages) -> Tensor:
+        """E[Φ Φᵀ]."""
+        return averages.second(self._part, self._part)
 
-        name = f"leading {len(step.values)} of {len(values)}, from those known"
-        found = scale * torch.cat([step.values, step.rest]).double()
-        pairs = found, self.known.vectors, floor, name, True
-        return Turned(*pairs, wide, step.mixing, step.turn, self._entropy.add(step, exact))
+    def effective_ranks(
+        self, found: Sequence[Found], again: Callable[[int], Averages]
+    ) -> list[float]:
+        """Of all sets that `expand` gave; `again` makes the averages of one."""
 
-    def effective_rank(self, found: EigenDecomposition) -> float:
-        """Of eigenpairs that were solved for here, all of them by now; NaN of a few."""
-        if isinstance(found, Turned) and self._entropy is not None:
-            return self._entropy.effective_rank(found.place)
-        return effective_rank(to_numpy(found.values)) if found.complete else math.nan
+        def exact(place: int) -> Tensor:
+            matrix = self.matrix(again(place)) / self.known.values[0]
+            values: Tensor = torch.linalg.eigvalsh(matrix.float())
+            return values
 
-    def _step(self, averages: Averages) -> Step | None:
-        """One step from the eigenpairs known; None where it does not get there."""
+        places = [place for one in found if one.entropy is not None for place in one.places]
+        terms = [one.entropy for one in found if one.entropy is not None]
+        ranks = self._entropy.ranks(terms, places, exact) if terms else []
+        stepped = dict(zip(places, ranks, strict=True))
+        return [stepped.get(place, one.effective_rank) for one in found for place in one.places]
+
+    def _step(self, averages: Averages) -> Step:
+        """One step from the eigenpairs known."""
         (vectors, _, values), lead = self._frame, self._lead
         change = self._change(averages)
-        coupling = vectors.T @ (change @ vectors[:, :lead])
-        inner, coupling = coupling[:lead] + torch.diag(values[:lead]), coupling[lead:]
-        own, trace = inner.diagonal(), values.sum() + change.trace()
-        rest = values[lead:] * ((trace - own.sum()) / values[lead:].sum())
+        along = (change @ self._entropy.beside).mT @ vectors
+        inner, coupling = along[:, :lead, :lead] + torch.diag(values[:lead]), along[:, :lead, lead:]
+        own = inner.diagonal(dim1=1, dim2=2)
+        trace = values.sum() + change.diagonal(dim1=1, dim2=2).sum(1)
+        share = (trace - own.sum(1)) / values[lead:].sum()
+        rest, own = share[:, None] * values[lead:], own[..., None]
         mixing = coupling / torch.maximum(own - rest[:, None], 0.05 * own)
-        if float(mixing[:, : self.needed].square().sum(0).max()) > _MIXED:
-            return None
-        inner = inner + coupling.T @ mixing
-        found, turn = torch.linalg.eigh((inner + inner.T) / 2)
-        leading = found.flip(0), turn.flip(1)
-        return Step(change, coupling, mixing, *leading, rest, float(trace))
+        inner = inner + mixing @ coupling.mT
+        found, turn = eigh_small((inner + inner.mT) / 2)
+        mixed = mixing[:, : self.needed].square().sum(2).amax(1)
+        drawn = along[:, lead:, lead:]
+        pairs = found.flip(1), turn.flip(2), rest
+        return Step(change, coupling, mixing, *pairs, trace, mixed, drawn)
 
     def _change(self, averages: Averages) -> Tensor:
         """Of E[Φ Φᵀ], as a share of its largest eigenvalue: differences first, for the digits."""
         part, known = self._part, self._averages
         scale, origin = self.known.values[0], known.origin[part]
-        moved = (averages.offset(part) - known.offset(part)) / scale
-        change = ((averages.about[part, part] - known.about[part, part]) / scale).float()
-        change = change.addr_(moved.float(), origin.float())
-        return change.addr_(origin.float(), moved.float())
+        moved = ((averages.offset(part) - known.offset(part)) / scale).float()
+        change = averages.about[:, part, part] - known.about[part, part]
+        outer = torch.stack([moved, origin.float().expand_as(moved)], 2)
+        found: Tensor = (change / scale).float().baddbmm_(outer, outer.flip(2).mT)
+        return found
 
 
 class Step(NamedTuple):
-    """From the known eigenpairs to those of a matrix nearby, all relative to the largest."""
+    """From the known eigenpairs to those of b matrices nearby, all relative to the largest."""
 
-    change: Tensor  # (p, p) of the matrix
-    coupling: Tensor  # (K − m, m) of it, between the m leading ones and the others
-    mixing: Tensor  # (K − m, m)
-    values: Tensor  # (m,)
-    turn: Tensor  # (m, m)
-    rest: Tensor  # (K − m,)
-    trace: float
+    change: Tensor  # (b, p, p) of the matrices
+    coupling: Tensor  # (b, m, K − m) of them, between the m leading ones and the others
+    mixing: Tensor  # (b, m, K − m), what of the others is in each of the leading ones
+    values: Tensor  # (b, m)
+    turn: Tensor  # (b, m, m) among the leading ones
+    rest: Tensor  # (b, K − m)
+    trace: Tensor  # (b,)
+    mixed: Tensor  # (b,) the largest square of an angle from one in use to the others
+    drawn: Tensor  # (b, draws, K − m) of the change, between random vectors and the others
 
 
 def in_use(utilization: Array, level: float) -> int:
@@ -174,6 +205,14 @@ def _within(matrix: Tensor, known: EigenDecomposition) -> EigenDecomposition:
     return EigenDecomposition(values[keep], vectors[:, keep], known.floor, "", False)
 
 
+class EntropyTerms(NamedTuple):
+    """Of Σ ρ log ρ of b matrices."""
+
+    traces: Tensor  # (b,)
+    firsts: Tensor  # (b,) all but the second order
+    seconds: Tensor  # (b, draws) that, by random vector
+
+
 class Entropy:
     """Σ ρ log ρ of matrices near one whose eigenpairs are known, with only the leading ones solved.
 
@@ -184,53 +223,47 @@ class Entropy:
 
     Parameters
     ----------
-    vectors : Tensor, shape (p, k)
-        Those that are not solved for.
-    values : Tensor, shape (k,)
-        Their eigenvalues.
+    vectors : Tensor, shape (p, K)
+    values : Tensor, shape (K,)
+    lead : int
+        How many are solved for.
     """
 
-    def __init__(self, vectors: Tensor, values: Tensor) -> None:
+    def __init__(self, vectors: Tensor, values: Tensor, lead: int) -> None:
+        others, rest = vectors[:, lead:], values[lead:]
         generator = torch.Generator("cpu").manual_seed(0)
-        signs = torch.randint(0, 2, (len(values), _DRAWS), generator=generator, device="cpu")
-        self._vectors, self._slopes = vectors, values.log() + 1
-        self._roots = values.clamp(min=1e-6).pow(0.25)[:, None]
-        self._draws = vectors @ ((2 * signs - 1).to(vectors) / self._roots)
-        self._slope = (vectors * self._slopes) @ vectors.T
-        self._value = _entropy(values)
-        self._matrices: list[Callable[[], Tensor]] = []
-        self._traces: list[float] = []
-        self._firsts: list[float] = []  # all but the second order
-        self._seconds: list[Array] = []  # by random vector
+        signs = torch.randint(0, 2, (len(rest), _DRAWS), generator=generator, device="cpu")
+        self._slopes, self._scale = rest.log() + 1, rest.clamp(min=1e-6).pow(-0.25)
+        draws = (others * self._scale) @ (2 * signs - 1).to(vectors)
+        #: The leading vectors and the random ones, shape (p, m + draws).
+        self.beside = torch.cat([vectors[:, :lead], draws], 1)
+        self._slope = (others * self._slopes) @ others.T
+        self._value = _entropy(rest)
 
-    def add(self, step: Step, matrix: Callable[[], Tensor]) -> int:
-        """Take up another matrix, S + E, which `matrix` gives; its number."""
+    def terms(self, step: Step) -> EntropyTerms:
+        """Of matrices S + E."""
         repelled = (step.coupling * step.mixing).sum(1) @ self._slopes
-        first = torch.dot(step.change.flatten(), self._slope.flatten()) - repelled
-        turned = self._vectors.T @ (step.change @ self._draws) / self._roots
-        self._firsts.append(self._value + _entropy(step.values) + float(first))
-        self._seconds.append(to_numpy(turned.square().sum(0) / 2))
-        self._traces.append(step.trace)
-        self._matrices.append(matrix)
-        return len(self._matrices) - 1
+        first = step.change.flatten(1) @ self._slope.flatten() - repelled
+        seconds = (step.drawn * self._scale).square().sum(2) / 2
+        return EntropyTerms(step.trace, self._value + _entropy(step.values) + first, seconds)
 
-    def effective_rank(self, place: int) -> float:
-        """exp of the entropy of ρ/Σρ, of the matrix of that number, once all are there."""
-        return float(np.exp(self._shares[place]))
-
-    @functools.cached_property
-    def _shares(self) -> Array:
-        """Entropies of ρ/Σρ."""
-        trace, drawn = np.array(self._traces), np.array(self._seconds)
-        found = np.log(trace) - (np.array(self._firsts) + drawn.mean(1)) / trace
+    def ranks(
+        self, terms: Sequence[EntropyTerms], places: list[int], exact: Callable[[int], Tensor]
+    ) -> list[float]:
+        """exp of the entropies of ρ/Σρ of matrices, of which `exact` gives the eigenvalues."""
+        columns = [torch.cat([t.traces[:, None], t.firsts[:, None], t.seconds], 1) for t in terms]
+        read = to_numpy(torch.cat(columns).double())
+        trace, first, drawn = read[:, 0], read[:, 1], read[:, 2:]
+        found = np.log(trace) - (first + drawn.mean(1)) / trace
         noise = math.sqrt((drawn - drawn.mean(0)).var(1).mean() / _DRAWS) / trace[0]
-        if drawn.mean() < _SMALL * trace[0] and noise < _NOISE * found.std():
-            return np.asarray(found)
-        exact = [torch.linalg.eigvalsh(matrix()) for matrix in self._matrices]
-        whole = [_entropy(values[values > 1e-7 * values[-1]]) for values in exact]
-        return np.asarray(np.log(trace) - np.array(whole) / trace)
+        if not (drawn.mean() < _SMALL * trace[0] and noise < _NOISE * found.std()):
+            solved = torch.stack([exact(place) for place in places])
+            kept = solved > 1e-7 * solved[:, -1:]
+            whole = _entropy(torch.where(kept, solved, 1.0))  # of 1 it is 0
+            found = np.log(trace) - to_numpy(whole) / trace
+        return [float(rank) for rank in np.exp(found)]
 
 
-def _entropy(values: Tensor) -> float:
+def _entropy(values: Tensor) -> Tensor:
     wide = values.double()
-    return float((wide * wide.log()).sum())
+    return (wide * wide.log()).sum(-1)

@@ -68,7 +68,7 @@ class Spectrum(ByRow):
     nc2, nc3, cdnv : float
         0 where classes have collapsed to a simplex of equal sides, the last layer's weights point
         along its corners, and the variance within classes is gone; NaN where NC1 is. See
-        `fswidget.analysis.collapse.Collapse`.
+        `fswidget.analysis.collapse.neural_collapse`.
     null : Band
         k95 and D_LR of random heads on the same features, for as many output functions.
     lazy_twin : Band

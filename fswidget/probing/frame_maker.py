@@ -252,13 +252,12 @@ class FrameMaker:
         moments = self._moments(features, self._shortened(rows), self.held_out)
         quality, utilization = spectrum.held_out(moments)
         scalars = self.held_out.score(self._errors(rows, self.held_out), "test")
-        measured = measures_of(moments, self.samples.task)
+        measured = measures_of(moments, self.samples.task).numbers
         if spectrum.classification:
-            collapse = measured.collapse
-            scalars |= {"nc1_held_out": collapse.nc1, "cdnv_held_out": collapse.cdnv}
+            scalars |= {f"{name}_held_out": measured[name] for name in ("nc1", "cdnv")}
         scalars["quality_total_held_out"] = total_quality(quality)
         scalars["used_features_held_out"] = first_at(utilization, self.num_features)
-        scalars["low_rank_measure_held_out"] = measured.low_rank.plain
+        scalars["low_rank_measure_held_out"] = measured["low_rank_measure_plain"]
         return scalars, eigenfunctions(spectrum, self._shown(features, self.held_out), count)
 
     def _basis(self, features: Tensor) -> Tensor | None:
@@ -358,7 +357,7 @@ class FrameMaker:
         moments.update(now, now[:, :1], now[:, :1], first)
         if self.team.group is not None:
             moments = moments.all_reduce(self.team.group)
-        return kernel_drift(Averages.of(moments), debias=False)
+        return float(kernel_drift(Averages.of(moments), debias=False))
 
     def _own_measures(self, rows: Activations) -> dict[str, float]:
         """Measures that the user registered, on the rows of all processes."""

@@ -170,9 +170,9 @@ def test_a_pass_over_the_probe_reads_once(mode: FakeTensorMode) -> None:
     assert reads.seen == {"_local_scalar_dense": 5, "upload": 9}
 
 
-@pytest.mark.parametrize("narrow", [16, 128], ids=["near", "solved"])
-def test_a_spectrum_with_errors_reads_at_most_forty_times_for_each_replicate(
-    narrow: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("narrow", "most"), [(16, 60), (128, 80)], ids=["near", "solved"])
+def test_a_spectrum_with_errors_reads_a_stated_number_of_times(
+    narrow: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the CPU, but as a GPU would be asked: small solves and numbers, with drift and classes."""
     generator, labels = torch.Generator().manual_seed(0), torch.arange(800) % 10
@@ -183,8 +183,20 @@ def test_a_spectrum_with_errors_reads_at_most_forty_times_for_each_replicate(
     # From few known eigenpairs, as for wide features, and by full solves.
     monkeypatch.setattr(replicates, "_NARROW", narrow)
     with HostReads(everywhere=True) as reads:
+        # On the CPU these read without an operation.
+        for name in ("cpu", "tolist"):
+            read = getattr(Tensor, name)
+            monkeypatch.setattr(Tensor, name, _counted(name, read, reads.seen))
         moments.spectrum(errors=True)
-    assert 9 < sum(reads.seen.values()) <= 9 * 40
+    assert 9 < sum(reads.seen.values()) <= most, reads.seen
+
+
+def _counted(name: str, read: Any, seen: collections.Counter[str]) -> Any:
+    def reading(tensor: Tensor) -> Any:
+        seen[name] += 1
+        return read(tensor)
+
+    return reading
 
 
 def test_mixing_devices_is_seen(mode: FakeTensorMode) -> None:
