@@ -29,6 +29,7 @@ def _live() -> dict[str, Plot]:
         "projections": templates.projections(),
         "history": templates.history(),
         "layers": templates.layers(),
+        "intensity": templates.intensity(),
     }
 
 

@@ -203,6 +203,13 @@ def cumulative() -> Plot:
     return plot
 
 
+def intensity() -> Plot:
+    """Quality of each feature against its intensity."""
+    plot = blank("intensity", x=(1e-4, 1.5), y=(1e-5, 1.0), log_x=True, log_y=True, fixed="xy")
+    _dots(plot, "strengths", 5, fill_alpha=0.75)
+    return plot
+
+
 def projections() -> Plot:
     """Samples placed by two eigenfunctions; of the run before, an outline for each class."""
     zoom = WheelZoomTool(name="zoom")

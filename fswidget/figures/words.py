@@ -17,7 +17,8 @@ PANELS = {
         "Utilization: how much of what the last layer computes lies in the first k features. Where "
         "it crosses 95% is k95, the number of features in use. Quality: how much of the target "
         "those k features express. Shaded: one standard error. With more measures: the accuracy "
-        "when only those k features are kept.",
+        "when only those k features are kept. Enlarged, also the quality of each feature against "
+        "its strength, at five epochs up to this one.",
     ),
     "projections": (
         "Samples",

@@ -20,6 +20,7 @@ from fswidget.analysis.diagonalization import diagonalize
 from fswidget.analysis.nulls import Band
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.recording.scalars import ESTIMATES, SCALARS, mean_over_layers
+from fswidget.recording.strengths import agreement_of
 
 # Wider features are not diagonalised in full, which takes seconds for each frame (our choice).
 _MAX_WIDTH = 1024
@@ -57,6 +58,8 @@ def scalars_of(spectrum: Spectrum) -> dict[str, float]:
     found = {name: getattr(spectrum, name, None) for name in SCALARS}
     found |= {f"{name}_error": value for name, value in spectrum.errors.items()}
     found["quality_total"] = total_quality(spectrum.quality)
+    if not math.isnan(agreed := agreement_of(spectrum.quality)):
+        found["quality_agreement"] = agreed
     found |= bands_of(spectrum.null, "null")
     absent = set() if spectrum.classification else set(_OF_CLASSES)
     weighted = spectrum.low_rank_measure_weighted

@@ -76,6 +76,10 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "twin_low_rank_measure": ("D_LR", "plain D_LR of the lazy twin"),
         "quality_total": ("fraction", "how much of the targets all features together express"),
         "quality_total_held_out": ("fraction", "the same on held-out samples"),
+        "quality_agreement": (
+            "correlation",
+            "rank correlation of the features' quality and intensity, over features 2 to 64",
+        ),
         "top_share": ("fraction", "share of the trace in the C largest eigenvalues"),
         "regime_confidence": ("fraction", "probability of the regime, as k95 and drift are known"),
         "eigenvalue_scale": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fswidget.recording.frame import Frame
 
@@ -36,7 +36,8 @@ def agreement(frame: Frame) -> float:
     quality, over features 2 to 64.
 
     From −1 to 1; NaN with fewer than three such features, or where all are as good. Our choice, for
-    the paper's claim that quality grows with intensity during training.
+    the paper's claim that quality grows with intensity during training. Frames have it as
+    ``quality_agreement``.
 
     Examples
     --------
@@ -44,9 +45,15 @@ def agreement(frame: Frame) -> float:
     >>> agreement(fs.Frame(0, 0, {}, {}, arrays))
     1.0
     """
-    quality = strengths(frame)[1][1:_COMPARED]
-    values, at, counts = np.unique(-quality, return_inverse=True, return_counts=True)
-    if len(quality) < 3 or len(values) < 2:
+    return agreement_of(frame.quality)
+
+
+def agreement_of(quality: ArrayLike) -> float:
+    """The same of a cumulative quality, shape (K,), whose eigenvalues descend."""
+    cumulated = np.asarray(quality, np.float32).astype(np.float64)  # as frames keep it
+    each = np.diff(cumulated, prepend=0.0)[1:_COMPARED]
+    values, at, counts = np.unique(-each, return_inverse=True, return_counts=True)
+    if len(each) < 3 or len(values) < 2:
         return math.nan
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[at]  # those of equal ones on the mean
     # Eigenvalues descend, so that their ranks are known.

@@ -223,7 +223,15 @@ export function traits(extra: Record<string, unknown> = {}): Record<string, unkn
     ],
     veil: 0.14,
   };
-  const names = ["spectrum", "spectrum_linear", "cumulative", "projections", "history", "layers"];
+  const names = [
+    "spectrum",
+    "spectrum_linear",
+    "cumulative",
+    "projections",
+    "history",
+    "layers",
+    "intensity",
+  ];
   return {
     _bokehjs: new DataView(new ArrayBuffer(7)),
     _figures: JSON.stringify({

@@ -767,3 +767,28 @@ test("every figure is a table behind one key, which Escape closes", async () => 
     /used features goes from 2 to 2/,
   );
 });
+
+test("quality is shown against intensity where that is chosen, and made only then", async () => {
+  const { begin, query, send } = show();
+  begin("a");
+  const arrays = { eigenvalues: [4, 2, 1], quality: [0.5, 0.8, 0.8] };
+  send("a", 0, -1, {}, { quality_agreement: 0.25 }, arrays);
+  send("a", 1, 0, {}, { quality_agreement: 0.75 }, arrays);
+  await pass(6);
+  const chooser = query<HTMLSelectElement>("[data-panel=cumulative] select");
+  chooser.value = "each";
+  chooser.dispatchEvent(new Event("change"));
+  await pass(8);
+  const { x, y, color } = plot("intensity").data("strengths");
+  // Two frames of two features each: the third expresses nothing.
+  expect([...Array.from(x ?? [])]).toEqual([1, 0.5, 1, 0.5]);
+  for (const [at, quality] of [0.5, 0.3, 0.5, 0.3].entries()) {
+    expect(y?.[at]).toBeCloseTo(quality);
+  }
+  expect(new Set(Array.from(color ?? [])).size).toBe(2);
+  expect(query("[data-panel=cumulative]").textContent).toContain("0.75");
+  chooser.value = "";
+  chooser.dispatchEvent(new Event("change"));
+  await pass(8);
+  expect(plot("cumulative").data("utilization").y?.length).toBeGreaterThan(0);
+});

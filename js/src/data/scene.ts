@@ -17,6 +17,8 @@ export interface Choices {
   errorBands: boolean;
   /** Whether layers are on show, where a run has some, in place of the faces. */
   deep: boolean;
+  /** Whether quality is shown feature by feature, against intensity. */
+  each: boolean;
   scalars: string[];
 }
 

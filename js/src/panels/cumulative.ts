@@ -4,6 +4,7 @@ import type { Frame } from "../data/wire";
 import { h } from "../host/dom";
 import type { Found } from "./card";
 import { FigurePanel } from "./figure";
+import { describeIntensity, fillIntensity, tableOfIntensity, wordsOfIntensity } from "./intensity";
 import { beforeText, type Label } from "./labels";
 import type { Host, Table } from "./panel";
 import { axisTitle, rankTicks } from "./spectrum";
@@ -18,25 +19,40 @@ const NAMES: [string, string][] = [
 const ACCURACY: [string, string] = ["accuracy", "accuracy"];
 const ROOM = 76;
 
+const CURVES: FigurePanel["roles"] = {
+  "quality:glyph": ["quality", "line_color"],
+  "utilization:glyph": ["accent", "line_color"],
+  "truncated_accuracy:glyph": ["accuracy", "line_color"],
+  "quality_band:glyph": ["quality", "fill_color"],
+  "utilization_band:glyph": ["accent", "fill_color"],
+  "ghost_utilization:glyph": ["ghost", "line_color"],
+  level: ["strong", "line_color"],
+  outputs: ["strong", "line_color"],
+};
+
 export class CumulativePanel extends FigurePanel {
-  protected readonly roles = {
-    "quality:glyph": ["quality", "line_color"],
-    "utilization:glyph": ["accent", "line_color"],
-    "truncated_accuracy:glyph": ["accuracy", "line_color"],
-    "quality_band:glyph": ["quality", "fill_color"],
-    "utilization_band:glyph": ["accent", "fill_color"],
-    "ghost_utilization:glyph": ["ghost", "line_color"],
-    level: ["strong", "line_color"],
-    outputs: ["strong", "line_color"],
-  } satisfies FigurePanel["roles"];
+  protected roles: FigurePanel["roles"] = CURVES;
   #x = 10;
 
   constructor(host: Host) {
     super(host, "cumulative");
     const bands = h("input", { type: "checkbox", checked: true });
     const label = h("label", { class: "fsw-inline fsw-further" }, bands, "errors");
-    this.tools.append(label);
+    const each = h(
+      "select",
+      { class: "fsw-mini fsw-further", "aria-label": "Features" },
+      h("option", { value: "" }, "the first k"),
+      h("option", { value: "each" }, "each by its strength"),
+    );
+    this.tools.append(each, label);
+    this.cleanup.on(each, "change", () => host.choose({ each: Boolean(each.value) }));
     this.cleanup.on(bands, "change", () => host.choose({ errorBands: bands.checked }));
+  }
+
+  /** Of the two figures one is shown, and the other is not even made. */
+  protected override figureName({ choices }: Scene): string {
+    this.roles = choices.each ? {} : CURVES;
+    return choices.each ? "intensity" : this.name;
   }
 
   override resetRanges(): void {
@@ -46,6 +62,10 @@ export class CumulativePanel extends FigurePanel {
 
   protected fill(plot: Plot, scene: Scene): void {
     const { run, frame, ghostFrame, choices, colors } = scene;
+    if (choices.each) {
+      fillIntensity(plot, scene, this.host.style);
+      return;
+    }
     const curve = (of: Frame | null, name: string) => {
       const y = of?.arrays[name];
       return y ? { x: ranks(y.length), y } : EMPTY;
@@ -89,6 +109,7 @@ export class CumulativePanel extends FigurePanel {
 
   protected words(plot: Plot, scene: Scene): Label[] {
     const { frame, ghostFrame, run } = scene;
+    if (scene.choices.each) return wordsOfIntensity(plot, scene, this.host.style);
     const { left, right, top } = plot.view.frame.bbox;
     const labels: Label[] = [
       { text: "share", x: left, y: top - 9, role: "dim" },
@@ -156,7 +177,7 @@ export class CumulativePanel extends FigurePanel {
   }
 
   protected override probe(plot: Plot, scene: Scene, x: number, y: number): Found | null {
-    if (!this.within(plot, x, y)) return null;
+    if (scene.choices.each || !this.within(plot, x, y)) return null;
     const { utilization = [], quality = [], truncated_accuracy: kept } = scene.frame.arrays;
     const k = Math.round(plot.view.frame.x_scale.invert(x));
     const at = Math.max(1, Math.min(utilization.length, k));
@@ -176,7 +197,9 @@ export class CumulativePanel extends FigurePanel {
     };
   }
 
-  protected table({ frame, ghostFrame }: Scene): Table {
+  protected table(scene: Scene): Table {
+    const { frame, ghostFrame } = scene;
+    if (scene.choices.each) return tableOfIntensity(scene);
     const { utilization = [], utilization_error: error, quality = [] } = frame.arrays;
     const { truncated_accuracy: kept } = frame.arrays;
     const { utilization: then } = ghostFrame?.arrays ?? {};
@@ -194,7 +217,9 @@ export class CumulativePanel extends FigurePanel {
     };
   }
 
-  protected describe({ frame, ghostFrame, run }: Scene): string {
+  protected describe(scene: Scene): string {
+    const { frame, ghostFrame, run } = scene;
+    if (scene.choices.each) return describeIntensity(scene);
     const { utilization = [], quality = [] } = frame.arrays;
     const c = minimal(run);
     const was = ghostFrame ? `, before ${count(ghostFrame.scalars.used_features)}` : "";

@@ -169,7 +169,12 @@ export class SpectrumPanel extends FigurePanel {
     }
     if (exact.x.length > 0) {
       const place = at(exact, exact.x.length);
-      labels.push({ text: "theory", ...place, x: place.x + 10, role: "ink", halo: true });
+      const beside = {
+        x: place.x - 9,
+        y: Math.min(bottom - 8, place.y + 6),
+        anchor: "end",
+      } as const;
+      labels.push({ text: "theory", ...beside, role: "ink", halo: true });
     }
     const holds = this.#held(scene);
     if (holds)

@@ -47,7 +47,7 @@ export class Comparing {
   readonly #figures: Figures;
   #choices: Choices = {
     ...{ k: 1, l: 2, target: 0, heldOut: false, relative: true, log: true, logEpochs: false },
-    ...{ errorBands: false, deep: false, scalars: [] },
+    ...{ errorBands: false, deep: false, each: false, scalars: [] },
   };
   #all: Compared[] = [];
   #theme: Theme = "light";

@@ -48,6 +48,7 @@ export class View {
     logEpochs: false,
     errorBands: true,
     deep: false,
+    each: false,
     scalars: [],
   };
   /** The connection to the kernel was lost, and nothing has come from it since. */
