@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fswidget.analysis.arrays import default_device
 from fswidget.analysis.gram import householder
+from fswidget.analysis.linear_outputs import FewerOfLinear, LinearOutputs
 from fswidget.analysis.spectrum import Spectrum
 
 
@@ -62,7 +63,7 @@ class FewerOutputs:
         """
         n, size = outputs.shape
         width = features.shape[1] + 1
-        if size <= 2 * min(n, width):
+        if not are_many(n, width - 1, size):
             return None
         device = default_device(outputs.device)
         common = _common(outputs, device)
@@ -88,6 +89,20 @@ class FewerOutputs:
         apart = torch.cat([math.sqrt(outputs.shape[1]) * common, torch.as_tensor(along)], 1)
         # Turned so that their mean is the common shift, as it is of outputs as they are.
         return householder(apart.T).T
+
+
+def fewer_outputs(
+    features: Tensor, outputs: Tensor | LinearOutputs
+) -> FewerOutputs | FewerOfLinear | None:
+    """`FewerOutputs.of`, from the weights alone where they are known."""
+    if isinstance(outputs, LinearOutputs):
+        return FewerOfLinear.of(outputs)
+    return FewerOutputs.of(features, outputs)
+
+
+def are_many(num_samples: int, num_features: int, num_outputs: int) -> bool:
+    """Whether outputs of a linear head are so many that fewer numbers hold what they do."""
+    return num_outputs > 2 * min(num_samples, num_features + 1)
 
 
 def _common(outputs: Tensor, device: torch.device) -> Tensor:

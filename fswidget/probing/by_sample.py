@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fswidget.analysis.linear_outputs import as_whole
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.inference import Activations
@@ -33,7 +34,7 @@ def kept_and_nearest(
         return {}
     step = -(-len(labels) // _MOST_ROWS)
     mine = slice(-rows.start % step, None, step)
-    some = features[mine], rows.outputs[mine]
+    some = features[mine], as_whole(rows.outputs[mine])
     truth = labels[rows.start : rows.start + len(features)][mine]
     found = np.zeros(len(spectrum.eigenvalues) + 2)
     if len(truth):
@@ -61,7 +62,7 @@ def without_each(
     ndarray, shape (m,)
         NaN where there is no such eigenfunction.
     """
-    outputs, device = widened(rows.outputs), rows.outputs.device
+    outputs, device = widened(as_whole(rows.outputs)), rows.outputs.device
     values = torch.as_tensor(points).to(outputs)
     sums = team.sum((values.T @ outputs).flatten().tolist(), device)
     shares = torch.tensor(sums).to(outputs).reshape(values.shape[1], -1) / len(samples)

@@ -69,11 +69,17 @@ class Capture:
 
 @contextmanager
 def capture(
-    model: nn.Module, head: Head | None, layers: Sequence[str] = (), *, lenient: bool = False
+    model: nn.Module,
+    head: Head | None,
+    layers: Sequence[str] = (),
+    *,
+    lenient: bool = False,
+    entering: bool = False,
 ) -> Iterator[Capture]:
     """Record what enters and leaves the head, and leaves layers, in forward passes of a model.
 
-    With `lenient`, layers that give no tensor are passed over.
+    With `lenient`, layers that give no tensor are passed over; with `entering`, nothing of what
+    leaves the head is kept.
 
     Yields
     ------
@@ -92,7 +98,7 @@ def capture(
                 "features to outputs"
             )
         entered, left = (head.rows(values.detach()) for values in (args[0], output))
-        caught.calls.append((caught.own(entered), caught.own(left)))
+        caught.calls.append((caught.own(entered), left[:0] if entering else caught.own(left)))
         if not caught._tracing:
             return None
         torch.set_grad_enabled(True)  # from here on; `traced` puts it back

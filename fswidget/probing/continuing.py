@@ -66,7 +66,7 @@ def refer_to(probe: Probe, reference: Any) -> None:
         count = len(probe._maker.samples)
         if len(features) != count:
             raise ValueError(f"reference: {len(features)} rows; must be {count}, as in inputs")
-        outputs = torch.full((count, probe.num_outputs), torch.nan, device="cpu")
+        outputs = torch.full((1, 1), torch.nan, device="cpu").expand(count, probe.num_outputs)
         targets = probe._maker.samples.targets
         probe._maker.refer_to(Activations(features, outputs, targets))
 

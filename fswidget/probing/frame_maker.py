@@ -14,7 +14,14 @@ from torch import Tensor
 
 from fswidget.analysis.api import FeatureMoments
 from fswidget.analysis.averages import Averages
-from fswidget.analysis.basis import FewerOutputs, of_many_outputs, orthonormal_basis, project
+from fswidget.analysis.basis import (
+    are_many,
+    fewer_outputs,
+    of_many_outputs,
+    orthonormal_basis,
+    project,
+)
+from fswidget.analysis.linear_outputs import LinearOutputs, as_whole, pieces
 from fswidget.analysis.measures import first_at, kernel_drift, measures_of
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.analysis.targets import assign_blocks, class_weights, minimal_features
@@ -95,9 +102,16 @@ class FrameMaker:
         self.previous: tuple[NDArray[np.float64] | None, NDArray[np.float64]] | None = None
         self.unknown = False
         self.regime: str | None = None
-        self._few: FewerOutputs | None = None
+        self._few: Any = None
         self._there: Tensor | None = None
         self._settle()
+
+    @property
+    def by_weights(self) -> bool:
+        """Whether outputs are so many that they are kept as what makes them."""
+        labels = self.samples.labels is not None and self.samples.targets.ndim == 1
+        many = are_many(len(self.samples), self.num_features, self.num_outputs)
+        return self.team.size == 1 and labels and many
 
     def _settle(self) -> None:
         """What follows from the targets."""
@@ -146,7 +160,7 @@ class FrameMaker:
     def refer_to(self, rows: Activations) -> None:
         """Measure drift from these rows on."""
         features = project(rows.features, self._basis(rows.features))
-        self.reference, self.unknown = Reference(features, rows.outputs), False
+        self.reference, self.unknown = Reference.of(features, rows.outputs), False
 
     def make(
         self, epoch: float, step: int, rows: Activations, held_out: Activations | None = None
@@ -155,7 +169,7 @@ class FrameMaker:
         basis = self._basis(rows.features)
         features = project(rows.features, basis)
         reference, moved = self._since(features, rows, begins=epoch == 0 and step == 0)
-        self._few = FewerOutputs.of(rows.features, rows.outputs) if self.team.size == 1 else None
+        self._few = fewer_outputs(rows.features, rows.outputs) if self.team.size == 1 else None
         self._there = self._classes_there()
         drift = self._output_drift(rows) if moved and reference is not None else math.nan
         spectrum, blocks = self._measured(features, short := self._shortened(rows), reference)
@@ -234,10 +248,10 @@ class FrameMaker:
         if self.unknown:
             return None, True
         if self.reference is None:
-            self.reference = Reference(features, rows.outputs)
+            self.reference = Reference.of(features, rows.outputs)
             self.unknown = not begins
             return None, not begins
-        change, least = self._moved(rows.outputs, self.reference.outputs)
+        change, least = self._moved(rows.outputs, self.reference)
         if self.previous is None and not begins and change == 0:
             self.unknown = True
             return None, True
@@ -311,7 +325,7 @@ class FrameMaker:
         moments.update(*arrays, blocks=blocks, weights=mine_too)
         return moments if self.team.group is None else moments.all_reduce(self.team.group)
 
-    def _shown(self, values: Tensor, samples: Samples) -> Tensor:
+    def _shown(self, values: Any, samples: Samples) -> Any:
         """The rows of the shown samples, of all processes."""
         parts = [samples.part(rank, self.team.size)[0].shown for rank in range(self.team.size)]
         # Numbered on the CPU: finding them on a GPU would make it wait.
@@ -322,16 +336,17 @@ class FrameMaker:
         """The errors of `Samples.error` over all processes."""
         return self.team.sum(samples.error(rows.outputs, rows.targets), rows.outputs.device)
 
-    def _moved(self, outputs: Tensor, first: Tensor) -> tuple[float, float]:
+    def _moved(self, outputs: Tensor | LinearOutputs, first: Reference) -> tuple[float, float]:
         """By what share of their size the outputs left the reference's, and what share counts: more
-        than their number type rounds."""
-        least = max(_MOVED, precision(outputs.dtype, first.dtype))
-        sums = torch.zeros(2, dtype=torch.float64, device=widened(outputs[:0]).device)
+        than their number type rounds. Infinite as soon as it is more than that."""
+        least = max(_MOVED, precision(outputs.dtype, first.outputs.dtype))
+        size, change = self.team.sum([first.size], outputs.device)[0], 0.0
         # In pieces: of many outputs a whole copy in float64 is large.
-        for old, new in zip(torch.split(first, 1024), torch.split(outputs, 1024), strict=True):
-            then = widened(old)
-            sums += torch.stack([(widened(new) - then).square().sum(), then.square().sum()])
-        change, size = self.team.sum(sums.tolist(), outputs.device)
+        for old, new in zip(pieces(first.outputs), pieces(outputs), strict=True):
+            change += float((widened(new) - widened(old)).square().sum())
+            if self.team.group is None and change > 2 * least**2 * size > 0:
+                return math.inf, least
+        change = self.team.sum([change], outputs.device)[0]
         if math.isnan(change):  # of the reference only the features are known
             return math.inf, least
         if size == 0:
@@ -342,11 +357,12 @@ class FrameMaker:
         """1 − CKA, centred, of the outputs and the reference's, as the kernel drift is of features;
         NaN where either is constant or only the reference's features are known."""
         assert self.reference is not None
-        first, now = self.reference.outputs, rows.outputs
-        if not bool(torch.isfinite(first).all()):
+        if math.isnan(self.reference.size):
             return math.nan
         if self._few is not None:  # CKA stays what it is
-            first, now = self.reference.fewer_outputs, self._few.reduce(now)
+            first, now = self.reference.fewer_outputs, self._few.reduce(rows.outputs)
+        else:
+            first, now = as_whole(self.reference.outputs), as_whole(rows.outputs)
         if self.samples.task == "cross_entropy":  # a common shift of logits changes nothing
             first, now = (widened(values) for values in (first, now))
             first, now = (values - values.mean(1, keepdim=True) for values in (first, now))
@@ -365,7 +381,9 @@ class FrameMaker:
             return {}
         parts = [self.samples.part(rank, self.team.size)[0] for rank in range(self.team.size)]
         counts = [len(part) for part in parts]
-        whole = [self.team.gather(widened(v), counts) for v in (rows.features, rows.outputs)]
+        whole = [
+            self.team.gather(widened(v), counts) for v in (rows.features, as_whole(rows.outputs))
+        ]
         arrays = [values.cpu().numpy() for values in (*whole, self.samples.targets)]
         return measures.measured(arrays[0], arrays[1], arrays[2], self._blocks)
 

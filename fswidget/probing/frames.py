@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from fswidget.analysis.alignment import align
 from fswidget.analysis.api import FeatureMoments
-from fswidget.analysis.basis import FewerOutputs
+from fswidget.analysis.basis import fewer_outputs
 from fswidget.analysis.diagonalization import diagonalize
+from fswidget.analysis.linear_outputs import LinearOutputs, as_whole, pieces
 from fswidget.analysis.nulls import Band
 from fswidget.analysis.spectrum import Spectrum
+from fswidget.probing.samples import widened
 from fswidget.recording.scalars import ESTIMATES, SCALARS, mean_over_layers
 from fswidget.recording.strengths import agreement_of
 
@@ -145,13 +147,23 @@ class Reference:
     """The untrained network's features, and its outputs."""
 
     features: Tensor
-    outputs: Tensor
+    outputs: Tensor | LinearOutputs
+
+    @classmethod
+    def of(cls, features: Tensor, outputs: Tensor | LinearOutputs) -> Reference:
+        """What stays as it is, however the network is trained."""
+        return cls(features, outputs.kept() if isinstance(outputs, LinearOutputs) else outputs)
 
     @cached_property
     def fewer_outputs(self) -> Tensor:
         """The outputs in the few numbers in which many vary."""
-        fewer = FewerOutputs.of(self.features, self.outputs)
-        return self.outputs if fewer is None else fewer.reduce(self.outputs)
+        fewer: Any = fewer_outputs(self.features, self.outputs)
+        return as_whole(self.outputs) if fewer is None else fewer.reduce(self.outputs)
+
+    @cached_property
+    def size(self) -> float:
+        """The sum of the squares of the outputs."""
+        return sum(float(widened(part).square().sum()) for part in pieces(self.outputs))
 
 
 class WeightChange:

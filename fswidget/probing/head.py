@@ -52,6 +52,19 @@ class Head:
     axis: int = -1
     select: str | int | None = None
 
+    @property
+    def matrix(self) -> tuple[Tensor, Tensor | None] | None:
+        """Its weights, shape (num_outputs, p), and constants, (num_outputs,), where it has them
+        under their usual names."""
+        weight, bias = (getattr(self.module, name, None) for name in ("weight", "bias"))
+        if not isinstance(weight, Tensor) or weight.numel() != self.num_features * self.num_outputs:
+            return None
+        weight = weight.detach().squeeze()
+        weight = weight if len(weight) == self.num_outputs else weight.T
+        if isinstance(bias, Tensor) and bias.shape == (self.num_outputs,):
+            return weight, bias.detach()
+        return weight, None
+
     def rows(self, values: Tensor) -> Tensor:
         """What enters or leaves it, one row per position."""
         return values.movedim(self.axis, -1).reshape(-1, values.shape[self.axis])

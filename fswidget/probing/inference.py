@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from fswidget.analysis.linear_outputs import LinearOutputs
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.distributed import Diverged as Diverged
 from fswidget.probing.modes import param_dtype
 from fswidget.probing.outputs import check_masked
 from fswidget.probing.reading import Reader, Reading
-from fswidget.probing.samples import Samples
+from fswidget.probing.samples import Batch, Samples
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Activations:
     """What a pass saw, in this process: a row for each of its samples."""
 
     features: Tensor
-    outputs: Tensor
+    outputs: Tensor | LinearOutputs
     targets: Tensor
     layers: dict[str, Tensor] = field(default_factory=dict)
     #: Number of the first row among the samples of all processes.
@@ -37,8 +38,10 @@ def run(
     device: torch.device,
     team: Communicator,
     where: str = "",
+    by_weights: bool = False,
 ) -> Activations:
-    """Run a model over this process's part of the samples.
+    """Run a model over this process's part of the samples; `by_weights`, outputs are kept as what
+    makes them where the head's weights do.
 
     Raises
     ------
@@ -50,13 +53,20 @@ def run(
     """
     part, start = samples.part(team.rank, team.size)
 
+    def batches() -> Iterator[Batch]:
+        return part.batches(batch_size, device, param_dtype(reader.model))
+
     def read(tracing: bool) -> Reading:
-        batches = part.batches(batch_size, device, param_dtype(reader.model))
-        return reader.read(batches, layers, tracing=tracing)
+        return reader.read(batches(), layers, tracing=tracing)
 
     with team.together(device):
         if not len(part):
             raise ValueError(f"inputs: {len(samples)} samples; must be at least one per process")
+        found = reader.by_weights(batches(), layers) if by_weights else None
+        if found is not None:
+            outputs, reading = found
+            _check_finite(reading, reader.name, where)
+            return Activations(outputs.features, outputs, reading.targets, reading.layers, start)
         reading = read(False)
         same = reader.same(reading)
         index = -1

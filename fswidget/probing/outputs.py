@@ -169,7 +169,8 @@ def check_masked(outputs: Tensor) -> None:
         )
 
 
-_ROWS = 1024
+#: Checks look at so many numbers at once.
+_NUMBERS = 1 << 22
 
 
 def _unshifted(outputs: Tensor, made: Tensor, shift: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -195,9 +196,9 @@ def equal_rows(outputs: Tensor, made: Tensor, *, shift: bool, tolerance: float) 
     if columns is not None:
         size = size + size.index_select(0, columns)
     bound = tolerance * (size + largest)
-    answers = []
+    answers, rows = [], max(1, _NUMBERS // outputs.shape[1])
     # In pieces: of many outputs a whole copy in float64 is large.
-    for left, right in zip(torch.split(outputs, _ROWS), torch.split(made, _ROWS), strict=True):
+    for left, right in zip(torch.split(outputs, rows), torch.split(made, rows), strict=True):
         apart = left.double() - right.double()
         if columns is not None:
             apart -= apart.index_select(1, columns)

@@ -326,10 +326,7 @@ class Probe:
         bare, where = self._bare, f"epoch {epoch:g}, step {step}"
         with inference_mode(bare, self.device):
             self._team.same_buffers(bare)
-            rows = self._run(self._maker.samples, where, self.recording.info.layers)
-            held = None
-            if self._maker.held_out is not None:
-                held = self._run(self._maker.held_out, f"{where}, held-out samples")
+            rows, held = self._both(where)
             frame = self._maker.make(epoch, step, rows, held)
             since = self._measured_since(begins=epoch == step == 0)
         measured = since | {
@@ -348,6 +345,16 @@ class Probe:
             measured |= one.of(self._bare, self.device)
         return measured
 
+    def _both(self, where: str) -> tuple[Activations, Activations | None]:
+        """The rows of the probe and of the samples held out, outputs of both kept alike."""
+        rows = self._run(self._maker.samples, where, self.recording.info.layers)
+        if self._maker.held_out is None:
+            return rows, None
+        held = self._run(self._maker.held_out, f"{where}, held-out samples")
+        if type(held.outputs) is not type(rows.outputs):
+            rows = self._run(self._maker.samples, where, self.recording.info.layers)
+        return rows, held
+
     def _run(self, samples: Samples, where: str, layers: Sequence[str] = ()) -> Activations:
         return run(
             self._reader,
@@ -357,4 +364,5 @@ class Probe:
             device=self.device,
             team=self._team,
             where=where,
+            by_weights=self._maker.by_weights,
         )

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fswidget.analysis.linear_outputs import LinearOutputs, pieces
 from fswidget.probing.capture import Capture, capture
 from fswidget.probing.head import Head
 from fswidget.probing.modes import overwriting, param_dtype
@@ -85,6 +86,7 @@ class Reader:
     select: Select | None = None
     features: str | Callable[..., Any] | None = None
     _told: bool = field(default=False, init=False)
+    _bent: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
@@ -109,6 +111,49 @@ class Reader:
                 _check_layers(reading, layers)
                 parts.append(reading)
         return Reading.joined(parts)
+
+    def by_weights(
+        self, batches: Iterable[Batch], layers: Sequence[str] = ()
+    ) -> tuple[LinearOutputs, Reading] | None:
+        """Run the model on all batches and keep of many outputs what the head's weights make them
+        from, beside a reading without outputs; None, from then on too, where they do not."""
+        matrix = None if self.head is None or self._bent else self.head.matrix
+        if matrix is None:
+            return None
+        parts, linear = [], []
+        with capture(self.model, self.head, layers, entering=True) as caught:
+            for batch in batches:
+                caught.clear(batch.positions)
+                outputs = self._outputs(batch).detach()
+                calls = [features for features, _ in caught.calls if len(features) == len(outputs)]
+                made = self._made(outputs, calls[0], *matrix) if len(calls) == 1 else None
+                if made is None:
+                    self._bent = True
+                    return None
+                reading = Reading(outputs[:0], [], dict(caught.layers), batch.targets)
+                _check_layers(reading, layers)
+                parts.append(reading)
+                linear.append(made)
+        return LinearOutputs.joined(linear), Reading.joined(parts)
+
+    def _made(
+        self, outputs: Tensor, features: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> LinearOutputs | None:
+        """Outputs by the weights, if those make them up to rounding, or to a log-softmax."""
+        if outputs.shape[1] != len(weight):
+            return None
+        shift = torch.zeros(len(outputs), dtype=torch.float64, device="cpu")
+        found = LinearOutputs(features, weight, bias, shift, outputs.argmax(1))
+        tolerance, shifts = self._tolerance(outputs, weight), []
+        for some, made in zip(pieces(outputs), pieces(found), strict=True):
+            same = equal_rows(some, made, shift=self.shift, tolerance=tolerance)
+            if not bool(some.isfinite().all() & same):
+                return None
+            first, second = (rows.sum(1, dtype=torch.float64) for rows in (some, made))
+            shifts.append(first - second)
+        if not self.shift:
+            return found
+        return replace(found, shift=torch.cat(shifts) / len(weight))
 
     def watchable(self, batches: Sequence[Batch], layers: Sequence[str]) -> list[str]:
         """Of some layers, those that run in evaluation mode and give one row per sample."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fswidget.analysis.arrays import default_device, to_tensor
+from fswidget.analysis.linear_outputs import LinearOutputs, as_whole
 from fswidget.analysis.positions import Layout, Positions
 from fswidget.analysis.targets import read_targets
 from fswidget.probing.outputs import as_rows
@@ -235,16 +236,17 @@ class Samples:
         assert self.positions is not None
         return max(2, size // self.positions.each)
 
-    def error(self, outputs: Tensor, targets: Tensor) -> list[float]:
+    def error(self, outputs: Tensor | LinearOutputs, targets: Tensor) -> list[float]:
         """Numbers of wrong predictions, for each label of several; or the sum of squared residuals
         of a regression."""
+        if self.labels is not None:
+            truth = targets if targets.ndim == 1 else targets.argmax(1)
+            return [float((self._guess(outputs) != truth).sum())]
+        outputs = as_whole(outputs)
         if self.task == "multilabel":
             wrong = (outputs > 0) != (targets > 0.5)
             return [float(count) for count in wrong.sum(0)]
-        if self.labels is None:
-            return [float((widened(outputs) - targets).square().sum())]
-        truth = targets if targets.ndim == 1 else targets.argmax(1)
-        return [float((self._guess(outputs) != truth).sum())]
+        return [float((widened(outputs) - targets).square().sum())]
 
     def score(self, errors: Sequence[float], prefix: str) -> dict[str, float]:
         """The accuracy, that of labels, or the R² that `errors` over all samples mean."""
@@ -261,9 +263,9 @@ class Samples:
         """Share of samples right for each of several labels, shape (C,); None for other tasks."""
         return 1 - np.array(errors) / len(self) if self.task == "multilabel" else None
 
-    def _guess(self, outputs: Tensor) -> Tensor:
+    def _guess(self, outputs: Tensor | LinearOutputs) -> Tensor:
         """The class that outputs name: the largest logit, or the sign of a single one."""
-        return (outputs[:, 0] > 0).long() if self.task == "binary" else outputs.argmax(1)
+        return outputs.argmax(1) if self.task != "binary" else (as_whole(outputs)[:, 0] > 0).long()
 
     def display_labels(self) -> NDArray[np.float32]:
         """Class label, first bit or first target value of the shown samples, shape (n_shown,)."""
@@ -285,9 +287,9 @@ class Samples:
         few = tokens.shape[1] <= _SHORT
         return tokens.cpu()[self.shown_inputs].float().numpy() if few else None
 
-    def predictions(self, outputs: Tensor) -> NDArray[np.float32]:
+    def predictions(self, outputs: Tensor | LinearOutputs) -> NDArray[np.float32]:
         """Predicted class, first predicted bit or first output, shape (n,)."""
-        marks = outputs[:, 0] if self.labels is None else self._guess(outputs)
+        marks = as_whole(outputs)[:, 0] if self.labels is None else self._guess(outputs)
         marks = marks > 0 if self.task == "multilabel" else marks
         return marks.float().cpu().numpy()
 

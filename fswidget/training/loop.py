@@ -100,7 +100,7 @@ class Training(Learner):
         config = self.config
         self._keep_going = keep_going or (lambda: True)
         self._on_epoch = on_epoch or (lambda: None)
-        self._steering = Steering(config)
+        self.steering = Steering(config)
         self._told = 0  # of the last epoch that `on_epoch` was told of
         # Since the last frame, and whether one is owed.
         self._loss_sum = torch.zeros((), device=self.device, dtype=torch.float32)
@@ -167,14 +167,14 @@ class Training(Learner):
         'step 0 (epoch 0): lr 0.001 → 0.0001'
         """
         check_frozen(settings.get("frozen"), self.model)
-        return self._steering.want(settings)
+        return self.steering.want(settings)
 
     def _take_up(self) -> None:
         """Bring into force what was asked for."""
-        old, new = self.config, self._steering.wanted
+        old, new = self.config, self.steering.due(self.step)
         if new is old or new == old:
             return
-        self._steering.note(old, new, self.step, self._batches.epochs(self.step))
+        self.steering.note(old, new, self.step, self._batches.epochs(self.step))
         if self._adopt(new):
             self.probe.retarget(self.data.targets[: self.data.probe_size])
         self.cadence.follow(
@@ -305,7 +305,7 @@ class Training(Learner):
         return with_theory(replace(frame, labels=labels), self._exact())
 
     def _labels(self) -> dict[str, str]:
-        return {"changes": "\n".join(self._steering.events)} if self._steering.events else {}
+        return {"changes": "\n".join(self.steering.events)} if self.steering.events else {}
 
     def _may_go_on(self) -> bool:
         with self._clock.stopped():
@@ -338,7 +338,7 @@ class Training(Learner):
             "lr": self._lr,
             "due": self.due,
             "batches": tuple(self._batches.start),
-            "changes": list(self._steering.events),
+            "changes": list(self.steering.events),
             "seconds": self._clock.seconds,
             "cadence": self.cadence.state_dict(),
             "probe": [torch.tensor(array) for array in self.probe.previous or ()],
@@ -366,7 +366,7 @@ class Training(Learner):
         loss, self._loss_samples = state["loss"]
         self._lr, self.due = state["lr"], state["due"]
         self._batches = self._divide(Start(*state["batches"]))
-        self._steering.events = list(state["changes"])
+        self.steering.events = list(state["changes"])
         self._loss_sum = loss.to(self.device, copy=True)
         self._clock = Clock(total=float(state["seconds"]))
         self.cadence.load_state_dict(state["cadence"])

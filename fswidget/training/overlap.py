@@ -58,7 +58,7 @@ class OverlappedTraining(Training):
 
     @property
     def _changes(self) -> bool:
-        return self._steering.wanted != self.config
+        return self.steering.due(self.step) != self.config
 
     def _end_epoch(self) -> None:
         """Tell of it once its frame has been handed out, and none is under way."""

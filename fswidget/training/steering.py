@@ -58,11 +58,20 @@ class Steering:
         In force.
     events : sequence of str
         What changed before.
+
+    Attributes
+    ----------
+    history : list of (int, dict)
+        Steps at which settings came into force, and which.
+    planned : list of (int, dict)
+        Those that are to come, by themselves.
     """
 
     def __init__(self, config: Config, events: Sequence[str] = ()) -> None:
         self.wanted = config
         self.events = list(events)
+        self.history: list[tuple[int, dict[str, Any]]] = []
+        self.planned: list[tuple[int, dict[str, Any]]] = []
         self._lock = threading.Lock()
 
     def want(self, settings: dict[str, Any]) -> Config:
@@ -91,6 +100,14 @@ class Steering:
             self.wanted = changed
             return changed
 
+    def due(self, step: int) -> Config:
+        """What is wanted by now, with what was planned for this step."""
+        while self.planned and self.planned[0][0] <= step:
+            self.want(self.planned.pop(0)[1])
+        return self.wanted
+
     def note(self, old: Config, new: Config, step: int, epoch: float) -> None:
         """Write down that `new` came into force."""
+        changed = {n: v for n in STEERABLE if (v := getattr(new, n)) != getattr(old, n)}
+        self.history.append((step, changed))
         self.events.append(f"step {step} (epoch {epoch:.4g}): {describe_change(old, new)}")

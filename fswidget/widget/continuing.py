@@ -224,11 +224,12 @@ class Continuing(RunsView):
         job, on = self._trainer.job, self._going and not self._trainer.waiting
         if not (self.steer and on and self._trainer.entered and training and job):
             return False
-        if job.config != former or changed.keys() - set(STEERABLE):
+        if job.base != former or changed.keys() - set(STEERABLE):
             return False
         try:
             training.change(**changed)
         except ValueError:
             return False
-        self._trainer.job = replace(job, config=config)
+        config = config.replace(seed=job.config.seed)
+        self._trainer.job = replace(job, config=config, first=job.first or job.config)
         return True

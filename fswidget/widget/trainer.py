@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch.nn.modules.module import (
@@ -21,63 +21,14 @@ from torch.nn.modules.module import (
 from fswidget.probing.inference import Diverged
 from fswidget.probing.run_control import RunControl
 from fswidget.recording.frame import Frame
-from fswidget.recording.recording import Recording
-from fswidget.training.config import Config
 from fswidget.training.loop import Training
 from fswidget.widget.checkpoints import Checkpoints
+from fswidget.widget.job import Job as Job
 
 log = logging.getLogger("fswidget")
 
 #: Seconds between two looks at whether a paused run on an event loop may go on.
 _PAUSED = 0.02
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run to train.
-
-    Parameters
-    ----------
-    config : Config
-    training : Training, optional
-        Go on with this one.
-    state : mapping, optional
-        Go on from what an earlier run kept (`Training.state_dict`).
-    recording : Recording, optional
-        Where the frames go on; a new one begins, if not given.
-    frame : Frame, optional
-        The first of the new recording; a frame is made at once, if not given.
-    parent : str
-        The run that this one branches from, at `epoch`, with `changes`.
-    nth : int
-        Which of several seeds it is of, from 0.
-    """
-
-    config: Config
-    training: Training | None = None
-    state: Mapping[str, Any] | None = None
-    recording: Recording | None = None
-    frame: Frame | None = None
-    parent: str = ""
-    epoch: float = 0.0
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    nth: int = 0
-
-    @property
-    def base(self) -> Config:
-        """The settings of the first of several seeds."""
-        return self.config.replace(seed=(self.config.seed - self.nth) % 2**64)
-
-    def make(self, keep_going: Callable[[], bool], on_epoch: Callable[[], None]) -> Training:
-        """The training, at its beginning or where it goes on."""
-        if self.training is not None:
-            return self.training
-        if self.parent:
-            assert self.state is not None
-            return Training.branch(
-                self.state, keep_going=keep_going, on_epoch=on_epoch, **self.changes
-            )
-        return Training(self.config, keep_going=keep_going, state=self.state, on_epoch=on_epoch)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from torch import nn
 import fswidget as fs
 from fswidget.analysis.basis import FewerOutputs
 from fswidget.analysis.diagonalization import diagonalize
+from fswidget.analysis.linear_outputs import FewerOfLinear
 from fswidget.analysis.moments import Moments
+from fswidget.probing.frame_maker import FrameMaker
 
 RANDOM = np.random.default_rng(0)
 
@@ -65,17 +67,54 @@ def test_analyze_says_of_all_outputs_how_many_there_are() -> None:
     assert spectrum.errors["low_rank_measure"] > 0
 
 
-def test_watch_has_errors_for_a_vocabulary_and_samples_held_out() -> None:
+def watched(last: list[nn.Module], n: int = 120) -> list[fs.Frame]:
+    """Frames of a network before and after a step, with samples held out."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(5, 10), nn.ReLU(), nn.Linear(10, 3000))
-    inputs, targets = torch.randn(120, 5), torch.randint(3000, (120,))
+    model = nn.Sequential(nn.Linear(5, 10), nn.ReLU(), nn.Linear(10, 3000), *last)
+    inputs, targets = torch.randn(n, 5), torch.randint(3000, (n,))
     held_out = torch.randn(50, 5), torch.randint(3000, (50,))
-    probe = fs.watch(model, inputs, targets, held_out=held_out)
-    frame = probe.snapshot(epoch=0)
-    assert frame.scalars["low_rank_measure_error"] > 0
-    assert frame.arrays["predictions"].max() > 10
-    assert "used_features_held_out" in frame.scalars
+    probe = fs.watch(model, inputs, targets, held_out=held_out, layers=["0"])
+    probe.snapshot(epoch=0)
+    with torch.no_grad():
+        model[0].weight += 0.2 * torch.randn(10, 5)
+        model[2].weight *= 1.3
+    probe.snapshot(epoch=1)
     assert probe.recording.info.num_outputs == 3000
+    return list(probe.recording)
+
+
+@pytest.mark.parametrize("last", [[], [nn.LogSoftmax(-1)]])
+def test_watch_makes_outputs_of_the_weights_and_measures_the_same(
+    last: list[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    of = FewerOfLinear.of
+    monkeypatch.setattr(FewerOfLinear, "of", lambda outputs: made.append(1) or of(outputs))
+    found = watched(last)
+    assert len(made) == 3  # of two frames and of the reference
+    monkeypatch.setattr(FrameMaker, "by_weights", False)
+    for frame, other in zip(found, watched(last), strict=True):
+        assert frame.scalars["low_rank_measure_error"] > 0
+        assert frame.arrays["predictions"].max() > 10
+        assert "used_features_held_out" in frame.scalars
+        # Of a layer that is not the head's, leverages are looked at in other combinations.
+        expected = {
+            n: v for n, v in other.scalars.items() if "seconds" not in n and "layer" not in n
+        }
+        same = {name: frame.scalars[name] for name in expected}
+        assert same == pytest.approx(expected, rel=1e-6, abs=1e-7, nan_ok=True)
+        for name in ("utilization", "quality", "predictions", "layer_low_rank_measure"):
+            np.testing.assert_allclose(frame.arrays[name], other.arrays[name], atol=1e-5)
+    assert len(made) == 3
+
+
+def test_what_bends_many_outputs_is_still_refused() -> None:
+    class Bent(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return z + (torch.arange(len(z))[:, None] > 60) * torch.randn(len(z), 3000)
+
+    with pytest.raises(ValueError, match=r"no affine function|mixes|depends on more than"):
+        watched([Bent()])
 
 
 def test_samples_of_one_class_only_are_classes_still() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fswidget as fs
+from fswidget.training import Training
 from fswidget.widget.explorer import Explorer
 from fswidget.widget.html import page
 from tests.widget.conftest import FrontEnd
@@ -62,21 +63,39 @@ def test_the_mean_takes_the_place_of_the_first_run(
     assert '"seed"' in page_
 
 
-def test_a_pause_in_the_second_seed_goes_on_with_it(make: Callable[..., Explorer]) -> None:
-    explorer = make(seeds=2, **SMALL | {"epochs": 30})
+def test_what_steers_one_seed_steers_all_at_the_same_step(make: Callable[..., Explorer]) -> None:
+    explorer = make(seeds=2, **SMALL | {"epochs": 12})
     explorer.start()
+    until(lambda: bool(explorer.recording))
+    explorer.pause()
+    until(lambda: explorer.state == "paused")
+    explorer.lr = 1e-4  # in the first, which the second follows
+    explorer.resume()
     until(lambda: len(explorer._done) == 1)
     explorer.pause()
     until(lambda: explorer.state == "paused")
     assert len(explorer.recordings) == 2
+    explorer.batch_size = 20  # in the second: the first is trained again
+    assert explorer.message == "batch_size 64 → 20: 1 of 2 seeds had ended, and train again."
+    assert len(explorer.recordings) == 1
     explorer.resume()
-    explorer.steer = True
-    explorer.lr = 1e-4  # one network of several cannot be steered, and that is said
-    assert explorer.message == (
-        "lr: all 2 seeds begin anew, since steering needs a single run (seeds=1)."
-    )
     assert explorer.wait(120) == "finished"
-    assert [found.config["lr"] for found in explorer.recordings] == [1e-4, 1e-4]
+    first, second = explorer.recordings
+    assert [run.config["seed"] for run in (first, second)] == [0, 1]
+    assert first.changes == second.changes
+    # In whichever order their steps have.
+    assert {words for _, words in first.changes} == {"lr 0.001 → 0.0001", "batch_size 64 → 20"}
+    assert explorer.recording is not None
+    assert explorer.recording.changes == first.changes
+    assert explorer.config == explorer.config.replace(lr=1e-4, batch_size=20, seed=0)
+    # Each is the run that has the same history alone.
+    training = explorer._trainer.training
+    assert training is not None
+    alone = Training(explorer.config.replace(lr=1e-3, batch_size=64, seed=1))
+    alone.steering.planned = list(training.steering.history)
+    *_, last = alone
+    assert last.scalars["loss"] == second[-1].scalars["loss"]
+    assert len(json.loads(explorer._runs)) == 1
 
 
 def test_what_ends_the_second_seed_leaves_the_first(make: Callable[..., Explorer]) -> None:
