@@ -49,16 +49,21 @@ class Results(Mapping[str, "Sequence[Recording]"]):
 
     def resampled(self, generator: np.random.Generator, *, paired: bool = False) -> Results:
         """The same arms with as many seeds each, drawn with replacement; `paired`, the same ones
-        for all arms that have as many."""
+        for all arms, of the first seeds, that every arm has."""
         drawn = Results(self._recordings)
         drawn._known = self._known
-        counts = {arm: len(runs) for arm, runs in self._recordings.items()}
         if paired:
-            of_count = {n: generator.integers(n, size=n) for n in sorted(set(counts.values()))}
-            drawn._drawn = {arm: of_count[count] for arm, count in counts.items()}
+            together = generator.integers(self.least, size=self.least)
+            drawn._drawn = dict.fromkeys(self._recordings, together)
         else:
+            counts = {arm: len(runs) for arm, runs in self._recordings.items()}
             drawn._drawn = {arm: generator.integers(n, size=n) for arm, n in counts.items()}
         return drawn
+
+    @property
+    def least(self) -> int:
+        """Seeds of the arm with the fewest; 0 where there is none."""
+        return min(map(len, self._recordings.values()), default=0)
 
     def values_of(self, arm: str, name: str, step: int | None = None) -> NDArray[np.float64]:
         """A scalar at the end, or at most at `step`, shape (seeds,); NaN where absent."""
@@ -169,6 +174,7 @@ def judge(check: Check, results: Results) -> Verdict:
     except KeyError:  # an arm that was not run yet
         return Verdict(check.claim, "not measured")
     seeds = min((len(results._recordings[arm]) for arm in results.asked), default=0)
+    seeds = min(seeds, results.least) if check.paired else seeds
     if seeds < _LEAST_SEEDS:
         return Verdict(check.claim, "undecided", seeds, measured)
     generator = np.random.default_rng(0)

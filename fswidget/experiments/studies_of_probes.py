@@ -92,10 +92,12 @@ def _tenth(value: float, whole: float) -> bool:
 
 
 def _same_regime(results: Results) -> bool:
-    return all(
-        results.regimes(_arm(width, width // 2)) == results.regimes(_arm(width, _ALL))
+    ends = (
+        (results.regimes(_arm(width, width // 2)), results.regimes(_arm(width, _ALL)))
         for width in _WIDTHS
     )
+    # Seeds that one of them lacks are left out.
+    return all(a == b for few, whole in ends for a, b in zip(few, whole, strict=False))
 
 
 def _lines(results: Results) -> list[str]:
@@ -185,5 +187,15 @@ recipe(
         ),
     ),
     study=Study(lines=_lines, figure=_figure, caption="D_LR and k95 against features per sample"),
-    note="",
+    note="Each cell is of a network before and after four epochs on 8,192 pictures of MNIST; cells "
+    "of one width are the same networks, and smaller probes part of larger ones. After training, "
+    "with ten features in use, D_LR, k95, NC1, CDNV and the alignment with the targets at n = p "
+    "are within a tenth of what all samples give; S_init, RankMe, α-ReQ, NC3, the quality of all "
+    "features and the band of random heads want more. Before it the last layer uses half of the "
+    "features or more, and at n = p plain D_LR is too small by .05 at p = 64, .03 at 256 and .01 "
+    "to .02 at 1,024, and k95 by a quarter to a third; debiased, D_LR needs n = p, k95 n = 2p. Two "
+    "things mean nothing near n = p: the quality of all features, which is 1 wherever samples are "
+    "no more than features, and the lazy twin, whose least-squares head learns the probe by heart "
+    "there, so that its k95 is largest. Where k95 stands at its limit, 10 or 11, a probe decides "
+    "the regime of a trained network, too.",
 )
