@@ -170,3 +170,45 @@ recipe(
     note="Digits, three hidden layers, Adam. The coordinate check, how far features and outputs "
     "move in the first steps, is a test of this project.",
 )
+
+
+#: Whole batches and small steps, as gradient flow has them.
+_LINEAR = Config(
+    model="linear",
+    depth=1,
+    width=64,
+    loss="mse",
+    optimizer="sgd",
+    momentum=0.0,
+    lr=0.005,
+    test_size=200,
+    batch_size=1000,
+    epochs=1000,
+    frame_every=25,
+    num_shown=200,
+)
+_HIDDEN = {
+    "one hidden layer": _LINEAR,
+    "three hidden layers": _LINEAR.replace(depth=3, epochs=1500),
+    "one hidden layer, four times the rate": _LINEAR.replace(lr=0.02, epochs=250),
+}
+
+
+def _on_the_curves(arm: str) -> Check:
+    def holds(results: Results) -> bool:
+        errors = [run.table()["theory_error"].max() for run in results[arm]]
+        return float(np.mean(errors)) <= 0.02
+
+    return Check(f"{arm}: every eigenvalue within 2% of theory in every frame", holds, OTHERS)
+
+
+recipe(
+    "linear_theory",
+    "A linear network on the curves of theory",
+    "The eigenvalues of a balanced linear network lie, at each moment, on the curves of theory: "
+    "the rings in the spectrum.",
+    arms={name: arm_of(config, {}) for name, config in _HIDDEN.items()},
+    checks=tuple(_on_the_curves(arm) for arm in _HIDDEN),
+    note="Digits, which are not whitened. What is left is the size of the steps, which gradient "
+    'flow has not. `recording.figure("modes")` draws each eigenvalue over time on its curve.',
+)

@@ -88,19 +88,6 @@ def _digits(title: str, claim: str, first: str, second: str, **changes: Any) -> 
 
 _TEACHER = Config(dataset="teacher", loss="mse", num_targets=1)
 
-#: Whole batches and small steps, as gradient flow has them.
-_LINEAR = _DIGITS.replace(
-    model="linear",
-    width=64,
-    depth=1,
-    optimizer="sgd",
-    momentum=0.0,
-    lr=0.005,
-    batch_size=1000,
-    epochs=1000,
-    frame_every=25,
-)
-
 
 #: None of these needs a file, and each ends within a minute on two CPU cores. Our choice.
 AT_HAND: dict[str, Experiment] = {
@@ -165,15 +152,6 @@ AT_HAND: dict[str, Experiment] = {
         "More targets, more features",
         "A regression of d targets needs d + 1 features: look at k95 beside it.",
         {"1 target": _TEACHER, "8 targets": _TEACHER.replace(num_targets=8)},
-    ),
-    "linear_theory": Experiment(
-        "A linear network on the curves of theory",
-        "Look at the spectrum: rings are the eigenvalues that theory gives at each moment, and the "
-        "measured ones lie in them. With more layers modes are learned one after the other.",
-        {
-            "one hidden layer": _LINEAR,
-            "three hidden layers": _LINEAR.replace(depth=3, epochs=1500),
-        },
     ),
     "modular_decay": Experiment(
         "Modular addition, without and with weight decay",

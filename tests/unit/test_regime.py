@@ -56,6 +56,26 @@ def test_many_output_functions_take_the_normal_limit():
     assert found.null.used_features == pytest.approx(found.used_features, abs=6)
 
 
+@pytest.mark.parametrize(
+    ("used", "target_share", "said"),
+    [(16, 0.99, True), (27, 0.99, True), (27, 0.84, False), (10, 0.99, False), (60, 0.99, False)],
+)
+def test_a_label_that_only_the_last_of_the_loss_moves_says_so(used, target_share, said):
+    """Squared error and α = 1: k95 goes from 16 to 27 while the loss goes from small to nothing."""
+    found = classify(
+        used_features=used,
+        num_features=256,
+        num_outputs=10,
+        classification=True,
+        low_rank_measure=0.2,
+        top_share=0.8,
+        task="squared_error",
+        target_share=target_share,
+        kernel_drift=0.38,
+    )
+    assert ("nothing changes but the last of the loss" in found.evidence) == said
+
+
 @pytest.mark.parametrize("p", range(1, 2 * C + 1))
 def test_random_features_are_never_minimal_whatever_their_number(p):
     for seed in range(4):
