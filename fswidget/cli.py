@@ -78,6 +78,11 @@ def _add_run(parser: argparse.ArgumentParser) -> Callable[..., int]:
     parser.add_argument(
         "--save", metavar="FILE", help="write the recording, for `view` and fs.load"
     )
+    parser.add_argument(
+        "--overlap",
+        action=argparse.BooleanOptionalAction,
+        help="train on while a frame is made (default: where the training leaves a core idle)",
+    )
     _add_settings(parser, _option)
     return run
 

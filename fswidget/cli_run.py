@@ -114,14 +114,22 @@ class Targets:
         return written, failed
 
 
-def run(*, html: str | None, save: str | None, quiet: bool, as_json: bool, **settings: Any) -> int:
+def run(
+    *,
+    html: str | None,
+    save: str | None,
+    quiet: bool,
+    as_json: bool,
+    overlap: bool | None,
+    **settings: Any,
+) -> int:
     """Train, and keep what was recorded whatever ends the run."""
     from fswidget.probing.inference import Diverged
     from fswidget.training.config import Config
-    from fswidget.training.loop import Training
+    from fswidget.training.run_folder import training_that
 
     targets = Targets(save=save, html=html)
-    training = Training(Config(**settings))
+    training = training_that(overlap)(Config(**settings))
     recording = Recording(training.info)
     status = 0
     bar = tqdm(

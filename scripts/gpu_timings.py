@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from fswidget.probing.probe import Probe
 from fswidget.training.config import Config
 from fswidget.training.loop import Training
 from fswidget.training.networks import build
+from fswidget.training.overlap import OverlappedTraining
 from fswidget.training.registry import Split, source, sources
 
 
@@ -175,9 +177,29 @@ def epoch(device: torch.device, root: Path, *, toy: bool) -> dict[str, Any]:
         "frame s": round(analysis, 3),
         "with / without": round(whole / (whole - analysis), 4),
     }
+    between = _epoch_that_overlaps(config.replace(device=device.type, epochs=4))
+    result["epoch that overlaps with a frame s"] = round(between, 3)
+    result["overlapping / without"] = round(between / (whole - analysis), 4)
     if device.type == "cuda":
         result["peak memory GB"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
     return result
+
+
+def _epoch_that_overlaps(config: Config) -> float:
+    """Seconds between ends of epochs while the frame of the one before is made."""
+    ends: dict[int, float] = {}
+
+    def look() -> bool:
+        if training.step and training.step % training.steps_per_epoch == 0:
+            ends.setdefault(training.step, time.perf_counter())
+        return True
+
+    training = OverlappedTraining(config, keep_going=look)
+    training.model.to(memory_format=torch.channels_last)
+    for _ in training:
+        pass
+    _, *after = [later - end for end, later in itertools.pairwise(ends.values())]
+    return statistics.median(after)
 
 
 def _random_pictures(config: Any) -> Split:

@@ -46,11 +46,11 @@ class FeatureMoments(Moments):
     Notes
     -----
     Memory is ``8 · num_blocks · d²`` bytes whatever the number of samples, with
-    ``d ≤ p + C + num_targets + num_reference + 58``, plus float64 copies of at most 4,096 rows
-    while updating. Point estimates do
-    not depend on how the samples are cut into batches nor on the order of merges. A sample's block
-    follows a fixed pseudo-random table by its running number, so that classes that come sorted or
-    in turn do not line up with the blocks (our choice).
+    ``d ≤ p + C + num_targets + num_reference + 58``, plus float64 copies of at most 2,048 rows
+    (16,384 on a GPU) while updating. Point estimates do not depend on how the
+    samples are cut into batches nor on the order of merges. A sample's block follows a fixed
+    pseudo-random table by its running number, so that classes that come sorted or in turn do not
+    line up with the blocks (our choice).
 
     Examples
     --------

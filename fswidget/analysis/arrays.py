@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -131,3 +132,11 @@ Array = NDArray[np.float64]
 
 def to_numpy(tensor: Tensor) -> Array:
     return tensor.cpu().numpy()
+
+
+def to_arrays(tensors: Sequence[Tensor]) -> list[Array]:
+    """Several of one type, read at once: a GPU waits for each time."""
+    flat = to_numpy(torch.cat([tensor.flatten() for tensor in tensors]))
+    ends = np.cumsum([tensor.numel() for tensor in tensors])[:-1]
+    parts = zip(np.split(flat, ends), tensors, strict=True)
+    return [part.reshape(tensor.shape) for part, tensor in parts]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fswidget.analysis.arrays import Array, to_numpy
+from fswidget.analysis.arrays import Array, to_arrays
 from fswidget.analysis.averages import Averages
 from fswidget.analysis.eigensolvers import EigenDecomposition
 from fswidget.analysis.measures import JACKKNIFED, USED, Measures, crossing, first_at
@@ -62,7 +62,7 @@ def jackknife(
     if len(blocks) < 2:
         return Jackknife()
     replicates: list[dict[str, float]] = []
-    curves: list[Array] = []
+    curves: list[Tensor] = []
     solved: list[Found] = []
     step = max(1, _AT_ONCE.get(moments.device.type, _AT_ONCE["cuda"]) // left_out.total.numel())
     for some in (blocks[start : start + step] for start in range(0, len(blocks), step)):
@@ -71,15 +71,16 @@ def jackknife(
         measured = Measures.of(left, moments, *how)
         replicates += _rows({name: measured.numbers[name] for name in JACKKNIFED})
         for found in near.expand(left, measured.rows):
-            curves += list(to_numpy(measured.curves(found.coefficients, found.places)))
+            curves += measured.curves(found.coefficients, found.places)
             solved.append(found._replace(places=[some[place] for place in found.places]))
     ranks = near.effective_ranks(solved, lambda block: left_out.averages([block]).one(0))
-    for replicate, (_, learned), rank in zip(replicates, curves, ranks, strict=True):
+    read = to_arrays(curves)
+    for replicate, (_, learned), rank in zip(replicates, read, ranks, strict=True):
         replicate["used_features"] = float(first_at(learned, num_features))
         replicate["crossing"] = crossing(learned, num_features)
         replicate["effective_rank"] = rank
     errors = _errors(replicates, crossing(utilization, num_features))
-    fitted = (_fit(curve, len(solution.values)) for curve in curves)
+    fitted = (_fit(curve, len(solution.values)) for curve in read)
     quality_error, utilization_error = _error(list(fitted))
     return Jackknife(errors, quality_error, utilization_error, tuple(replicates))
 

@@ -9,6 +9,7 @@ beside any outlier, and of the outputs their common shift is kept apart (`gram.c
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any, Self
 
 import numpy as np
@@ -20,10 +21,10 @@ from fswidget.analysis.arrays import as_matrix, as_tensor, default_device
 from fswidget.analysis.gram import Columns, common_first, reshifted
 from fswidget.analysis.targets import LABELS, Coding, block_numbers, check_labels, coding_of
 
-_ROWS = 4096  # rows taken at once: bounds the float64 copies of a large batch
-
-
-_PANEL = 128  # rows of a Gram matrix computed at once, from the diagonal on
+#: Rows taken at once: bounds the float64 copies of a large batch.
+_ROWS = {"cpu": 2048, "cuda": 16384}
+#: Rows of a Gram matrix computed at once, from the diagonal on; a GPU takes all.
+_PANEL = {"cpu": 128, "cuda": 1 << 30}
 
 
 _LOOKED_AT = 101  # rows of the first batch whose median is the shift
@@ -135,10 +136,7 @@ class Moments:
         elif self._coding is not None:
             self._coding = self._coding.joined(coding)
         self._round_to(_epsilon(parts["features"]), _epsilon(parts["outputs"]))
-        for start in range(0, count, _ROWS):
-            chunk = slice(start, start + _ROWS)
-            some = {name: part[chunk] for name, part in parts.items()}
-            self._add(some, numbers[chunk], None if roots is None else roots[chunk])
+        self._add_all(parts, numbers, roots)
         self._count += count
         return self
 
@@ -202,9 +200,26 @@ class Moments:
                 shift[getattr(self._columns, name)] = _wide(name, part[::step]).median(0).values
         return shift
 
-    def _add(
+    def _add_all(
         self, parts: dict[str, Tensor], blocks: NDArray[np.int64], roots: Tensor | None
     ) -> None:
+        """Add rows, those of a block one after another."""
+        rows, taken = _ROWS.get(self.device.type, _ROWS["cpu"]), None
+        if self.num_blocks > 1:
+            order = np.argsort(blocks, kind="stable")
+            blocks, taken = blocks[order], torch.from_numpy(order).to(self.device)
+        for start in range(0, len(blocks), rows):
+            chunk = slice(start, start + rows)
+            where = chunk if taken is None else taken[chunk]
+            z = self._z({name: part[where] for name, part in parts.items()})
+            if roots is not None:
+                z *= roots[where]
+            ends = np.searchsorted(blocks[chunk], np.arange(self.num_blocks + 1)).tolist()
+            for block, (first, last) in enumerate(itertools.pairwise(ends)):
+                if first < last:
+                    self._add_upper(block, z[first:last])
+
+    def _z(self, parts: dict[str, Tensor]) -> Tensor:
         columns, shift = self._columns, self._shift
         assert shift is not None
         count = parts["features"].shape[0]
@@ -214,19 +229,13 @@ class Moments:
             where = getattr(columns, name)
             torch.sub(_wide(name, part), shift[where], out=z[:, where])
         columns.fill_products(z)
-        if roots is not None:
-            z *= roots
-        if self.num_blocks == 1:
-            self._add_upper(0, z)
-        else:
-            for block in range(self.num_blocks):
-                rows = torch.from_numpy(np.flatnonzero(blocks == block))
-                self._add_upper(block, z[rows.to(self.device)])
+        return z
 
     def _add_upper(self, block: int, z: Tensor) -> None:
         # Panels from the diagonal on: symmetry saves nearly half of the products.
-        for start in range(0, z.shape[1], _PANEL):
-            rows = slice(start, start + _PANEL)
+        panel = _PANEL.get(self.device.type, _PANEL["cpu"])
+        for start in range(0, z.shape[1], panel):
+            rows = slice(start, start + panel)
             self._upper[block, rows, start:].addmm_(z[:, rows].T, z[:, start:])
         self._complete = False
 
@@ -234,8 +243,9 @@ class Moments:
     def _gram(self) -> Tensor:
         """The Gram matrices, shape (num_blocks, d, d), whole."""
         if not self._complete:
-            for start in range(_PANEL, self._columns.count, _PANEL):
-                columns = slice(start, start + _PANEL)
+            panel = _PANEL.get(self.device.type, _PANEL["cpu"])
+            for start in range(panel, self._columns.count, panel):
+                columns = slice(start, start + panel)
                 above = self._upper[:, :start, columns]
                 self._upper[:, columns, :start] = above.transpose(1, 2)
             self._complete = True

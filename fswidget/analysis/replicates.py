@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fswidget.analysis.arrays import Array, to_numpy
+from fswidget.analysis.arrays import Array, to_arrays, to_numpy
 from fswidget.analysis.averages import Averages
 from fswidget.analysis.eigensolvers import (
     EigenDecomposition,
@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
     places: list[int]  # which sets
     coefficients: Tensor  # (b, m, K)
-    effective_rank: float  # of one that was solved for
+    values: Tensor | None  # (K,) all eigenvalues of one that was solved for
     entropy: EntropyTerms | None  # of those that were not
 
 
@@ -91,7 +91,7 @@ class Neighbourhood:
             stepped = (step.mixed <= _MIXED).tolist()
             if all(stepped):
                 terms = self._entropy.terms(step)
-                return [Found(list(range(count)), self._expand(step, rows), math.nan, terms)]
+                return [Found(list(range(count)), self._expand(step, rows), None, terms)]
             return [
                 self._expand_one(step, rows, place) if near else self._solved(averages, rows, place)
                 for place, near in enumerate(stepped)
@@ -101,7 +101,7 @@ class Neighbourhood:
     def _expand_one(self, step: Step, rows: Tensor, place: int) -> Found:
         one = Step(*(part[place : place + 1] for part in step))
         found = self._expand(one, rows[place : place + 1])
-        return Found([place], found, math.nan, self._entropy.terms(one))
+        return Found([place], found, None, self._entropy.terms(one))
 
     def _expand(self, step: Step, rows: Tensor) -> Tensor:
         """In eigenvectors of which all but the leading ones are known ones turned from those."""
@@ -115,9 +115,8 @@ class Neighbourhood:
 
     def _solved(self, averages: Averages, rows: Tensor, place: int) -> Found:
         found = self._solve(self.matrix(averages.one(place)))
-        rank = effective_rank(to_numpy(found.values)) if found.complete else math.nan
         coefficients = found.expand(rows[place]) / found.values.sqrt()
-        return Found([place], coefficients[None], rank, None)
+        return Found([place], coefficients[None], found.values if found.complete else None, None)
 
     def _solve(self, matrix: Tensor) -> EigenDecomposition:
         if not len(self.known.values):
@@ -143,8 +142,12 @@ class Neighbourhood:
         places = [place for one in found if one.entropy is not None for place in one.places]
         terms = [one.entropy for one in found if one.entropy is not None]
         ranks = self._entropy.ranks(terms, places, exact) if terms else []
-        stepped = dict(zip(places, ranks, strict=True))
-        return [stepped.get(place, one.effective_rank) for one in found for place in one.places]
+        known = dict(zip(places, ranks, strict=True))
+        solved = {one.places[0]: one.values for one in found if one.values is not None}
+        if solved:
+            values = to_arrays(list(solved.values()))
+            known |= dict(zip(solved, map(effective_rank, values), strict=True))
+        return [known.get(place, math.nan) for one in found for place in one.places]
 
     def _step(self, averages: Averages) -> Step:
         """One step from the eigenpairs known."""

@@ -131,7 +131,7 @@ def _directions(num_outputs: int, shift: bool) -> Tensor:
 def _cka(first: Tensor, second: Tensor) -> float:
     """Of two kernels, shape (n, n), centred; NaN where one is constant."""
     centred = [k - k.mean(0) - k.mean(1, keepdim=True) + k.mean() for k in (first, second)]
-    sizes = [float(torch.linalg.vector_norm(kernel)) for kernel in centred]
-    if min(sizes) == 0:
-        return math.nan
-    return min(1.0, float((centred[0] * centred[1]).sum()) / (sizes[0] * sizes[1]))
+    norms = [torch.linalg.vector_norm(kernel) for kernel in centred]
+    # Read at once: a GPU waits for each time.
+    *sizes, product = torch.stack([*norms, (centred[0] * centred[1]).sum()]).tolist()
+    return min(1.0, product / (sizes[0] * sizes[1])) if min(sizes) > 0 else math.nan

@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fswidget.probing.linear_theory import with_theory
 from fswidget.probing.probe import Probe
 from fswidget.recording.frame import Frame
+from fswidget.training.config import Config
 from fswidget.training.isolation import isolated, threads
 from fswidget.training.loop import Training
 
@@ -26,42 +27,81 @@ class OverlappedTraining(Training):
     out when it is ready. On a CPU frames are bit for bit those of `Training`, in the same order.
     Memory: one more copy of the network, and what the analysis holds beside a step's activations.
 
-    Arguments and methods are those of `Training`; where a frame is handed out, `step` may be ahead
-    of ``frame.step``. `state_dict` waits for the frame that is being made. A run with
-    ``output_scale`` other than 1 waits for its frames, since its copy could not be told apart.
+    Methods are those of `Training`. Where a frame is handed out, `step` and `model` may be ahead of
+    ``frame.step``; so an `Explorer`, whose network on show is that of its last frame, waits for
+    each. Settings change, and a run that fails fails, once the frame that is being made is handed
+    out. `state_dict` waits for that frame and does not hold it: the time to keep a state is
+    `on_epoch`, which is called while none is made; the frame of its epoch may be due then, and the
+    state makes it again. A run with ``output_scale`` other than 1 waits for its frames, since its
+    copy could not be told apart.
+
+    Parameters
+    ----------
+    config, keep_going, state, on_epoch
+        As for `Training`.
+    where_idle : bool, default False
+        Go on only where that takes nothing from the training: on a CPU of which it leaves a core
+        idle. A network of your own, which may not bear to be copied, waits then, too.
     """
 
-    def _make_probe(self, model: nn.Module) -> Probe:
+    def __init__(self, config: Config, *, where_idle: bool = False, **how: Any) -> None:
+        self._where_idle = where_idle
         self._job: Future[Frame] | None = None
-        self._worker = ThreadPoolExecutor(1, "fswidget-analysis")
         self._owed = False  # an epoch ended that `on_epoch` was not told of
-        self._apart = self.config.output_scale == 1
+        self._failed: Exception | None = None  # while a frame was being made
+        super().__init__(config, **how)
+
+    def _make_probe(self, model: nn.Module) -> Probe:
+        self._worker = ThreadPoolExecutor(1, "fswidget-analysis")
+        self._apart = self.config.output_scale == 1 and (not self._where_idle or self._idle)
         self._twin = copy.deepcopy(model) if self._apart else model
         on_card = self.device.type == "cuda"
         self._stream: Any = torch.cuda.Stream(self.device) if on_card else None  # type: ignore[no-untyped-call]
         return super()._make_probe(self._twin)
 
+    @property
+    def _idle(self) -> bool:
+        """Whether the training leaves a core of the CPU idle, and the network is one of ours."""
+        own = not isinstance(self.config.model, str)
+        return self.device.type == "cpu" and self.threads < threads.given and not own
+
     def _advance(self) -> Frame | None:
         if not self._apart:
             return super()._advance()
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise failed
         while True:
             if self._job is not None and (self.due or self._job.done() or self._changes):
                 return self._collect()
             if self.due:
+                self._end_epoch()
                 if not self._may_go_on():
                     return None
                 self._submit()
             self._end_epoch()
             self._take_up()
-            if not self._learn():
+            try:
+                learned = self._learn()
+            except Exception as error:
+                if self._job is None:
+                    raise
+                self._failed = error  # the frame was of before
+                return self._collect()
+            if not learned:
                 return None if self._job is None else self._collect()
+
+    def _adopt(self, config: Config) -> bool:
+        if self._job is not None:
+            wait([self._job])  # it shows the targets of before
+        return super()._adopt(config)
 
     @property
     def _changes(self) -> bool:
         return self.steering.due(self.step) != self.config
 
     def _end_epoch(self) -> None:
-        """Tell of it once its frame has been handed out, and none is under way."""
+        """Tell of it while no frame is under way: its own is due, or has been handed out."""
         if self._batches.ends_epoch(self.step) and self.step > self._told:
             self._told, self._owed = self.step, True
         if self._owed and self._job is None:
@@ -76,9 +116,8 @@ class OverlappedTraining(Training):
     def _take_snapshot(self) -> None:
         if not self._apart:
             return
-        theirs, ours = self._twin.state_dict().values(), self.model.state_dict().values()
         with torch.no_grad():
-            for copied, value in zip(theirs, ours, strict=True):
+            for copied, value in zip(_values(self._twin), _values(self.model), strict=True):
                 copied.copy_(value)
 
     def _submit(self) -> None:
@@ -117,3 +156,8 @@ class OverlappedTraining(Training):
         if self._job is not None:
             wait([self._job])
         return super().state_dict()
+
+
+def _values(model: nn.Module) -> list[Tensor]:
+    """Parameters and buffers; those, too, that a state leaves out."""
+    return [*model.parameters(), *model.buffers()]

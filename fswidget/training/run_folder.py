@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def record(
     *,
     store: str | os.PathLike[str] | None = None,
     keep_going: Callable[[], bool] | None = None,
-    overlap: bool = False,
+    overlap: bool | None = None,
 ) -> Recording:
     """Train a network and return the recording of the run.
 
@@ -132,9 +133,10 @@ def record(
         finished one is read only. SIGTERM and Ctrl-C end the run between two steps, which are kept.
     keep_going : callable, optional
         Called before every batch; when it returns False the run ends early.
-    overlap : bool
-        Whether to go on training while a frame is made, on a core that would be idle or a GPU;
-        frames stay the same, on a CPU bit for bit. See `fswidget.training.overlap`.
+    overlap : bool, optional
+        Whether to go on training while a frame is made, for one more copy of the network; frames
+        stay the same, on a CPU bit for bit. By default where the training leaves a core of the CPU
+        idle and the network is not your own. See `fswidget.training.overlap`.
 
     Raises
     ------
@@ -152,7 +154,7 @@ def record(
     2.0
     """
     if store is None:
-        training = _kind(overlap)(config, keep_going=keep_going)
+        training = training_that(overlap)(config, keep_going=keep_going)
         recording = Recording(training.info)
         _train(training, training.frames(), recording, progress)
         return recording
@@ -165,8 +167,11 @@ def record(
     return recording
 
 
-def _kind(overlap: bool) -> type[Training]:
-    return OverlappedTraining if overlap else Training
+def training_that(overlap: bool | None) -> Callable[..., Training]:
+    """What makes a `Training` that overlaps with its frames or does not, as `record` says."""
+    if overlap is False:
+        return Training
+    return partial(OverlappedTraining, where_idle=overlap is None)
 
 
 def _train_in(
@@ -175,17 +180,17 @@ def _train_in(
     keep_going: Callable[[], bool] | None,
     progress: bool,
     received: list[int],
-    overlap: bool,
+    overlap: bool | None,
 ) -> Recording:
     state = folder.state()
     allowed = keep_going or (lambda: True)
-    training = _kind(overlap)(
+    training: Training = training_that(overlap)(
         config,
         keep_going=lambda: not received and allowed(),
         state=state,
         on_epoch=lambda: folder.keep(training, recording, always=False),
     )
-    recording = Recording(training.info)
+    recording: Recording = Recording(training.info)
     if state is not None:
         recording = folder.recording(until=training.step)
         recording.info = training.info

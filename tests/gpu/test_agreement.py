@@ -13,6 +13,7 @@ from fswidget.probing.probe import Probe
 from fswidget.training.config import Config
 from fswidget.training.loop import Training
 from fswidget.training.networks import build
+from fswidget.training.overlap import OverlappedTraining
 
 pytestmark = pytest.mark.gpu
 
@@ -177,6 +178,19 @@ def test_training_follows_the_cpu(device: torch.device) -> None:
         for name in ("loss", "train_accuracy", "low_rank_measure"):
             if name in b.scalars:
                 assert a.scalars[name] == pytest.approx(b.scalars[name], rel=2e-2, abs=5e-3), name
+
+
+def test_frames_made_while_training_goes_on_are_those_that_it_waits_for(
+    device: torch.device,
+) -> None:
+    """Of a snapshot, on a stream of its own: a later step's weights would show in accuracy."""
+    config = Config(width=64, epochs=2, lr=3e-3, frame_every=3, probe_size=500, device=str(device))
+    waits, goes_on = (list(kind(config)) for kind in (Training, OverlappedTraining))
+    assert [f.step for f in goes_on] == [f.step for f in waits]
+    for a, b in zip(goes_on, waits, strict=True):
+        for name in ("loss", "train_accuracy", "low_rank_measure"):
+            if name in b.scalars:
+                assert a.scalars[name] == pytest.approx(b.scalars[name], rel=1e-3, abs=2e-3), name
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -77,6 +77,7 @@ def test_completion_without_shtab_says_what_to_install(
 def test_settings_of_every_type(tmp_path: Path) -> None:
     path = str(tmp_path / "run.npz")
     options = ["--quiet", "--max-steps=4", "--frame-every=2", "--layers=0,2", "--lr=0.01"]
+    options.append("--overlap")
     assert (
         main(["run", *SMALL, "--batch-size=8", *options, "--probe-size=none", "--save", path]) == 0
     )
@@ -127,14 +128,14 @@ def test_what_was_recorded_is_kept(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from fswidget.training import loop
+    from fswidget.training import run_folder
 
-    class Broken(loop.Training):
+    class Broken(run_folder.OverlappedTraining):
         def __iter__(self) -> Any:
             yield next(super().__iter__())
             raise error("no eigenvalues")
 
-    monkeypatch.setattr(loop, "Training", Broken)
+    monkeypatch.setattr(run_folder, "OverlappedTraining", Broken)
     path, page = tmp_path / "run.npz", tmp_path / "run.html"
     arguments = ["run", *SMALL, "--quiet", f"--save={path}", f"--html={page}"]
     if status is None:

@@ -19,6 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fswidget.analysis import replicates
 from fswidget.analysis.api import FeatureMoments
+from fswidget.analysis.averages import Averages
+from fswidget.analysis.eigensolvers import eigh_full
+from fswidget.analysis.jackknife import LeftOut
+from fswidget.analysis.measures import Measures
+from fswidget.analysis.replicates import Neighbourhood
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.inference import run
 from fswidget.training.config import Config
@@ -165,9 +170,36 @@ def test_a_pass_over_the_probe_reads_once(mode: FakeTensorMode) -> None:
         moments = FeatureMoments(16, 10, 10, num_reference=16, device=CARD)
         moments.update(rows.features, rows.outputs, rows.targets, rows.features)
     assert moments._upper.device.type == "cuda"
-    # Whether each of three arrays is finite, the least and the largest label; and the rows of each
-    # of eight jackknife blocks, with the section of the outputs, go there.
-    assert reads.seen == {"_local_scalar_dense": 5, "upload": 9}
+    # Whether each of three arrays is finite, the least and the largest label; and the rows in the
+    # order of their jackknife blocks, with the section of the outputs, go there.
+    assert reads.seen == {"_local_scalar_dense": 5, "upload": 2}
+
+
+def test_replicates_of_error_bars_are_measured_on_the_gpu(mode: FakeTensorMode) -> None:
+    with unset_fake_temporarily():
+        generator, labels = torch.Generator().manual_seed(0), torch.arange(800) % 10
+        features = torch.randn(800, 160, generator=generator)
+        moments = FeatureMoments(160, 10, 10, num_reference=160)
+        moments.update(features, features[:, :10], labels, features)
+        averages = Averages.of(moments)
+        left_out = LeftOut(moments._gram, averages).averages([0, 1, 2])
+        known = eigh_full(averages.second(averages.columns.features, averages.columns.features))
+        near = Neighbourhood(averages, known, 10)
+
+    def there(some: Averages) -> Averages:
+        tensors = (move(tensor, mode) for tensor in (some.n, some.origin, some.about))
+        return Averages(*tensors, some.columns)
+
+    near.known = replace(known, values=move(known.values, mode), vectors=move(known.vectors, mode))
+    near._averages, some = there(averages), there(left_out)
+    with HostReads() as reads:
+        measured = Measures.of(some, moments, "cross_entropy", 1e-5, debias=True, by_class=True)
+        step = near._step(some)
+        found = [near._expand(step, measured.rows), *near._entropy.terms(step)]
+    assert {tensor.device.type for tensor in (*found, *measured.tensors.values())} == {"cuda"}
+    # Small solves of all at once: two spans, directions, leverages, and the leading eigenpairs.
+    # What the outputs are combined with, and signs of random vectors, go there.
+    assert reads.seen == {"_linalg_eigh": 5, "upload": 2}
 
 
 @pytest.mark.parametrize(("narrow", "most"), [(16, 60), (128, 80)], ids=["near", "solved"])

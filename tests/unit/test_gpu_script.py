@@ -39,6 +39,7 @@ def test_a_rehearsal_at_toy_sizes(root: Path, tmp_path: Path) -> None:
     results = json.loads((output / "RESULTS-gpu.json").read_text())
     assert results["timings"]["moments"]["float64 GEMM ms"] > 0
     assert results["epoch"]["with / without"] >= 1
+    assert results["epoch"]["overlapping / without"] > 0
     assert {row["status"] for row in results["science"].values()} == {"finished"}
     page = (output / "RESULTS-gpu.md").read_text()
     assert "| toy / seed 0 / desk / 0 |" in page

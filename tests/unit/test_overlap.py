@@ -1,13 +1,19 @@
 """Training that does not wait for the analysis gives the same frames."""
 
 import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fswidget.probing.inference import Diverged
+from fswidget.recording.frame import Frame
+from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
+from fswidget.training.isolation import threads
+from fswidget.training.loop import Training
 from fswidget.training.overlap import OverlappedTraining
 from fswidget.training.run_folder import record
 from tests.recordings import assert_same
@@ -26,10 +32,17 @@ def config_of(**settings: Any) -> Config:
     return Config(**{**SMALL, **settings})
 
 
+def recorded(training: Training, frames: Iterable[Frame]) -> Recording:
+    recording = Recording(training.info)
+    for frame in frames:
+        recording.append(frame)
+    return recording
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_frames_are_the_same_bit_for_bit_and_in_order(case: str) -> None:
     config = config_of(**CASES[case])
-    assert_same(record(config, overlap=True), record(config))
+    assert_same(record(config, overlap=True), record(config, overlap=False))
 
 
 def test_training_goes_on_while_a_frame_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +69,7 @@ def test_training_goes_on_while_a_frame_is_made(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("every", [3, 5])
 def test_a_stopped_run_goes_on(every: int, tmp_path: Path) -> None:
     config = config_of(frame_every="epoch")
-    whole = record(config)
+    whole = record(config, overlap=False)
     for _ in range(50):
         allowed = after(every)
         kept = record(config, store=tmp_path / "run", keep_going=allowed, overlap=True)
@@ -81,3 +94,79 @@ def test_settings_change_between_frames() -> None:
     assert [frame.step for frame in frames] == [0, 2, 4, 6, 8, 10, 12]
     assert frames[-1].scalars["lr"] == 1e-4
     assert "lr 0.001 → 0.0001" in frames[-1].labels["changes"]
+
+
+def test_targets_change_once_the_frame_that_is_being_made_is_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = config_of(frame_every=4, epochs=4)
+    frames = []
+    for kind in (Training, OverlappedTraining):
+        training = kind(config)
+        changed = threading.Event()
+        measure, retarget = training.probe.frame, training.probe.retarget
+
+        def slow(*args: Any, changed: Any = changed, measure: Any = measure, **scalars: Any) -> Any:
+            if threading.current_thread() is not threading.main_thread():
+                changed.wait(0.1)  # as long as what must not come may come
+            return measure(*args, **scalars)
+
+        def tell(targets: Any, changed: Any = changed, retarget: Any = retarget) -> None:
+            retarget(targets)
+            changed.set()
+
+        def ask(training: Training = training) -> bool:
+            if training.step == 5:
+                training.change(label_noise=0.5)
+            return True
+
+        monkeypatch.setattr(training.probe, "frame", slow)
+        monkeypatch.setattr(training.probe, "retarget", tell)
+        training._keep_going = ask
+        frames.append(recorded(training, training))
+    assert_same(frames[1], frames[0])
+
+
+def test_a_run_that_fails_hands_out_the_frame_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = OverlappedTraining(config_of(frame_every=4))
+    failed = threading.Event()
+    measure = training.probe.frame
+
+    def slow(*args: Any, **scalars: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            assert failed.wait(60)
+        return measure(*args, **scalars)
+
+    def fail() -> bool:
+        if training.step == 6:
+            failed.set()
+            raise Diverged("at step 6")
+        return True
+
+    monkeypatch.setattr(training.probe, "frame", slow)
+    training._keep_going = fail
+    frames = iter(training)
+    assert [next(frames).step, next(frames).step] == [0, 4]
+    with pytest.raises(Diverged, match="at step 6"):
+        next(frames)
+
+
+def test_each_epoch_can_be_kept_though_all_frames_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = config_of(frame_every="epoch")
+    whole = record(config, overlap=False)
+    monkeypatch.setattr(Future, "done", lambda _: False)
+    states = []
+    training = OverlappedTraining(config, on_epoch=lambda: states.append(training.state_dict()))
+    assert [frame.step for frame in training] == [frame.step for frame in whole]
+    assert [state["step"] for state in states] == [4, 8, 12]
+    again = OverlappedTraining(config, state=states[1])
+    assert_same(recorded(again, again.frames(first=False)), whole[2:])
+
+
+def test_by_default_a_run_overlaps_where_a_core_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, overlaps in ((1, False), (2, True)):
+        monkeypatch.setattr(type(threads), "given", given)
+        assert OverlappedTraining(config_of(), where_idle=True)._apart is overlaps
+    assert not OverlappedTraining(config_of(output_scale=2.0))._apart
