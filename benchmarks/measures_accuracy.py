@@ -12,14 +12,16 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import fswidget as fs
+from fswidget.training.loop import Training
 
 NOTES = """\
 All estimates are the debiased ones. Each cell: one standard error either way, which is 65% with
@@ -33,6 +35,7 @@ small."""
 
 _SURE = 2.365  # Student's t for 95%, seven degrees of freedom
 
+MEASURES = ("low_rank_measure", "used_features", "effective_rank", "nc1")
 RESULTS = Path(__file__).parent / "RESULTS-numbers-accuracy.md"
 
 
@@ -70,6 +73,18 @@ def gaussian(name: str, eigenvalues: np.ndarray, r: int) -> Population:
     equal = eigenvalues[0] == eigenvalues[-1]
     used = math.nan if equal else math.ceil(0.95 * r - 1e-9)
     return Population(name, "squared_error", draw, eigenvalues, measure, used)
+
+
+def heavy_tailed(name: str, eigenvalues: np.ndarray, r: int) -> Population:
+    """The same moments, of Student's t with five degrees of freedom: samples of unequal size."""
+    normal = gaussian(name, eigenvalues, r)
+
+    def draw(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        size = np.sqrt(3 / rng.chisquare(5, n))[:, None]
+        features, outputs, _ = normal.draw(rng, n)
+        return features * size, outputs * size, outputs * size
+
+    return replace(normal, draw=draw)
 
 
 def collapsed(name: str, p: int, classes: int, noise: float, by_class: bool) -> Population:
@@ -121,6 +136,8 @@ def populations(p: int, r: int = 9) -> list[Population]:
         collapsed("collapsed, drawn at random", p, r + 1, 0.05, False),
         collapsed("half collapsed, drawn by class", p, r + 1, 0.5, True),
         collapsed("half collapsed, drawn at random", p, r + 1, 0.5, False),
+        gaussian("exponential exp(−k/4)", np.exp(-ranks / 4), r),
+        heavy_tailed("heavy tails, 1/k", 1 / ranks, r),
     ]
 
 
@@ -143,27 +160,63 @@ def bias(population: Population, n: int, draws: int, seed: int = 0) -> dict[str,
 
 def coverage(
     population: Population, n: int, draws: int, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Share of draws whose estimate ± one error, and ± 2.36, hold the truth, by measure."""
+) -> dict[str, tuple[float, float, float]]:
+    """Share of draws whose estimate ± one error, and ± 2.36, hold the truth, and of those whose
+    estimate is withheld, by measure."""
     rng = np.random.default_rng(seed)
-    names = ("low_rank_measure", "used_features", "effective_rank", "nc1")
-    misses: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(draws):
-        spectrum = fs.analyze(*population.draw(rng, n), task=population.task)
-        for name in names:
+    spectra = (fs.analyze(*population.draw(rng, n), task=population.task) for _ in range(draws))
+    truths = {name: population.truth(name) for name in MEASURES}
+    return of_spectra(spectra, truths)
+
+
+def of_spectra(
+    spectra: Iterable[fs.Spectrum], truths: dict[str, float]
+) -> dict[str, tuple[float, float, float]]:
+    misses: dict[str, list[float]] = {name: [] for name in truths}
+    for spectrum in spectra:
+        for name, truth in truths.items():
             measure = f"{name}_debiased"
             error = spectrum.errors[measure if name == "low_rank_measure" else name]
-            if not math.isnan(error) and not math.isnan(population.truth(name)):
-                miss = abs(getattr(spectrum, measure) - population.truth(name))
-                misses[name].append(miss / error if error else (math.inf if miss else 0.0))
-    return {name: held(np.array(found)) for name, found in misses.items()}
+            miss = abs(getattr(spectrum, measure) - truth)
+            misses[name].append(miss / error if error else (math.inf if miss else 0.0))
+    return {name: held(np.array(misses[name]), truth) for name, truth in truths.items()}
 
 
-def held(misses: np.ndarray) -> tuple[float, float]:
-    """Shares of misses, in errors, within either interval."""
-    if not len(misses):
-        return math.nan, math.nan
-    return float(np.mean(misses <= 1 + 1e-9)), float(np.mean(misses <= _SURE))
+def held(misses: np.ndarray, truth: float) -> tuple[float, float, float]:
+    """Shares of misses, in errors, within either interval, of those that are known; the share of
+    those that are not."""
+    known = misses[~np.isnan(misses)]
+    if math.isnan(truth):
+        return math.nan, math.nan, math.nan
+    if not len(known):
+        return math.nan, math.nan, 1.0
+    withheld = 1 - len(known) / len(misses)
+    return float(np.mean(known <= 1 + 1e-9)), float(np.mean(known <= _SURE)), withheld
+
+
+def real(root: str) -> Callable[[int, int], dict[str, tuple[float, float, float]]]:
+    """Coverage of one MLP, p = 64, after three epochs on MNIST, of disjoint probes among 26,000 of
+    its training samples, classes equally many; the truth is that of 28,000 others."""
+    training = Training(
+        fs.Config(dataset="mnist", width=64, epochs=3, train_size=54_000, device="cpu", root=root)
+    )
+    list(training)
+    model, inputs, targets = training.model.eval(), training.data.inputs, training.data.targets
+    with torch.no_grad():
+        features = model[:-1](inputs)
+        outputs = model[-1](features)
+
+    def of(first: int, last: int, errors: bool = True) -> fs.Spectrum:
+        some = (rows[first:last] for rows in (features, outputs, targets))
+        return fs.analyze(*some, task=training.config.task, errors=errors)
+
+    whole = of(26_000, 54_000, errors=False)
+    names = {name: getattr(whole, name) for name in MEASURES}
+
+    def covered(n: int, probes: int) -> dict[str, tuple[float, float, float]]:
+        return of_spectra((of(n * i, n * (i + 1)) for i in range(probes)), names)
+
+    return covered
 
 
 def biases(draws: int) -> list[str]:
@@ -183,21 +236,21 @@ def biases(draws: int) -> list[str]:
 
 
 def cells() -> list[tuple[str, Callable[[], Population], int, int]]:
-    """Name, maker, p and n of each row: n from p/2 to 64 p, ten outputs or a hundred."""
+    """Name, maker, p and n of each row: n from p/2 to 64 p, four outputs, ten, or a hundred."""
     found: list[tuple[str, Callable[[], Population], int, int]] = []
     for n in (16, 32, 64, 128, 512, 2048):
         for place, population in enumerate(populations(32, r=4)):
             found.append((population.name, lambda at=place: populations(32, r=4)[at], 32, n))
     sizes = (32, 64, 128, 256, 1024)
     found.extend(("ReLU, random head", lambda: rectified(64), 64, n) for n in sizes)
-    for n in (64, 128, 256, 512):
+    for n in (64, 128, 256, 512, 1024):
         for place in (1, 2, 6):
             name = f"{populations(128, r=99)[place].name}, C = 100"
             found.append((name, lambda at=place: populations(128, r=99)[at], 128, n))
     return found
 
 
-def coverages(draws: int, keep: Path | None, minutes: float) -> list[str]:
+def coverages(draws: int, keep: Path | None, minutes: float, root: str | None) -> list[str]:
     lines = [
         "| spectrum | p, n | D_LR | k95 | effective rank | NC1 |",
         "|---|---|---|---|---|---|",
@@ -205,21 +258,35 @@ def coverages(draws: int, keep: Path | None, minutes: float) -> list[str]:
     known = keep.read_text().splitlines() if keep is not None and keep.exists() else []
     rows = {tuple(key): row for key, row in map(json.loads, known)}
     began = time.perf_counter()
-    for name, make, p, n in cells():
+    todo = [
+        (name, p, n, lambda make=make, n=n: coverage(make(), n, draws))
+        for name, make, p, n in cells()
+    ]
+    if root is not None:
+        of_network = cache(lambda: real(root))
+        for n, probes in ((1000, 20), (256, 100)):
+            name = f"MLP on MNIST, {probes} disjoint probes"
+            todo.append((name, 64, n, lambda n=n, probes=probes: of_network()(n, probes)))
+    for name, p, n, measured in todo:
         if (name, p, n) not in rows:
             if time.perf_counter() - began > 60 * minutes:
                 print("time is up: go on with the same --keep")
                 break
-            rows[name, p, n] = coverage(make(), n, draws)
+            rows[name, p, n] = measured()
             if keep is not None:
                 with keep.open("a") as stream:
                     stream.write(json.dumps([[name, p, n], rows[name, p, n]]) + "\n")
-        told = [
-            "–" if math.isnan(low) else f"{low:.0%}, {high:.0%}"
-            for low, high in rows[name, p, n].values()
-        ]
-        lines.append(f"| {name} | {p}, {n} | {' | '.join(told)} |")
+        lines.append(f"| {name} | {p}, {n} | {' | '.join(map(told, rows[name, p, n].values()))} |")
     return lines
+
+
+def told(shares: tuple[float, float, float]) -> str:
+    low, high, withheld = shares
+    if withheld == 1:
+        return "withheld"
+    if math.isnan(low):
+        return "–"
+    return f"{low:.0%}, {high:.0%}" + (f" ({withheld:.0%} withheld)" if withheld else "")
 
 
 def main(draws: int = 40) -> None:
@@ -228,6 +295,7 @@ def main(draws: int = 40) -> None:
     parser.add_argument("--draws", type=int, default=400, help="of each row of the coverage")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--mnist", metavar="ROOT", help="folder with MNIST, for a trained network")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="targets")  # classes drawn at random are unequal
@@ -237,7 +305,7 @@ def main(draws: int = 40) -> None:
     else:
         first = biases(draws)
     title = f"# Numbers: bias ({draws} draws) and coverage ({chosen.draws} draws)\n"
-    second = coverages(chosen.draws, chosen.keep, chosen.minutes)
+    second = coverages(chosen.draws, chosen.keep, chosen.minutes, chosen.mnist)
     text = "\n".join([title, *first, "", *second, "", NOTES]) + "\n"
     RESULTS.write_text(text)
     print(text)

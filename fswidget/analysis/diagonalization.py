@@ -83,6 +83,7 @@ def diagonalize(
         quality_error=spread.quality_error,
         utilization_error=spread.utilization_error,
         _replicates=spread.replicates,
+        _debiased=spread.debiased,
         _coefficients=tuple(to_numpy(c) for c in coefficients),
         _maps=tuple(to_numpy(basis) for basis in measures.maps(averages)),
     )

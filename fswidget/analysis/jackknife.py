@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fswidget.analysis.arrays import Array, to_arrays
+from fswidget.analysis.arrays import Array, to_arrays, to_numpy
 from fswidget.analysis.averages import Averages
 from fswidget.analysis.eigensolvers import EigenDecomposition
-from fswidget.analysis.measures import JACKKNIFED, USED, Measures, crossing, first_at
+from fswidget.analysis.extrapolation import (
+    RANK_TOLD,
+    Estimate,
+    mixed,
+    one_step,
+    removed_by,
+    standard_error,
+    tells_used_features,
+    two_steps,
+    used_features,
+)
+from fswidget.analysis.measures import (
+    JACKKNIFED,
+    USED,
+    Measures,
+    crossing,
+    effective_rank,
+    first_at,
+)
 from fswidget.analysis.moments import Moments
 from fswidget.analysis.replicates import Found, Neighbourhood, in_use
 
@@ -24,9 +42,14 @@ _AT_ONCE = {"cpu": 700_000, "cuda": 30_000_000}
 
 @dataclass(frozen=True)
 class Jackknife:
-    """Standard errors by measure and of the two curves, and the replicates behind them."""
+    """Standard errors by measure and of the two curves, and the replicates behind them.
+
+    `debiased` holds k95, the effective rank and NC1 without the bias of a finite probe, whose
+    errors theirs are.
+    """
 
     errors: Mapping[str, float] = field(default_factory=dict)
+    debiased: Mapping[str, float] = field(default_factory=dict)
     quality_error: Array | None = None
     utilization_error: Array | None = None
     replicates: Sequence[Mapping[str, float]] = ()
@@ -61,28 +84,62 @@ def jackknife(
     blocks = left_out.blocks(moments.num_samples)
     if len(blocks) < 2:
         return Jackknife()
+    how = moments, near, measures, num_features, debias
+    replicates, curves = _measured(left_out.averages, blocks, *how)
+    found_by = {name: [replicate[name] for replicate in replicates] for name in replicates[0]}
+    errors = {name: float(standard_error(values)) for name, values in found_by.items()}
+    del errors["crossing"]
+    whole = effective_rank(to_numpy(solution.values)) if solution.complete else math.nan
+    plain = {"crossing": crossing(utilization, num_features), "effective_rank": whole}
+    halved: list[dict[str, float]] = []
+    if left_out.has_halves and _are_biased(plain, found_by):
+        halved, _ = _measured(left_out.halves, range(4), *how)
+    places, ranks = (
+        (plain[name], found_by[name], [half[name] for half in halved]) for name in plain
+    )
+    rank, n = measures.numbers["output_rank"], moments.num_samples
+    better = {
+        "used_features": _used_features(n, solution, utilization, num_features, rank, places),
+        "effective_rank": two_steps(*ranks, RANK_TOLD * n),
+        "nc1": one_step(measures.numbers["nc1"], found_by["nc1"]),
+    }
+    errors |= {name: estimate.error for name, estimate in better.items()}
+    debiased = {name: estimate.value for name, estimate in better.items()}
+    fitted = [_fit(curve, len(solution.values)) for curve in curves]
+    quality_error, utilization_error = standard_error(fitted)
+    return Jackknife(errors, debiased, quality_error, utilization_error, tuple(replicates))
+
+
+def _measured(
+    averages: Callable[[Sequence[int]], Averages],
+    sets: Sequence[int],
+    moments: Moments,
+    near: Neighbourhood,
+    measures: Measures,
+    num_features: int,
+    debias: bool,
+) -> tuple[list[dict[str, float]], list[Array]]:
+    """The numbers and both curves of several sets of samples, of which `averages` makes some."""
     replicates: list[dict[str, float]] = []
     curves: list[Tensor] = []
     solved: list[Found] = []
-    step = max(1, _AT_ONCE.get(moments.device.type, _AT_ONCE["cuda"]) // left_out.total.numel())
-    for some in (blocks[start : start + step] for start in range(0, len(blocks), step)):
-        left = left_out.averages(some)
+    width = moments._columns.count
+    step = max(1, _AT_ONCE.get(moments.device.type, _AT_ONCE["cuda"]) // width**2)
+    for some in (sets[start : start + step] for start in range(0, len(sets), step)):
+        left = averages(some)
         how = measures.task, measures.tolerance, debias, measures.by_class
         measured = Measures.of(left, moments, *how)
         replicates += _rows({name: measured.numbers[name] for name in JACKKNIFED})
         for found in near.expand(left, measured.rows):
             curves += measured.curves(found.coefficients, found.places)
             solved.append(found._replace(places=[some[place] for place in found.places]))
-    ranks = near.effective_ranks(solved, lambda block: left_out.averages([block]).one(0))
+    ranks = near.effective_ranks(solved, lambda place: averages([place]).one(0))
     read = to_arrays(curves)
     for replicate, (_, learned), rank in zip(replicates, read, ranks, strict=True):
         replicate["used_features"] = float(first_at(learned, num_features))
         replicate["crossing"] = crossing(learned, num_features)
         replicate["effective_rank"] = rank
-    errors = _errors(replicates, crossing(utilization, num_features))
-    fitted = (_fit(curve, len(solution.values)) for curve in read)
-    quality_error, utilization_error = _error(list(fitted))
-    return Jackknife(errors, quality_error, utilization_error, tuple(replicates))
+    return replicates, read
 
 
 def _rows(columns: Mapping[str, Array]) -> list[dict[str, float]]:
@@ -90,21 +147,33 @@ def _rows(columns: Mapping[str, Array]) -> list[dict[str, float]]:
     return [dict(zip(columns, row, strict=True)) for row in values]
 
 
-def _errors(replicates: Sequence[Mapping[str, float]], place: float) -> dict[str, float]:
-    """Standard errors by name; `place` is where the utilization of all samples crosses the level.
+def _are_biased(plain: Mapping[str, float], left_out: Mapping[str, Sequence[float]]) -> bool:
+    """Whether a bias is large enough to be looked at twice: half a feature, 2% of the rank."""
+    allowed = {"crossing": 0.5, "effective_rank": 0.02 * plain["effective_rank"]}
+    return any(abs(removed_by(plain[name], left_out[name])) > allowed[name] for name in plain)
 
-    That of k95 is the error of what `used_features_debiased` estimates.
-    """
-    found_by = {name: [replicate[name] for replicate in replicates] for name in replicates[0]}
-    errors = {name: float(_error(values)) for name, values in found_by.items()}
-    places = found_by["crossing"]
-    removed = (len(places) - 1) * (float(np.mean(places)) - place)
-    errors["used_features"] = math.sqrt(errors.pop("crossing") ** 2 + removed**2 / 16 + 1 / 12)
-    return errors
+
+def _used_features(
+    n: int,
+    solution: EigenDecomposition,
+    utilization: Array,
+    num_features: int,
+    rank: int,
+    places: tuple[float, Sequence[float], Sequence[float]],
+) -> Estimate:
+    """k95 without bias: p where Π̂ never gets there."""
+    known = first_at(utilization, 0)
+    if not known:
+        return Estimate(float(num_features), math.sqrt(1 / 12))
+    if not tells_used_features(known, rank, n):
+        return Estimate()
+    shares = np.diff(utilization, prepend=0.0)
+    leaked = mixed(to_numpy(solution.values), shares, known, n)
+    return used_features(known, places, least=USED * rank, most=num_features, leaked=leaked)
 
 
 class LeftOut:
-    """Averages over all samples but those of one block, for each.
+    """Averages over all samples but those of one block, for each, and over halves of them.
 
     By difference, where that costs one digit at most: entries are bounded by the diagonal. A block
     with half of a square or more, as one that holds an outlier, is left out by adding up the rest.
@@ -137,16 +206,29 @@ class LeftOut:
                 torch.add(self._grams[:block].sum(0), self._grams[block + 1 :].sum(0), out=rest)
         return Averages.from_sum(sums, self._averages.origin, self._averages.columns)
 
+    @property
+    def has_halves(self) -> bool:
+        """Whether blocks make two pairs of nearly equal halves."""
+        counts, total = np.array(self._counts), sum(self._counts)
+        sizes = [counts[half].sum() for half in self._pairs()]
+        return len(counts) >= 4 and max(abs(2 * size / total - 1) for size in sizes) <= 0.1
+
+    def _pairs(self) -> list[NDArray[np.bool_]]:
+        """Which blocks are in each half: the first ones and the others, every other one and the
+        others."""
+        blocks = np.arange(len(self._counts))
+        first, even = blocks < len(blocks) / 2, blocks % 2 == 0
+        return [first, ~first, even, ~even]
+
+    def halves(self, places: Sequence[int]) -> Averages:
+        """Of several of the four halves."""
+        pairs = self._pairs()
+        sums = torch.stack([self._grams[pairs[place].tolist()].sum(0) for place in places])
+        return Averages.from_sum(sums, self._averages.origin, self._averages.columns)
+
 
 def _fit(curves: Array, size: int) -> Array:
     """Cumulative curves, shape (2, K), at another length: flat beyond their end."""
     if not curves.shape[1]:
         return np.full((2, size), math.nan)
     return np.asarray(curves[:, np.minimum(np.arange(size), curves.shape[1] - 1)])
-
-
-def _error(replicates: Sequence[Any]) -> Any:
-    values = np.asarray(replicates)
-    count = len(values)
-    with np.errstate(invalid="ignore"):  # of infinite values it is NaN
-        return np.sqrt((count - 1) / count * ((values - values.mean(0)) ** 2).sum(0))

@@ -12,8 +12,9 @@ from fswidget.analysis.arrays import Array
 from fswidget.analysis.measures import USED, first_at
 
 # Of 20 j − 1 draws the j-th smallest has 5% below it, whatever the distribution.
-_DRAWS, _LEAST, _BUDGET = 399, 59, 1_000_000  # at most, at least, and numbers drawn
-_FEW = 128  # up to so many output functions are drawn; of more, the normal limit holds
+_DRAWS, _LEAST, _BUDGET = 999, 59, 2_000_000  # at most, at least, and numbers drawn
+_FEW = 12  # up to so many output functions are drawn; of more, the normal limit holds
+_SPARE = 8  # degrees of freedom beyond the rank that a block of weak features must have
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,14 @@ UNKNOWN = Band()
 def random_heads(features: Features, rank: int) -> Band:
     """The band of outputs W Φ of random normal W, which have rank `rank`, on these very features.
 
-    Up to 128 functions by 399 draws (fewer, 59 at least, where rank times features exceeds 2,500),
-    the same for all spectra; beyond, by the deterministic equivalent ‖P_Ĥ e_k‖² ≈ ρ_k / (ρ_k + κ)
-    with Σ_k ρ_k / (ρ_k + κ) = rank, and the derivative of the log-determinant's variance,
-    −2 log(1 − Σ_k p_k² / rank). A random head's D_LR is below the low end with probability 5%; on
-    given features 5 ± 1.1% (one standard deviation) with 399 draws, ± 2.8% with 59. Our choice.
+    Up to 12 functions by 999 draws, the same for all spectra, in which blocks of weak features
+    stand for their sum (`_compressed`); by fewer where that takes over 2 million numbers. Beyond,
+    by the deterministic equivalent ‖P_Ĥ e_k‖² ≈ p_k = ρ_k / (ρ_k + κ) with Σ_k p_k = rank, its
+    correction w_k (Σ_j w_j p_j − p_k) with w_k ∝ p_k (1 − p_k), which the normal distribution's
+    fourth moment makes and which is as large as the spread at any rank, and the derivative of the
+    log-determinant's variance, −2 log(1 − Σ_k p_k² / rank). A random head's D_LR is below the low
+    end with probability 5%; on given features 5 ± 0.7% (one standard deviation) with 999 draws.
+    Our choice.
     """
     count = len(features.values)
     if not 0 < rank <= count or not features.norm > 0:
@@ -90,30 +94,85 @@ def _low_rank(features: Features, heads: Array) -> Array:
     return np.asarray(np.where(varying, 1 - cross / scale, math.nan))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _normals(draws: int, rank: int, count: int) -> Array:
     return np.random.default_rng(20241004).normal(size=(draws, rank, count))
 
 
-def _drawn(features: Features, rank: int) -> Band:
+def _compressed(features: Features, rank: int) -> tuple[Features, list[float]]:
+    """Features of which blocks of weak ones, each twice as long as the one before, are `rank`
+    equal ones; and the degrees of freedom ν of each block.
+
+    Σ ρ_k h_k h_kᵀ over a block of a normal head's columns h_k is taken for c times a Wishart matrix
+    of ν = (Σρ)² / Σρ² degrees of freedom, c = Σρ² / Σρ: exact where the block's eigenvalues are
+    equal. Their means, which are small, are left out. As they are where a block has too few.
+    """
     values = features.values
-    affordable = 20 * (_BUDGET // (20 * rank * len(values))) - 1
+    start, freedom, equal = 2 * rank + 16, [], []
+    while start < len(values):
+        stop = 2 * start if len(values) > 3 * start else len(values)
+        total, square = values[start:stop].sum(), (values[start:stop] ** 2).sum()
+        freedom.append(float(total**2 / square))
+        equal.append(np.full(rank, square / total))
+        start = stop
+    if not freedom or min(freedom) < rank + _SPARE:
+        return features, []
+    first = 2 * rank + 16
+    means = np.concatenate([features.means[:first], np.zeros(rank * len(freedom))])
+    return Features(np.concatenate([values[:first], *equal]), means, features.norm), freedom
+
+
+def _wishart_roots(normals: Array, freedom: float) -> Array:
+    """Lower triangular T, (draws, rank, rank), of which T Tᵀ is a Wishart matrix (Bartlett 1933);
+    chi-squared numbers as Wilson and Hilferty (1931) make them of normal ones."""
+    roots = np.tril(normals)
+    place = np.arange(normals.shape[-1])
+    left, z = freedom - place, normals[:, place, place]
+    roots[:, place, place] = (
+        np.sqrt(left) * (1 - 2 / (9 * left) + z * np.sqrt(2 / (9 * left))) ** 1.5
+    )
+    return roots
+
+
+def _drawn(features: Features, rank: int) -> Band:
+    fewer, freedom = _compressed(features, rank)
+    count = len(fewer.values)
+    affordable = 20 * (_BUDGET // (20 * rank * count)) - 1
     draws = max(_LEAST, min(_DRAWS, affordable))
-    heads = _normals(draws, rank, len(values)) * np.sqrt(values / values[0])
+    heads = _normals(draws, rank, count)
+    if freedom:
+        heads = heads.copy()
+        for place, nu in enumerate(freedom):
+            block = slice(
+                count - rank * (len(freedom) - place), count - rank * (len(freedom) - place - 1)
+            )
+            heads[..., block] = _wishart_roots(heads[..., block], nu)
+    measures = _measures(fewer, heads * np.sqrt(fewer.values / fewer.values[0]))
+    values = features.values
+    few = _normals(_LEAST, rank, len(values)) * np.sqrt(values / values[0])  # enough for a mean
     try:
-        measures = _low_rank(features, heads)
-    except np.linalg.LinAlgError:  # eigenvalues too unequal for the Gram matrix
-        heads = np.linalg.qr(heads.transpose(0, 2, 1))[0].transpose(0, 2, 1)
-        measures = _low_rank(features, heads)
-    measures = np.sort(measures[~np.isnan(measures)])
-    few = heads[:_LEAST]  # enough for a mean
-    basis = np.linalg.solve(np.linalg.cholesky(few @ few.transpose(0, 2, 1)), few)
+        basis = np.linalg.solve(np.linalg.cholesky(few @ few.transpose(0, 2, 1)), few)
+    except np.linalg.LinAlgError:
+        basis = _orthogonal(few)
     shares = np.cumsum((basis**2).sum(1), 1) / rank
-    used = (shares < USED - 1e-12).sum(1) + 1
+    used = float(((shares < USED - 1e-12).sum(1) + 1).mean())
     if len(measures) < _LEAST:
-        return Band(float(used.mean()))
+        return Band(used)
     low = measures[(len(measures) + 1) // 20 - 1]
-    return Band(float(used.mean()), float(np.median(measures)), float(low))
+    return Band(used, float(np.median(measures)), float(low))
+
+
+def _measures(features: Features, heads: Array) -> Array:
+    """Plain D_LR of heads in order, those left out that have none."""
+    try:
+        found = _low_rank(features, heads)
+    except np.linalg.LinAlgError:  # eigenvalues too unequal for the Gram matrix
+        found = _low_rank(features, _orthogonal(heads))
+    return np.sort(found[~np.isnan(found)])
+
+
+def _orthogonal(heads: Array) -> Array:
+    return np.linalg.qr(heads.transpose(0, 2, 1))[0].transpose(0, 2, 1)
 
 
 def _limit(features: Features, rank: int) -> Band:
@@ -124,19 +183,25 @@ def _limit(features: Features, rank: int) -> Band:
         above = (values / (values + middle)).sum() > rank
         low, high = (middle, high) if above else (low, middle)
     shares = values / (values + low)
-    # Of ‖Cov(q, Φ)‖² for the eigenfunction e_k, once the means are taken off.
-    weight = values - 2 * means**2 * values + means**2 * (means**2 * values).sum()
-    constant = min(float((shares * means**2).sum()), 1.0)
-    scale = math.sqrt(rank - 1 + (1 - constant) ** 2) * features.norm
-    measure = 1 - float((shares * weight).sum()) / scale
     free = shares * (1 - shares)
-    slope = free * (weight - (free * weight).sum() / max(free.sum(), 1e-300))
-    inner = float((shares**2).sum()) / rank
-    variance = (slope**2).sum() / rank / (1 - inner)
-    variance += ((shares * slope).sum() / rank / (1 - inner)) ** 2
-    spread = math.sqrt(2 * float(variance)) / scale
+    part = free / max(free.sum(), 1e-300)
+    mean = shares + part * ((part * shares).sum() - shares)
+    constant = min(float((mean * means**2).sum()), 1.0)
+    scale = math.sqrt(rank - 1 + (1 - constant) ** 2) * features.norm
+    # ‖Cov(q, Φ)‖² is the inner product of the projector on Ĥ with this matrix.
+    inner = (means**2 * values).sum() - values[:, None] - values
+    weight = np.diag(values) + inner * np.outer(means, means)
+    explained = float((mean * weight.diagonal()).sum())
+    slope = weight + explained * (1 - constant) * (features.norm / scale) ** 2 * np.outer(
+        means, means
+    )
+    slope -= np.eye(len(values)) * (part * slope.diagonal()).sum()
+    left = rank - (shares**2).sum()
+    variance = ((slope**2) * np.outer(free, free)).sum() / left
+    variance += ((shares * free * slope.diagonal()).sum() / left) ** 2
+    spread, measure = math.sqrt(2 * float(variance)) / scale, 1 - explained / scale
     used = float(first_at(np.cumsum(shares) / rank, len(values)))
-    return Band(used, float(measure), float(measure) - 1.645 * spread)
+    return Band(used, measure, measure - 1.645 * spread)
 
 
 def lazy_twin(features: Features, coefficients: Array) -> Band:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,6 @@ from fswidget.analysis.by_row import ByRow, ClassCenters
 from fswidget.analysis.gram import householder
 from fswidget.analysis.measures import (
     alpha_req,
-    crossing,
     effective_rank,
     first_at,
     rank_me,
@@ -81,8 +80,8 @@ class Spectrum(ByRow):
     top_share : float
         Share of the trace in the C largest eigenvalues (d + 1 for a regression).
     errors : mapping of str to float
-        Jackknife standard errors by name; empty unless asked for. That of k95 is of
-        `used_features_debiased`.
+        Jackknife standard errors by name; empty unless asked for. Those of k95, the effective rank
+        and NC1 are of their debiased estimates.
     quality_error, utilization_error : ndarray of float64, shape (K,), or None
         Jackknife standard errors of the curves. Of more than 128 features of which few are in use,
         those beyond are too small: they leave out how weak features turn among themselves.
@@ -141,6 +140,7 @@ class Spectrum(ByRow):
     quality_error: Array | None = None
     utilization_error: Array | None = None
     _replicates: Sequence[Mapping[str, float]] = ()
+    _debiased: Mapping[str, float] | None = None  # None in spectra kept by earlier versions
     _coefficients: Sequence[Array] = ()
     _maps: Sequence[Array] = ()
     _centers: ClassCenters | None = None
@@ -189,39 +189,34 @@ class Spectrum(ByRow):
 
     @property
     def effective_rank_debiased(self) -> float:
-        """The effective rank without the bias of a finite probe, by the jackknife; NaN without
-        errors. Our choice."""
-        return self._without_bias("effective_rank", self.effective_rank)
+        """The effective rank without the bias of a finite probe: a parabola in 1/n through all
+        samples, all but a block and half of them. NaN without errors, and where it would be more
+        than 1.5 times the plain one, or 0.6 of the samples, which then do not tell. Our choice."""
+        return self._without_bias("effective_rank")
 
     @property
     def used_features_debiased(self) -> float:
-        """k95 without the bias of a finite probe, from 1 to p; NaN without errors, p where Π̂ never
-        reaches 0.95.
+        """k95 without the bias of a finite probe, from 0.95 dim Ĥ to p; p where Π̂ never reaches
+        0.95.
 
-        Removed is what the jackknife finds at the place where Π̂ crosses the level, which has no
-        steps. ``errors["used_features"]`` is that of this estimate: in quadrature the jackknife's
-        of the place, a quarter of what was removed, since the probe does not tell how well the bias
-        is known, and 1/√12, since a feature is used or not. So it is above 0 where no replicate
-        differs. Our choice.
+        Removed is what halves of the samples say of the place where Π̂ crosses the level, which
+        has no steps: 2 x(n) − x(n/2). ``errors["used_features"]`` is that of this estimate: in
+        quadrature the jackknife's of the place, a quarter of what was removed and of what leaks
+        past k95 as sampling mixes eigenfunctions (`fswidget.analysis.extrapolation.mixed`), since
+        the probe does not tell how well they are known, and 1/√12, since a feature is used or not.
+        NaN, value and error, without errors, and where fewer than 8 samples per output function or
+        2 per feature used do not tell. Our choice.
         """
-        known, place = self.used_features, crossing(self.utilization, self.num_features)
-        removed = self._without_bias("crossing", place) - place
-        if math.isnan(removed) or first_at(self.utilization, 0) == 0:
-            return float(known) if self._replicates else math.nan
-        # On the mean k95 lies half a feature behind its place; more, and single steps misled it.
-        start = known if abs(place + 0.5 - known) < 1 else place + 0.5
-        return min(max(start + removed, 1.0), float(self.num_features))
+        return self._without_bias("used_features")
 
     @property
     def nc1_debiased(self) -> float:
         """NC1 without the bias of a finite probe, by the jackknife, which may take it below 0; NaN
-        without errors. Our choice."""
-        return self._without_bias("nc1", self.nc1)
+        without errors. ``errors["nc1"]`` is that of this estimate. Our choice."""
+        return self._without_bias("nc1")
 
-    def _without_bias(self, name: str, value: float) -> float:
-        """The jackknife's estimate of a measure of which `value` is that of all samples."""
-        found = [replicate.get(name, math.nan) for replicate in self._replicates]
-        return float(len(found) * value - (len(found) - 1) * np.mean(found)) if found else math.nan
+    def _without_bias(self, name: str) -> float:
+        return (self._debiased or {}).get(name, math.nan)
 
     @property
     def top_share(self) -> float:
@@ -259,7 +254,7 @@ class Spectrum(ByRow):
             The label of the frame before, which stays while the replicates are divided.
         """
         plain = self.low_rank_measure_plain
-        return classify(
+        found = classify(
             task=self.task,
             num_samples=self.num_samples,
             debiased=self.low_rank_measure_debiased,
@@ -278,6 +273,10 @@ class Spectrum(ByRow):
             outputs_moved=outputs_moved,
             k95=(self.used_features_debiased, self.errors.get("used_features", math.nan)),
         )
+        if not self._debiased or not math.isnan(self.used_features_debiased):
+            return found
+        text = f"Too few samples to say how sure k95 is: {self.num_samples}."
+        return replace(found, evidence=f"{found.evidence} {text}")
 
     def eigenfunctions(self, features: Any, k: int | None = None) -> Array:
         """Values of the first `k` eigenfunctions at any samples.

@@ -67,8 +67,9 @@ def scalars_of(spectrum: Spectrum) -> dict[str, float]:
     weighted = spectrum.low_rank_measure_weighted
     if math.isnan(weighted) or weighted == spectrum.low_rank_measure_plain:
         absent.add("low_rank_measure_weighted")
-    if math.isnan(spectrum.alpha_req):  # too few features have none
-        absent.add("alpha_req")
+    # Too few features have none, and too few samples do not tell.
+    unknown = ("alpha_req", "used_features_debiased", "used_features_error", "effective_rank_error")
+    absent |= {name for name in unknown if math.isnan(found[name] or 0.0)}
     return {
         name: float(value)
         for name, value in found.items()

@@ -1,0 +1,150 @@
+"""What numbers would be of endless samples, from what they are of fewer, and their errors.
+
+All of it is our choice. `benchmarks/measures_accuracy.py` measures how often the errors hold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fswidget.analysis.arrays import Array
+
+_SHARE = 0.25  # of a bias, which counts as unknown
+_MOST = 1.5  # times the plain value: what is extrapolated further is withheld
+RANK_TOLD = 0.6  # of the number of samples: a rank beyond is withheld
+_PER_FUNCTION = 8  # samples that k95 needs for each output function
+_NEAR = 3  # features on either side of k95, of which the utilization's slope is taken
+
+
+class Estimate(NamedTuple):
+    """A number without the bias of a finite probe, and its standard error; NaN where withheld."""
+
+    value: float = math.nan
+    error: float = math.nan
+
+
+def standard_error(left_out: Sequence[Any]) -> Any:
+    """Of the jackknife, of numbers or of curves with one block left out at a time."""
+    values = np.asarray(left_out)
+    count = len(values)
+    with np.errstate(invalid="ignore"):  # of infinite values it is NaN
+        return np.sqrt((count - 1) / count * ((values - values.mean(0)) ** 2).sum(0))
+
+
+def removed_by(value: float, left_out: Sequence[float]) -> float:
+    """The bias that one step of the jackknife finds, and removes."""
+    return float((len(left_out) - 1) * (np.mean(left_out) - value))
+
+
+def one_step(value: float, left_out: Sequence[float]) -> Estimate:
+    """Without a bias in 1/n, by the jackknife; the error stays the same share of the value.
+
+    Examples
+    --------
+    >>> one_step(5 - 3 / 80, [5 - 3 / 70] * 8)  # of 80 samples, eight blocks
+    Estimate(value=5.0, error=0.0)
+    """
+    found = value - removed_by(value, left_out)
+    grown = max(found / value, 1.0) if value > 0 else 1.0
+    return Estimate(round(found, 12) + 0.0, float(standard_error(left_out)) * grown)
+
+
+def two_steps(
+    value: float, left_out: Sequence[float], halves: Sequence[float], most: float = math.inf
+) -> Estimate:
+    """Without a bias in 1/n and 1/n², through all samples, all but a block, and half of them.
+
+    The error adds half of the second step in quadrature. NaN, both, where the estimate is more than
+    1.5 times the plain value, or than `most`: such a probe does not tell.
+
+    Examples
+    --------
+    >>> of = lambda n: 5 - 3 / n + 2 / n**2
+    >>> two_steps(of(8), [of(7)] * 8, [of(4)] * 4)
+    Estimate(value=5.0, error=0.0...)
+    """
+    first = one_step(value, left_out)
+    if not halves:
+        return first
+    times = len(left_out) / (len(left_out) - 1)  # as many samples in all as when one is left out
+    slope = float(np.mean(halves)) - value
+    second = (slope - removed_by(value, left_out)) / (2 - times) * times
+    found = first.value + second
+    if not found <= min(_MOST * value, most):
+        return Estimate()
+    error = float(standard_error(left_out)) * max(found / value, 1.0)
+    return Estimate(round(found, 12), math.hypot(error, second / 2))
+
+
+def mixed(values: Array, shares: Array, used: int, n: float) -> float:
+    """By how many features utilization that leaks past k95 moves it, to first order.
+
+    Sampling mixes eigenfunctions j and l by ρ_j ρ_l / (n (ρ_j − ρ_l)²) of their square (Anderson
+    1963, of normal features), at most 1 here, and so carries that share of the difference of their
+    utilizations past k95 where j ≤ k95 < l. Over the mean utilization of the six features there.
+
+    Parameters
+    ----------
+    values, shares : ndarray, shape (K,)
+        Eigenvalues, and what each adds to Π̂.
+    used : int
+        k95.
+
+    Examples
+    --------
+    >>> round(mixed(np.array([2.0, 1.0]), np.array([1.0, 0.0]), 1, 100), 6)  # 0.02 / 0.5
+    0.04
+    """
+    a, b = values[:used, None], values[None, used:]
+    with np.errstate(divide="ignore"):
+        leaked = np.minimum(a * b / (n * (a - b) ** 2), 1) * (shares[:used, None] - shares[used:])
+    slope = float(shares[max(used - _NEAR, 0) : used + _NEAR].mean())
+    total = float(leaked.sum())
+    return min(total / slope, float(len(values))) if total > 0 and slope > 0 else 0.0
+
+
+def used_features(
+    known: int,
+    places: tuple[float, Sequence[float], Sequence[float]],
+    *,
+    least: float,
+    most: int,
+    leaked: float,
+) -> Estimate:
+    """k95 without bias, from the place where Π̂ crosses 0.95, which has no steps.
+
+    The place is extrapolated linearly in 1/n from halves of the samples (from all but a block
+    where there are no halves). The error: in quadrature the jackknife's of the place, a quarter of
+    what was removed and of what leaks (`mixed`), since the probe does not tell how well either is
+    known, and 1/√12, since a feature is used or not.
+
+    Parameters
+    ----------
+    known : int
+        k95 as it is counted.
+    places : tuple
+        Of all samples, of all but one block after another, and of halves.
+    least, most : float, int
+        Bounds: 0.95 of the output functions, of which each fits into one feature, and p.
+    leaked : float
+        What `mixed` finds.
+    """
+    place, left_out, halves = places
+    removed = float(np.mean(halves)) - place if halves else removed_by(place, left_out)
+    # On the mean k95 lies half a feature behind its place; more, and single steps misled it.
+    start = known if abs(place + 0.5 - known) < 1 else place + 0.5
+    bounds = math.ceil(max(least, 1.0) - 1e-9), float(most)
+    parts = float(standard_error(left_out)), _SHARE * removed, _SHARE * leaked, math.sqrt(1 / 12)
+    return Estimate(min(max(start - removed, bounds[0]), bounds[1]), math.hypot(*parts))
+
+
+def tells_used_features(known: int, rank: int, n: float) -> bool:
+    """Whether n samples tell k95 at all: 8 for each output function, and 2 for each feature used.
+
+    With fewer, eigenfunctions are mixed or missing, and nothing in the probe says how many.
+    """
+    return n >= _PER_FUNCTION * rank and n >= 2 * known
