@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -87,6 +88,11 @@ class Averages:
         # The hypotenuse: the square of a tiny mean is 0, but the mean is not.
         return torch.hypot(self.variance(part).clamp(min=0).sqrt(), self.mean(part)).amax(-1)
 
+    def are_labels(self, part: slice) -> bool:
+        """Whether functions from 0 to 1 are nothing between: their squares have the same means."""
+        square, mean = self.variance(part) + self.mean(part).square(), self.mean(part)
+        return bool(((square - mean).abs() <= 1e-12).all())
+
     def offset(self, part: slice) -> Tensor:
         """E[z] − origin."""
         return self.about[..., part, 0]
@@ -166,12 +172,38 @@ class Span:
         cls, averages: Averages, part: slice, tolerance: float, beside: slice | None = None
     ) -> Span:
         """The span of the functions in `part`, rounded as those in `beside` that hold them are."""
-        features = averages.columns.features
         basis, rank = normalised(averages.second(part, part), tolerance)
-        turned = basis.mT
-        centred = turned @ averages.covariance(part, features)
+        return cls._along(averages, part, basis, rank, lambda rows: basis.mT @ rows, beside)
+
+    @classmethod
+    def of_labels(cls, averages: Averages, part: slice, tolerance: float) -> Span:
+        """The same of functions that are 1 for one class each and 0 for the others: orthogonal as
+        they are, so that thousands of classes need no eigenvectors."""
+        values, order = averages.mean(part).sort(-1)
+        kept = counted(values, tolerance)
+        root = inverse_root(values, kept)
+        places = order[..., None, :]
+        basis = torch.zeros_like(torch.diag_embed(root)).scatter_(-2, places, root[..., None, :])
+
+        def turned(rows: Tensor) -> Tensor:
+            return torch.take_along_dim(rows, order[..., :, None], -2).mul_(root[..., :, None])
+
+        return cls._along(averages, part, basis, kept.sum(-1), turned)
+
+    @classmethod
+    def _along(
+        cls,
+        averages: Averages,
+        part: slice,
+        basis: Tensor,
+        rank: Tensor,
+        turned: Callable[[Tensor], Tensor],
+        beside: slice | None = None,
+    ) -> Span:
+        features = averages.columns.features
+        centred = turned(averages.covariance(part, features))
         mean = applied(averages.mean(part), basis)
-        covariance = turned @ averages.covariance(part, part) @ basis
+        covariance = turned(turned(averages.covariance(part, part)).mT)
         cross = centred + mean[..., :, None] * averages.mean(features)[..., None, :]
         whole = part if beside is None else beside
         size = averages.variance(whole).sum(-1) + averages.mean(whole).square().sum(-1)

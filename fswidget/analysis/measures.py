@@ -26,7 +26,10 @@ from fswidget.analysis.collapse import COLLAPSE, neural_collapse
 from fswidget.analysis.eigensolvers import EigenDecomposition, eigh_small
 from fswidget.analysis.gram import householder
 from fswidget.analysis.moments import Moments
-from fswidget.analysis.targets import is_balanced
+from fswidget.analysis.targets import LABELS, is_balanced
+
+#: Beyond so many classes it is looked at whether they need no eigenvectors.
+_MANY = 64
 
 USED = 0.95  # the level that defines k95
 #: What has an error by the jackknife and needs no eigenvalues.
@@ -249,7 +252,10 @@ class Measures:
         if by_class is None:
             counts = None if classes is None else classes.counts(averages.n)
             by_class = counts is not None and is_balanced(counts[counts > 0])
-        wanted = Span.of(averages, columns.targets, tolerance)
+        many = columns.targets.stop - columns.targets.start > _MANY
+        named = many and coding == LABELS and averages.are_labels(columns.targets)
+        span = Span.of_labels if named else Span.of
+        wanted = span(averages, columns.targets, tolerance)
         epsilons = moments._epsilons
         low_rank = low_rank_measure(
             averages, learned, classes if by_class else None, shift, epsilons

@@ -96,7 +96,8 @@ class Trainer:
         self._wanted: Job | None = None
         self._quiet_from = 0.0
         self._thread: threading.Thread | None = None
-        self._pending = self._stepped = False
+        self._pending = 0  # the caller's thread, for which a run waits in the foreground
+        self._stepped = False
         self._exit: SystemExit | None = None
         self._errand: Callable[[], None] | None = None
         self._errand_error: Exception | None = None
@@ -130,7 +131,7 @@ class Trainer:
             if self._thread is not None:
                 return
             self._thread = threading.Thread(target=self._work, name="fswidget", daemon=True)
-            self._pending = self._foreground
+            self._pending = threading.get_ident() if self._foreground else 0
             if not self._foreground:
                 try:
                     self._thread.start()
@@ -178,8 +179,8 @@ class Trainer:
 
     def run_pending(self) -> None:
         """Train here and now what waits for it, in the foreground."""
-        if self._pending:
-            self._pending = False
+        if self._pending == threading.get_ident():
+            self._pending = 0
             self._work()
             if self._exit is not None:
                 leaving, self._exit = self._exit, None

@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import difflib
 import logging
+import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import traitlets
@@ -30,6 +31,9 @@ from fswidget.widget.stream import Stream
 #: Bytes of a recording that are kept in a saved notebook; beyond it, frames are thinned.
 SAVED_BYTES = 4_000_000
 
+
+#: Seconds between two messages of what changes all the time.
+_SOMETIMES = 0.25
 
 #: What was pressed and not yet read by a loop of one's own; older ones go.
 MAX_COMMANDS = 100
@@ -116,6 +120,7 @@ class Viewer(LinkedView):
         self._recording: Recording | None = None
         self._last_told = 0.0
         self._untold: dict[str, Any] = {}
+        self._teller: threading.Timer | None = None
         self._commands: deque[str] = deque(maxlen=MAX_COMMANDS)
         super().__init__(
             _bokehjs=bokehjs(),
@@ -300,13 +305,23 @@ class Viewer(LinkedView):
             raise raised[0]
 
     def _tell_sometimes(self, **traits: Any) -> None:
-        """Like `_tell`, but at most four times a second: frames must not cost two messages."""
+        """Like `_tell`, but at most four times a second: frames must not cost two messages. The
+        last is told in any case."""
         with self._exclusive():
             self._untold.update(traits)
-            now = time.monotonic()
-            if now - self._last_told > 0.25:
-                self._last_told = now
-                self._tell(**self._untold)
+            left = self._last_told + _SOMETIMES - time.monotonic()
+            if left < 0:
+                self._tell_untold()
+            elif left <= _SOMETIMES and not (self._teller and self._teller.is_alive()):
+                self._teller = threading.Timer(left, weak(self._tell_untold))
+                self._teller.daemon = True
+                with suppress(RuntimeError):  # where there are no threads
+                    self._teller.start()
+
+    def _tell_untold(self) -> None:
+        with self._exclusive():
+            self._last_told = time.monotonic()
+            self._tell(**self._untold)
 
     def _handle_custom_msg(self, content: Any, buffers: Any) -> None:
         super()._handle_custom_msg(content, buffers)

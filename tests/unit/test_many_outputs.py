@@ -67,6 +67,17 @@ def test_analyze_says_of_all_outputs_how_many_there_are() -> None:
     assert spectrum.errors["low_rank_measure"] > 0
 
 
+def test_many_classes_need_no_eigenvectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, outputs, _ = data(200, 8, 90)
+    labels = RANDOM.integers(0, 90, 200)
+    found = fs.analyze(features, outputs, labels)
+    monkeypatch.setattr("fswidget.analysis.measures._MANY", 10_000)
+    expected = fs.analyze(features, outputs, labels)
+    for name in ("quality", "target_share", "target_rank", "nc1", "quality_error"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-9)
+    assert found.errors == pytest.approx(expected.errors, nan_ok=True)
+
+
 def watched(last: list[nn.Module], n: int = 120) -> list[fs.Frame]:
     """Frames of a network before and after a step, with samples held out."""
     torch.manual_seed(0)

@@ -13,6 +13,7 @@ from fswidget.widget.stream import Stream
 from fswidget.widget.viewer import Viewer
 from tests.synthetic import make_frame, make_recording
 from tests.widget.conftest import FrontEnd
+from tests.widget.training import until
 
 
 def acknowledge(viewer: Viewer, following: int, run: str | None = None) -> None:
@@ -45,6 +46,12 @@ def test_one_message_a_frame(viewer: Viewer, front_end: FrontEnd) -> None:
         acknowledge(viewer, number + 1)
     assert front_end.frames() == list(range(20))
     assert len(front_end.sent) - before == 20
+
+
+def test_the_last_of_quick_pushes_is_told(viewer: Viewer) -> None:
+    for _ in range(4):
+        push(viewer, 1)
+    until(lambda: viewer.num_frames == 4)
 
 
 def test_what_was_not_told_is_told_with_the_next(viewer: Viewer) -> None:
