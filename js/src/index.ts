@@ -1,6 +1,7 @@
+import { loadBokeh } from "./bokeh/runtime";
 import { GridModel } from "./data/grid";
 import { openStore } from "./data/store";
-import type { Model } from "./host/model";
+import type { Buffer, Model } from "./host/model";
 import { mount as mountPage, type PageData, PageModel, type Widget } from "./host/page";
 import { compared, renderCompared } from "./ui/compared";
 import { View } from "./ui/view";
@@ -11,10 +12,11 @@ export const mount = (widget: Widget, root: HTMLElement, page: PageData): Promis
     grid ? new GridModel(state, grid, blocks) : new PageModel(state),
   );
 
-// anywidget gives a module two seconds from load to here and drops later messages: BokehJS waits
-// until a view is drawn.
 export default {
   initialize({ model }: { model: Model }): () => void {
+    // anywidget gives a module two seconds from load to here, and drops later messages: BokehJS is
+    // evaluated afterwards, and mostly before the host comes to draw a view.
+    setTimeout(() => void loadBokeh(model.get("_bokehjs") as Buffer).catch(() => {}));
     return openStore(model).close;
   },
 

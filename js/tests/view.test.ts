@@ -580,10 +580,17 @@ test("of two features both are on an axis, and of none there is an empty picture
   await pass();
   const chosen = ["x", "y"].map((axis) => query<HTMLSelectElement>(`[data-testid=axis-${axis}]`));
   expect(chosen.map(({ value }) => value)).toEqual(["0", "1"]);
-  const none = { eigenvalues: [], quality: [], utilization: [] };
-  send("a", 1, 0, { regime: "CONSTANT" }, {}, none);
+  const nowhere = { values: Array(8).fill(Number.NaN), shape: [4, 2] };
+  const none = { eigenvalues: [1], quality: [1], utilization: [1], projections: nowhere };
+  send("a", 1, 0, { regime: "CONSTANT" }, { used_features: 1 }, none);
   await pass();
   expect(root.dataset.drawn).toBe("1");
+  const words = (name: string) => {
+    const shown = root.querySelectorAll(`[data-panel=${name}] .fsw-label:not([hidden])`);
+    return [...shown].map(({ textContent }) => textContent).join();
+  };
+  expect(words("projections")).toContain("features do not vary");
+  expect(["spectrum", "cumulative", "history"].map(words).join()).not.toMatch(/now|95 1|quality/);
 });
 
 test("strips of regimes stand above the curves, this run's over the other's", async () => {

@@ -29,7 +29,7 @@ type Stamp = Uint8ClampedArray;
 export function stampMarks(marks: Marks | undefined): void {
   if (!marks?._paint) return; // another version of BokehJS: slower, and right all the same
   const paint = marks._paint;
-  const known = new WeakMap<Marks, { ratio: number; stamps: Map<string, Stamp>; sheet: Sheet }>();
+  const pads = new WeakMap<Marks, Pad>();
   marks._paint = function (ctx, indices, data) {
     if (data || indices.length < MANY || !(ctx instanceof CanvasRenderingContext2D)) {
       paint.call(this, ctx, indices, data);
@@ -38,42 +38,88 @@ export function stampMarks(marks: Marks | undefined): void {
     const { a: ratio, e, f } = ctx.getTransform();
     const { width, height } = ctx.canvas;
     const half = Math.ceil((this.max_size / 2 + 1) * ratio);
-    let mine = known.get(this);
-    if (mine?.ratio !== ratio || !mine.sheet.fits(width, height)) {
-      mine = { ratio, stamps: new Map(), sheet: new Sheet(width, height) };
-      known.set(this, mine);
+    let pad = pads.get(this);
+    if (!pad?.is(width, height, ratio, half)) {
+      pad = new Pad(width, height, ratio, half);
+      pads.set(this, pad);
     }
-    const make = (at: number, right: number, down: number) => {
-      const { pen } = new Sheet(2 * half, 2 * half);
-      pen.translate(half + right / PHASES, half + down / PHASES);
-      pen.scale(ratio, ratio);
-      const middle = { length: 0, [at]: 0 };
-      paint.call(this, pen, [at], { sx: middle, sy: middle });
-      return pen.getImageData(0, 0, 2 * half, 2 * half).data;
-    };
     const { sx, sy, size, marker, fill_color, line_color } = this;
-    const { stamps, sheet } = mine;
-    sheet.clear();
     for (const at of indices) {
-      const x = Math.round(((sx[at] ?? Number.NaN) * ratio + e) * PHASES);
-      const y = Math.round(((sy[at] ?? Number.NaN) * ratio + f) * PHASES);
-      if (!Number.isFinite(x + y)) continue;
-      const [left, top] = [Math.floor(x / PHASES), Math.floor(y / PHASES)];
-      const [right, down] = [x - left * PHASES, y - top * PHASES];
+      const x = (sx[at] ?? Number.NaN) * ratio + e;
+      const y = (sy[at] ?? Number.NaN) * ratio + f;
       const look = `${marker.get(at)} ${size.get(at)} ${fill_color.get(at)} ${line_color.get(at)}`;
-      const key = `${look} ${right} ${down}`;
-      let stamp = stamps.get(key);
-      if (!stamp) {
-        stamp = make(at, right, down);
-        stamps.set(key, stamp);
-      }
-      sheet.stamp(stamp, 2 * half, left - half, top - half);
+      pad.stamp(look, x, y, (pen) => {
+        const middle = { length: 0, [at]: 0 };
+        paint.call(this, pen, [at], { sx: middle, sy: middle });
+      });
     }
+    pad.print(ctx);
+  };
+}
+
+/** Stamps, and the sheet on which they come to lie over each other. */
+class Pad {
+  readonly #stamps = new Map<string, Stamp>();
+  readonly #pen: CanvasRenderingContext2D;
+  readonly #sheet: CanvasRenderingContext2D;
+  readonly #pixels: ImageData;
+
+  constructor(
+    readonly width: number,
+    readonly height: number,
+    readonly ratio: number,
+    readonly half: number,
+  ) {
+    this.#pen = canvas(2 * half, 2 * half);
+    this.#sheet = canvas(width, height);
+    this.#pixels = new ImageData(width, height);
+  }
+
+  is(width: number, height: number, ratio: number, half: number): boolean {
+    const same = this.width === width && this.height === height;
+    return same && this.ratio === ratio && this.half === half;
+  }
+
+  /** Stamp a mark at a place; `draw` makes one of its kind around 0, 0. */
+  stamp(look: string, x: number, y: number, draw: (pen: CanvasRenderingContext2D) => void): void {
+    const [across, down] = [Math.round(x * PHASES), Math.round(y * PHASES)];
+    const [left, top] = [Math.floor(across / PHASES), Math.floor(down / PHASES)];
+    if (!Number.isFinite(left + top)) return;
+    const within = [across / PHASES - left, down / PHASES - top] as const;
+    const key = `${look} ${within}`;
+    let stamp = this.#stamps.get(key);
+    if (!stamp) {
+      stamp = this.#make(within, draw);
+      this.#stamps.set(key, stamp);
+    }
+    lay(this.#pixels, stamp, 2 * this.half, left - this.half, top - this.half);
+  }
+
+  #make([right, down]: readonly [number, number], draw: (pen: CanvasRenderingContext2D) => void) {
+    const { half, ratio } = this;
+    const pen = this.#pen;
+    pen.resetTransform();
+    pen.clearRect(0, 0, 2 * half, 2 * half);
+    pen.setTransform(ratio, 0, 0, ratio, half + right, half + down);
+    draw(pen);
+    return pen.getImageData(0, 0, 2 * half, 2 * half).data;
+  }
+
+  /** Put on a canvas what was stamped, and begin anew. */
+  print(ctx: CanvasRenderingContext2D): void {
+    this.#sheet.putImageData(this.#pixels, 0, 0);
+    this.#pixels.data.fill(0);
     ctx.save();
     ctx.resetTransform();
-    ctx.drawImage(sheet.drawn(), 0, 0);
+    ctx.drawImage(this.#sheet.canvas, 0, 0);
     ctx.restore();
-  };
+  }
+}
+
+/** A canvas that is read and written pixel by pixel. */
+function canvas(width: number, height: number): CanvasRenderingContext2D {
+  const made = Object.assign(document.createElement("canvas"), { width, height });
+  return made.getContext("2d", { willReadFrequently: true }) as CanvasRenderingContext2D;
 }
 
 interface Pixels {
@@ -103,42 +149,5 @@ export function lay(
         under[j + c] = (stamp[i + c] as number) * share + (under[j + c] as number) * (1 - share);
       under[j + 3] = over + rest;
     }
-  }
-}
-
-/** A canvas on which stamps lie over each other. */
-class Sheet {
-  readonly pen: CanvasRenderingContext2D;
-  readonly #canvas = document.createElement("canvas");
-  readonly #pixels: ImageData;
-
-  constructor(
-    readonly width: number,
-    readonly height: number,
-  ) {
-    this.#canvas.width = width;
-    this.#canvas.height = height;
-    this.pen = this.#canvas.getContext("2d", {
-      willReadFrequently: true,
-    }) as CanvasRenderingContext2D;
-    this.#pixels = new ImageData(width, height);
-  }
-
-  fits(width: number, height: number): boolean {
-    return this.width === width && this.height === height;
-  }
-
-  clear(): void {
-    this.#pixels.data.fill(0);
-  }
-
-  /** Lay a stamp over what is there. */
-  stamp(stamp: Stamp, size: number, left: number, top: number): void {
-    lay(this.#pixels, stamp, size, left, top);
-  }
-
-  drawn(): HTMLCanvasElement {
-    this.pen.putImageData(this.#pixels, 0, 0);
-    return this.#canvas;
   }
 }

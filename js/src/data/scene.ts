@@ -85,9 +85,10 @@ export function lowRankOf(style: Style, { scalars }: Frame): string {
 }
 
 /** A scalar as it can be shown: a debiased D_LR far outside 0 to 1, or of a single feature, says only
- * that it could not be made. */
-export function scalarOf(style: Style, { info }: Run, { scalars }: Frame, name: string): number {
-  const value = scalars[name] ?? Number.NaN;
+ * that it could not be made; and of features that do not vary none is in use. */
+export function scalarOf(style: Style, { info }: Run, frame: Frame, name: string): number {
+  const value = frame.scalars[name] ?? Number.NaN;
+  if (name === "used_features" && frame.labels.regime === "CONSTANT") return Number.NaN;
   if (!style.estimates.includes(name)) return value;
   return info.numFeatures < 2 || value < -0.5 || value > 1.5 ? Number.NaN : value;
 }

@@ -234,11 +234,17 @@ export class CumulativePanel extends FigurePanel {
 /** k95 and the utilization that the features up to it hold. */
 function used(frame: Frame | null) {
   const k = frame?.scalars.used_features ?? Number.NaN;
-  return { x: k, y: frame?.arrays.utilization?.[Math.round(k) - 1] ?? Number.NaN };
+  return { x: k, y: utilization(frame)[Math.round(k) - 1] ?? Number.NaN };
+}
+
+/** Of features that do not vary there is one point, and no curve. */
+function utilization(frame: Frame | null): ArrayLike<number> {
+  const values = frame?.arrays.utilization ?? [];
+  return values.length > 1 ? values : [];
 }
 
 /** The first k at which utilization reaches a share. */
 function middle(frame: Frame | null, share: number): number {
-  const at = frame?.arrays.utilization?.findIndex((value) => value >= share) ?? -1;
+  const at = Array.from(utilization(frame)).findIndex((value) => value >= share);
   return at < 0 ? 0 : at + 1;
 }

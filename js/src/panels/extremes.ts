@@ -62,6 +62,7 @@ class End {
       this.#rule,
       this.before.root,
     );
+    this.compare(false);
   }
 
   compare(shown: boolean): void {

@@ -43,8 +43,8 @@ export abstract class FigurePanel extends Panel {
     });
     queueMicrotask(() => this.tools.append(fit));
     // Evaluating BokehJS and embedding a figure take a while: begin before there is something to
-    // draw, but once the panel is made.
-    queueMicrotask(() => this.#disposed || this.#want(name));
+    // draw, but once the panel is made; not where another one stands in its place.
+    queueMicrotask(() => this.#disposed || this.root.hidden || this.#want(name));
     if (typeof ResizeObserver === "undefined") return;
     // What fits beside an axis depends on the figure's size.
     const observer = new ResizeObserver(() => host.redraw());

@@ -234,6 +234,10 @@ export class ProjectionsPanel extends FigurePanel {
       { text: eigen(k), x: right + 16, y: bottom + 11, role: "dim" },
     ];
     const { info } = scene.run;
+    if (!this.#points.x.some(Number.isFinite)) {
+      const place = { x: (left + right) / 2, y: (top + bottom) / 2, anchor: "middle" } as const;
+      labels.push({ text: "features do not vary", ...place, role: "dim", halo: true });
+    }
     const names = this.#clouds.flatMap(({ label, n, x, y }): Label[] => {
       const text = className(info, label);
       // Beside a sample that is alone, not on it.

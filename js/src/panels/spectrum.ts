@@ -189,7 +189,8 @@ export class SpectrumPanel extends FigurePanel {
     if (!choices.log) return labels.filter(({ y }) => Number.isFinite(y));
     const middle = Math.max(3, Math.round(this.#x ** 0.66));
     const above = at(now, Math.min(middle, now.x.length));
-    labels.push({ text: "now", x: above.x + 8, y: above.y - 10, role: "accent", halo: true });
+    if (now.x.length > 1)
+      labels.push({ text: "now", x: above.x + 8, y: above.y - 10, role: "accent", halo: true });
     const begun = at(first, Math.min(ghost.x.length > 0 ? 3 : 4, first.x.length));
     const start = { ...begun, y: begun.y + 12 };
     if (ghost.x.length > 0) {

@@ -82,6 +82,8 @@ export class View {
     this.#regime = new RegimeView(this.#figures.words, this.#figures.style, cleanup);
     this.#places = new Panels(model, host);
     this.#panels = this.#places.all;
+    const { extremes, layers } = this.#places;
+    if (extremes && layers) hide(layers.root, true);
     for (const panel of this.#panels) cleanup.add(() => panel.dispose());
     this.#tour = new Tour(this.#root, this.#figures.words.tour, cleanup);
     this.#layout = this.#build();
