@@ -305,6 +305,9 @@ def history() -> Plot:
 def layers() -> Plot:
     """D_LR, whichever estimate there is, and effective rank by depth, on bands as in `history`."""
     plot = blank("layers", x=(-0.5, 4.5), y=(0, 1), fixed="xy")
+    ghost = _source("ghost", "xs", "ys")
+    before = {"line_width": 1.75, "line_dash": BEFORE, "line_color": COLORS["ghost"]}
+    plot.multi_line("xs", "ys", source=ghost, name="ghost:glyph", **before)
     for name, role in (("low_rank_measure", "accent"), ("effective_rank", "quality")):
         line = curve(plot, name, role)
         plot.scatter(

@@ -16,7 +16,8 @@ export default {
   initialize({ model }: { model: Model }): () => void {
     // anywidget gives a module two seconds from load to here, and drops later messages: BokehJS is
     // evaluated afterwards, and mostly before the host comes to draw a view.
-    setTimeout(() => void loadBokeh(model.get("_bokehjs") as Buffer).catch(() => {}));
+    const load = async () => loadBokeh(model.get("_bokehjs") as Buffer);
+    setTimeout(() => load().catch(() => {})); // a view that needs it says what went wrong
     return openStore(model).close;
   },
 

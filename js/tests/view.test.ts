@@ -740,6 +740,32 @@ test("a recorded experiment is played from its beginning, its first run as the g
   expect(root.dataset.drawn).toBe("2");
 });
 
+test("layers, too, show the run before, where they are the same ones", async () => {
+  const kept = ["a", "b"].map((run) => ({ run, label: run, changed: run, frames: 2 }));
+  const { begin, model, query, send } = show();
+  const layered = (run: string, names: string[], ...values: number[]) => {
+    begin(run, { layers: names });
+    const arrays = { layer_low_rank_measure: values, layer_effective_rank: values };
+    for (const seq of [0, 1]) send(run, seq, seq - 1, {}, {}, arrays);
+  };
+  layered("a", ["one", "two"], 0.9, 0.8);
+  query<HTMLButtonElement>("[data-panel=extremes] [title='Layer by layer']").click();
+  await pass(6);
+  const before = () => plot("layers").data("ghost").ys ?? [];
+  const word = () => query("[data-panel=layers] .fsw-label.fsw-c-ghost:not([hidden])")?.textContent;
+  expect([before().length, word()]).toEqual([0, undefined]);
+  const first = plot("layers").data("low_rank_measure").y;
+  model.set("_runs", JSON.stringify(kept.slice(0, 1)));
+  layered("b", ["one", "two"], 0.3, 0.2);
+  await pass(6);
+  expect(before()[0]).toEqual(first);
+  expect([before().length, word()]).toEqual([2, "- - before"]);
+  model.set("_runs", JSON.stringify(kept));
+  layered("c", ["one", "three"], 0.3, 0.2);
+  await pass(6);
+  expect([before().length, word()]).toEqual([0, undefined]);
+});
+
 test("every figure is a table behind one key, which Escape closes", async () => {
   const { begin, push, query, root } = show();
   begin("a", { layers: ["one", "two"] });

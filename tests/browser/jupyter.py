@@ -290,6 +290,11 @@ class Notebook:
         self.command("notebook:run-all-cells")
         self.check()
 
+    def step(self) -> None:
+        """Shift+Enter: run the cell that is selected, wait for its end, and be at the next one."""
+        self.command("notebook:run-cell-and-select-next")
+        self.check()
+
     def check(self) -> None:
         """Fail the test if a cell raised."""
         errors = self.errors()

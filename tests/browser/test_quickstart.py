@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import pytest
 from playwright.sync_api import expect
 
@@ -32,8 +34,18 @@ def test_the_first_five_minutes(
     complaints: list[str],
 ) -> None:
     notebook = open_notebook("quickstart.ipynb", root / "notebooks" / "quickstart.ipynb")
-    notebook.run_all()
+    # A laptop of 1440 × 900, less the browser's own bars.
+    notebook.page.set_viewport_size({"width": 1440, "height": 780})
+    cells = nbformat.read(root / "notebooks" / "quickstart.ipynb", as_version=4).cells
+    for cell in cells:
+        views = notebook.page.locator(".fswidget").count()
+        notebook.step()
+        if cell.cell_type == "code" and re.search("explorer|compare", cell.source):
+            # What a cell speaks of is on show as it ends.
+            view = notebook.page.locator(".fswidget").nth(views)
+            expect(view).to_be_in_viewport(ratio=0.9)
     assert notebook.printed("stderr") == []
+    notebook.page.set_viewport_size({"width": 1400, "height": 1000})
     notebook.run_code(CLAIMS)
     widget = Widget(notebook.page)
     widget.wait_for("state", "finished")

@@ -19,6 +19,8 @@ const LARGEST = 1024;
 /** Two ticks, needles with a label, or a needle and a zone's name that are nearer than this lie on
  * each other, in percent. */
 const [CLOSE, CLOSE_LABELS, CLOSE_NAME] = [16, 32, 9] as const;
+/** A narrower zone has no room for its name, in percent. */
+const NAMED = 6;
 
 /** The place of k on the axis, in percent. */
 export function place(k: number, c: number, largest: number): number {
@@ -176,6 +178,7 @@ export class Gauge {
       zone.style.left = `${from}%`;
       zone.style.width = `${width}%`;
       hide(zone, width === 0);
+      attribute(zone, "data-narrow", width < NAMED);
     }
     this.#beyond.style.left = `${end}%`;
     this.#beyond.style.width = `${100 - end}%`;

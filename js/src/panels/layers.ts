@@ -1,6 +1,7 @@
 import type { Plot } from "../bokeh/plot";
 import { memo } from "../data/memo";
 import { lowRank, ranks, type Scene } from "../data/scene";
+import type { Frame } from "../data/wire";
 import { button, format } from "../host/dom";
 import { places, Scale } from "./bands";
 import type { Found } from "./card";
@@ -12,6 +13,7 @@ import { share } from "./words";
 /** Size of a letter and of a line of the axis, in pixels. */
 const LETTER = 6.2;
 const LINE = 13;
+const NAMES = ["low_rank_measure", "effective_rank"] as const;
 
 export class LayersPanel extends FigurePanel {
   protected readonly roles = {
@@ -19,6 +21,7 @@ export class LayersPanel extends FigurePanel {
     "low_rank_measure:points": ["accent", "fill_color"],
     "effective_rank:glyph": ["quality", "line_color"],
     "effective_rank:points": ["quality", "fill_color"],
+    "ghost:glyph": ["ghost", "line_color"],
   } satisfies FigurePanel["roles"];
   readonly #measures = {
     low_rank_measure: new Scale("shares"),
@@ -38,11 +41,16 @@ export class LayersPanel extends FigurePanel {
     for (const scale of Object.values(this.#measures)) scale.reset();
   }
 
-  #values({ frame }: Scene, name: "low_rank_measure" | "effective_rank"): Float32Array {
+  #values(frame: Frame, name: "low_rank_measure" | "effective_rank"): Float32Array {
     const array = (of: string) =>
       Float32Array.from(frame.arrays[`layer_${of}`] ?? new Float32Array(0));
     const measure = lowRank(this.host.style, (of) => array(of).some(Number.isFinite));
     return array(name === "low_rank_measure" ? measure : name);
+  }
+
+  /** The frame of the run before, where its layers are the same. */
+  #then({ run, ghost, ghostFrame }: Scene): Frame | null {
+    return String(ghost?.info.layers) === String(run.info.layers) ? ghostFrame : null;
   }
 
   #measure({ frame }: Scene): string {
@@ -54,16 +62,23 @@ export class LayersPanel extends FigurePanel {
   protected fill(plot: Plot, scene: Scene): void {
     const { layers } = scene.run.info;
     const spans = places(this.host.style, ["shares", "others"]);
-    for (const name of ["low_rank_measure", "effective_rank"] as const) {
+    const then = this.#then(scene);
+    const before = NAMES.map((name) => {
       const scale = this.#measures[name];
       scale.span = spans[scale.name] ?? [0, 1];
-      const values = this.#values(scene, name);
-      scale.include(values);
-      plot.data(name, [scene.frame, ...scale.bounds], () => ({
-        x: ranks(values.length),
-        y: scale.placeAll(values),
-      }));
-    }
+      const [values, was] = [scene.frame, then].map((of) => (of ? this.#values(of, name) : []));
+      for (const each of [values, was]) scale.include(each ?? []);
+      const curve = (of: ArrayLike<number> = []) => ({
+        x: ranks(of.length),
+        y: scale.placeAll(of),
+      });
+      plot.data(name, [scene.frame, ...scale.bounds], () => curve(values));
+      return { scale, curve: () => curve(was) };
+    });
+    plot.data("ghost", [then, ...before.flatMap(({ scale }) => scale.bounds)], () => {
+      const curves = then ? before.map(({ curve }) => curve()) : [];
+      return { xs: curves.map(({ x }) => x), ys: curves.map(({ y }) => y) };
+    });
     plot.range("x", [0.5, layers.length + 0.5]);
     plot.range("y", [0, 1]);
     plot.ticks(
@@ -90,12 +105,20 @@ export class LayersPanel extends FigurePanel {
   }
 
   protected words(plot: Plot, scene: Scene): Label[] {
-    const { left } = plot.view.frame.bbox;
+    const { left, right } = plot.view.frame.bbox;
     const top = (scale: Scale) => plot.y(scale.span[1]) - 9;
-    const values = this.#values(scene, "low_rank_measure").filter(Number.isFinite);
+    const values = this.#values(scene.frame, "low_rank_measure").filter(Number.isFinite);
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
     const { low_rank_measure: low, effective_rank: rank } = this.#measures;
+    const was = {
+      text: "- - before",
+      x: right,
+      y: top(low),
+      anchor: "end",
+      role: "ghost",
+    } as const;
     return [
+      ...(this.#then(scene) ? [was] : []),
       {
         text: this.#measure(scene) + (values.length ? `, mean ${share(mean)}` : ""),
         x: left,
@@ -110,20 +133,22 @@ export class LayersPanel extends FigurePanel {
   protected override probe(plot: Plot, scene: Scene, x: number): Found | null {
     const { layers } = scene.run.info;
     const at = Math.max(1, Math.min(layers.length, Math.round(plot.view.frame.x_scale.invert(x))));
-    const value = this.#values(scene, "low_rank_measure")[at - 1];
-    const rank = this.#values(scene, "effective_rank")[at - 1];
+    const value = this.#values(scene.frame, "low_rank_measure")[at - 1];
+    const rank = this.#values(scene.frame, "effective_rank")[at - 1];
     if (value === undefined) return null;
+    const then = this.#then(scene);
     return {
       x: plot.x(at),
       y: plot.y(this.#measures.low_rank_measure.place(value)),
       title: layers[at - 1] ?? "",
       rows: [`${this.#measure(scene)} ${share(value)}`, `effective rank ${format(rank)}`],
+      before: then ? `before ${share(this.#values(then, "low_rank_measure")[at - 1])}` : "",
     };
   }
 
   protected table(scene: Scene): Table {
     const [low, rank] = (["low_rank_measure", "effective_rank"] as const).map((name) =>
-      this.#values(scene, name),
+      this.#values(scene.frame, name),
     );
     return {
       head: ["layer", this.#measure(scene), "effective rank"],
@@ -132,7 +157,7 @@ export class LayersPanel extends FigurePanel {
   }
 
   protected describe(scene: Scene): string {
-    const values = this.#values(scene, "low_rank_measure");
+    const values = this.#values(scene.frame, "low_rank_measure");
     const { layers } = scene.run.info;
     const [first, last] = [values[0], values.at(-1)].map(share);
     return `${this.#measure(scene)} from ${first} at ${layers[0]} to ${last} at ${layers.at(-1)}.`;

@@ -234,10 +234,10 @@ export class ProjectionsPanel extends FigurePanel {
       { text: eigen(k), x: right + 16, y: bottom + 11, role: "dim" },
     ];
     const { info } = scene.run;
-    if (!this.#points.x.some(Number.isFinite)) {
-      const place = { x: (left + right) / 2, y: (top + bottom) / 2, anchor: "middle" } as const;
-      labels.push({ text: "features do not vary", ...place, role: "dim", halo: true });
-    }
+    const constant = scene.frame.labels.regime === "CONSTANT" && "features do not vary";
+    const text = constant || (this.#columns === 0 && "samples were not recorded");
+    const middle = { x: (left + right) / 2, y: (top + bottom) / 2, anchor: "middle" } as const;
+    if (text) labels.push({ text, ...middle, role: "dim", halo: true });
     const names = this.#clouds.flatMap(({ label, n, x, y }): Label[] => {
       const text = className(info, label);
       // Beside a sample that is alone, not on it.
