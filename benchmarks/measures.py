@@ -121,7 +121,7 @@ def with_errors(n: int, p: int, head: str = "trained") -> tuple[float, float]:
         "with": lambda: fs.analyze(*data),
         "without": lambda: fs.analyze(*data, errors=False),
     }
-    found = cpu_seconds(work, repeats=5 if p < 2048 else 1)
+    found = cpu_seconds(work, repeats=11 if p < 2048 else 1)
     return found["with"], found["without"]
 
 
@@ -262,20 +262,24 @@ PARTS: dict[str, tuple[str, Callable[[bool], list[str]]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--large", action="store_true", help="p = 4,096 too: minutes")
+    parser.add_argument(
+        "--large", action="store_true", help="error bars at 2,048 and p = 4,096: minutes"
+    )
     parser.add_argument("--only", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
     options = parser.parse_args()
+    chosen = options.only.split(",")
+    if unknown := sorted({*chosen} - {*PARTS}):
+        parser.error(f"--only: {', '.join(unknown)}: must be of {', '.join(PARTS)}")
     torch.set_num_threads(1)
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    head = (
-        f"# Numbers: cost\n\n{machine}; one thread; Python {platform.python_version()}, torch "
-        f"{torch.__version__}, numpy {np.__version__}. Made by `python -m benchmarks.measures`.\n\n"
-    )
+    head = f"# Numbers: cost\n\n{machine}; one thread. Made by `python -m benchmarks.measures`.\n\n"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     kept = RESULTS.read_text().split("\n## ")[1:] if RESULTS.exists() else []
     sections = {section.split("\n", 1)[0]: f"## {section.rstrip()}\n" for section in kept}
-    for part in options.only.split(","):
+    for part in chosen:
         title, measure = PARTS[part]
-        sections[title] = "\n".join(measure(options.large)).rstrip() + "\n"
+        lines = [*measure(options.large), f"{versions}, numpy {np.__version__}."]
+        sections[title] = "\n".join(lines) + "\n"
         print(sections[title], flush=True)
         found = [sections[title] for title, _ in PARTS.values() if title in sections]
         RESULTS.write_text(head + "\n".join(found))
