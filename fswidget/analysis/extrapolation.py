@@ -13,10 +13,11 @@ import numpy as np
 
 from fswidget.analysis.arrays import Array
 
-_SHARE = 0.25  # of a bias, which counts as unknown
+UNKNOWN = 0.25  # share of a bias that is not known
 _MOST = 1.5  # times the plain value: what is extrapolated further is withheld
 RANK_TOLD = 0.6  # of the number of samples: a rank beyond is withheld
 _PER_FUNCTION = 8  # samples that k95 needs for each output function
+PER_CLASS = 2  # samples that NC1 needs on the mean
 _NEAR = 3  # features on either side of k95, of which the utilization's slope is taken
 
 
@@ -40,17 +41,20 @@ def removed_by(value: float, left_out: Sequence[float]) -> float:
     return float((len(left_out) - 1) * (np.mean(left_out) - value))
 
 
-def one_step(value: float, left_out: Sequence[float]) -> Estimate:
-    """Without a bias in 1/n, by the jackknife; the error stays the same share of the value.
+def one_step(value: float, left_out: Sequence[float], unknown: float = 0.0) -> Estimate:
+    """Without a bias in 1/n, by the jackknife; the error stays the same share of the value, and
+    adds in quadrature the share `unknown` of what was removed.
 
     Examples
     --------
     >>> one_step(5 - 3 / 80, [5 - 3 / 70] * 8)  # of 80 samples, eight blocks
     Estimate(value=5.0, error=0.0)
     """
-    found = value - removed_by(value, left_out)
+    removed = removed_by(value, left_out)
+    found = value - removed
     grown = max(found / value, 1.0) if value > 0 else 1.0
-    return Estimate(round(found, 12) + 0.0, float(standard_error(left_out)) * grown)
+    error = math.hypot(float(standard_error(left_out)) * grown, unknown * removed)
+    return Estimate(round(found, 12) + 0.0, error)
 
 
 def two_steps(
@@ -138,7 +142,7 @@ def used_features(
     # On the mean k95 lies half a feature behind its place; more, and single steps misled it.
     start = known if abs(place + 0.5 - known) < 1 else place + 0.5
     bounds = math.ceil(max(least, 1.0) - 1e-9), float(most)
-    parts = float(standard_error(left_out)), _SHARE * removed, _SHARE * leaked, math.sqrt(1 / 12)
+    parts = float(standard_error(left_out)), UNKNOWN * removed, UNKNOWN * leaked, math.sqrt(1 / 12)
     return Estimate(min(max(start - removed, bounds[0]), bounds[1]), math.hypot(*parts))
 
 

@@ -15,7 +15,9 @@ from fswidget.analysis.arrays import Array, to_arrays, to_numpy
 from fswidget.analysis.averages import Averages
 from fswidget.analysis.eigensolvers import EigenDecomposition
 from fswidget.analysis.extrapolation import (
+    PER_CLASS,
     RANK_TOLD,
+    UNKNOWN,
     Estimate,
     mixed,
     one_step,
@@ -101,8 +103,10 @@ def jackknife(
     better = {
         "used_features": _used_features(n, solution, utilization, num_features, rank, places),
         "effective_rank": two_steps(*ranks, RANK_TOLD * n),
-        "nc1": one_step(measures.numbers["nc1"], found_by["nc1"]),
+        "nc1": one_step(measures.numbers["nc1"], found_by["nc1"], UNKNOWN),
     }
+    if n < PER_CLASS * measures.numbers["target_rank"]:
+        better["nc1"] = Estimate()
     errors |= {name: estimate.error for name, estimate in better.items()}
     debiased = {name: estimate.value for name, estimate in better.items()}
     fitted = [_fit(curve, len(solution.values)) for curve in curves]

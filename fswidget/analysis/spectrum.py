@@ -212,7 +212,8 @@ class Spectrum(ByRow):
     @property
     def nc1_debiased(self) -> float:
         """NC1 without the bias of a finite probe, by the jackknife, which may take it below 0; NaN
-        without errors. ``errors["nc1"]`` is that of this estimate. Our choice."""
+        without errors, and with fewer than two samples per class. ``errors["nc1"]`` is that of this
+        estimate, with a quarter of the bias removed. Our choice."""
         return self._without_bias("nc1")
 
     def _without_bias(self, name: str) -> float:

@@ -34,10 +34,12 @@ def left_out_by_hand(features, outputs, labels):
     values, whole = np.array(found), fs.analyze(features, outputs, labels)
     errors = dict(zip(NAMES, np.sqrt(7 / 8 * ((values - values.mean(0)) ** 2).sum(0)), strict=True))
     for name, left in zip(NAMES[2:], values.T[2:], strict=True):
-        # Those of debiased estimates grow with them, by half of what a second step removes too.
+        # Those of debiased estimates grow with them, by half of what a second step removes too, for
+        # NC1 by a quarter of what the first removes.
         plain, debiased = getattr(whole, name), getattr(whole, f"{name}_debiased")
-        second = debiased - (8 * plain - 7 * left.mean())
-        errors[name] = math.hypot(errors[name] * max(debiased / plain, 1), second / 2)
+        removed = 7 * (left.mean() - plain)
+        unknown = removed / 4 if name == "nc1" else (debiased - (plain - removed)) / 2
+        errors[name] = math.hypot(errors[name] * max(debiased / plain, 1), unknown)
     return errors
 
 
