@@ -34,7 +34,8 @@ seeds of a group spread by 1, and the jackknife knows the samples' error from ei
 Wanted: 93 to 97%. Where a group shares its samples, as the interval supposes, Student's t is there;
 the bootstrap is too narrow, most of all for three seeds. Where each run or seed has samples of its
 own, or both groups the same, the samples' part is counted twice or cancels, and the interval is too
-wide: it then calls runs undecided that differ, and never the other way."""
+wide: it then finds no difference where there is a small one, and hardly ever one where there is
+none."""
 
 
 def groups(
