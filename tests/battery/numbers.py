@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fswidget as fs
-from fswidget.analysis.targets import assign_blocks
-
-_NAMES = ("low_rank_measure", "low_rank_measure_debiased", "effective_rank", "nc1")
+from tests.left_out import errors_by_hand
 
 
 def _sample(
@@ -51,7 +49,7 @@ def trial(random: np.random.Generator, folder: Path) -> str:
         _agree(fs.analyze(features * scale, outputs, labels), fs.analyze(features, outputs, labels))
         features *= scale
     found = fs.analyze(features, outputs, labels).errors
-    for name, error in _by_hand(features, outputs, labels).items():
+    for name, error in errors_by_hand(features, outputs, labels).items():
         same = math.isnan(error) and math.isnan(found[name])
         rel = 0.02 if name == "effective_rank" else 1e-3  # from float32, as promised
         close = abs(found[name] - error) <= rel * max(abs(error), abs(found[name])) + 1e-9
@@ -64,20 +62,6 @@ def _agree(found: fs.Spectrum, expected: fs.Spectrum, rel: float = 1e-6) -> None
         a, b = getattr(found, name), getattr(expected, name)
         assert abs(a - b) <= rel * max(abs(b), 1e-3) or np.isnan([a, b]).all(), f"{name}: {a}, {b}"
     assert np.isfinite(found.eigenvalues).all()
-
-
-def _by_hand(
-    features: NDArray[np.float64], outputs: NDArray[np.float64], labels: NDArray[np.int64]
-) -> dict[str, float]:
-    blocks = assign_blocks(labels)
-    rows = []
-    for block in range(8):
-        kept = blocks != block
-        spectrum = fs.analyze(features[kept], outputs[kept], labels[kept], errors=False)
-        rows.append([getattr(spectrum, name) for name in _NAMES])
-    values = np.array(rows)
-    spread = np.sqrt(7 / 8 * ((values - values.mean(0)) ** 2).sum(0))
-    return dict(zip(_NAMES, spread.tolist(), strict=True))
 
 
 def _broken(

@@ -20,6 +20,7 @@ import fswidget as fs
 from fswidget.cli import main
 from fswidget.experiments import catalogue, workers
 from fswidget.experiments.results import Verdict
+from fswidget.training import run_folder
 from tests import children
 
 SMALL = ["--width=8", "--train-size=40", "--test-size=40", "--epochs=2", "--device=cpu"]
@@ -238,9 +239,7 @@ def test_a_run_that_is_ended_keeps_what_was_recorded(tmp_path: Path, name: str) 
 def test_targets_are_tried_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fswidget.training import loop
-
-    monkeypatch.setattr(loop, "Training", lambda _: pytest.fail("training began"))
+    monkeypatch.setattr(run_folder, "training_that", lambda _: pytest.fail("training began"))
     (tmp_path / "folder.html").mkdir()
     os.mkfifo(tmp_path / "pipe.npz")
     for options, message in (

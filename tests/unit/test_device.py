@@ -74,6 +74,10 @@ class HostReads(TorchDispatchMode):
 @pytest.fixture
 def mode() -> Iterator[FakeTensorMode]:
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        try:
+            torch.empty(2, device=CARD)[torch.zeros(1, dtype=torch.int64, device=CARD)]
+        except RuntimeError as error:
+            pytest.skip(f"torch {torch.__version__} asks a driver of tensors without data: {error}")
         yield mode
 
 

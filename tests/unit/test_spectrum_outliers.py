@@ -11,10 +11,9 @@ from torch import nn
 
 import fswidget as fs
 from fswidget.analysis.eigensolvers import eigh_float32
-from fswidget.analysis.targets import assign_blocks
+from tests.left_out import NAMES, errors_by_hand
 
 N, P, C = 120, 6, 4
-NAMES = ("low_rank_measure", "low_rank_measure_debiased", "effective_rank", "nc1")
 
 
 def sample(seed=0):
@@ -24,32 +23,13 @@ def sample(seed=0):
     return features, features @ rng.normal(size=(P, C)), labels
 
 
-def left_out_by_hand(features, outputs, labels):
-    blocks = assign_blocks(labels)
-    found = []
-    for block in range(8):
-        kept = blocks != block
-        spectrum = fs.analyze(features[kept], outputs[kept], labels[kept], errors=False)
-        found.append([getattr(spectrum, name) for name in NAMES])
-    values, whole = np.array(found), fs.analyze(features, outputs, labels)
-    errors = dict(zip(NAMES, np.sqrt(7 / 8 * ((values - values.mean(0)) ** 2).sum(0)), strict=True))
-    for name, left in zip(NAMES[2:], values.T[2:], strict=True):
-        # Those of debiased estimates grow with them, by half of what a second step removes too, for
-        # NC1 by a quarter of what the first removes.
-        plain, debiased = getattr(whole, name), getattr(whole, f"{name}_debiased")
-        removed = 7 * (left.mean() - plain)
-        unknown = removed / 4 if name == "nc1" else (debiased - (plain - removed)) / 2
-        errors[name] = math.hypot(errors[name] * max(debiased / plain, 1), unknown)
-    return errors
-
-
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("size", [1e3, 1e5, 1e8, 1e12, 1e20, 1e30, -1e8])
 def test_error_bars_beside_an_outlier_are_those_of_leaving_out_by_hand(size, seed):
     features, outputs, labels = sample(seed)
     features[17 + seed, seed] = size
     found = fs.analyze(features, outputs, labels).errors
-    for name, error in left_out_by_hand(features, outputs, labels).items():
+    for name, error in errors_by_hand(features, outputs, labels).items():
         assert found[name] == pytest.approx(error, rel=1e-4, nan_ok=True), name
     assert math.isfinite(found["low_rank_measure"])
     assert math.isfinite(found["used_features"])

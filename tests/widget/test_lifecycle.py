@@ -25,7 +25,7 @@ from hypothesis.strategies import booleans, integers, sampled_from
 from fswidget.probing.inference import Diverged
 from fswidget.probing.run_control import RunControl
 from fswidget.widget import explorer as explorer_module
-from fswidget.widget import trainer
+from fswidget.widget import job, trainer
 from fswidget.widget.explorer import Explorer
 from tests.widget.conftest import FrontEnd
 from tests.widget.training import FakeTraining, until
@@ -65,7 +65,7 @@ _start_thread = threading.Thread.start
 def failures(monkeypatch: pytest.MonkeyPatch) -> _Failures:
     """Trainings without a network, which fail where the test wants it."""
     failures = _Failures()
-    monkeypatch.setattr(trainer, "Training", FakeTraining)
+    monkeypatch.setattr(job, "Training", FakeTraining)
     monkeypatch.setattr(FakeTraining, "plan", staticmethod(failures.in_step))
     monkeypatch.setattr("fswidget.widget.codec.pack", failures.in_pack)
     monkeypatch.setattr(threading.Thread, "start", lambda thread: failures.in_thread(thread))

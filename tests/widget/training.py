@@ -11,6 +11,7 @@ from torch import nn
 from fswidget.recording.frame import Frame
 from fswidget.training.config import Config
 from fswidget.training.optimisation import Progress
+from fswidget.training.steering import Steering
 from fswidget.widget.explorer import Explorer
 from tests.synthetic import make_frame, make_recording
 
@@ -30,6 +31,7 @@ class FakeTraining:
         self.model = nn.Identity()
         self.progress = Progress(0, 1, 0, 1, 0, 0)
         self.step = 0
+        self.steering = Steering(config)
         self._keep_going = keep_going
 
     def state_dict(self) -> dict[str, Any]:
