@@ -232,6 +232,7 @@ recipe(
     "target_scale",
     "Down-scaling the targets",
     "D_LR follows how rich training is; how far the kernel moved does not.",
+    desk_seeds=5,
     arms={
         f"α = {scale:g}": arm_of(
             MNIST_SMALL.replace(target_scale=scale, optimizer="sgd", lr=0.01),
@@ -275,6 +276,7 @@ recipe(
     "weight_decay",
     "Weight decay",
     "Weight decay shrinks the parameters; whether it makes features richer is for D_LR to say.",
+    desk_seeds=5,
     arms={
         f"weight decay {decay:g}": arm_of(
             MNIST_SMALL.replace(optimizer="adamw", weight_decay=decay),
