@@ -5,18 +5,22 @@ const MANY = 200;
 /** Places of a mark within a pixel that are told apart, each way. */
 const PHASES = 4;
 
-interface Uniform<T> {
-  get(at: number): T;
+/** All that tells one mark from another. */
+const LOOKS = [
+  ...(["marker", "size", "angle", "line_width"] as const),
+  ...(["fill_color", "fill_alpha", "line_color", "line_alpha"] as const),
+];
+
+/** One value for each mark, or the same one for all. */
+interface Uniform {
+  is_scalar: boolean;
+  get(at: number): unknown;
 }
 
 /** What Bokeh's painter of marks holds: places on screen, and what each mark looks like. */
-export interface Marks {
+export interface Marks extends Record<(typeof LOOKS)[number], Uniform> {
   sx: ArrayLike<number>;
   sy: ArrayLike<number>;
-  size: Uniform<number>;
-  marker: Uniform<string>;
-  fill_color: Uniform<number>;
-  line_color: Uniform<number>;
   max_size: number;
   _paint(ctx: CanvasRenderingContext2D, indices: number[], data?: Partial<Marks>): void;
 }
@@ -31,23 +35,29 @@ export function stampMarks(marks: Marks | undefined): void {
   const paint = marks._paint;
   const pads = new WeakMap<Marks, Pad>();
   marks._paint = function (ctx, indices, data) {
-    if (data || indices.length < MANY || !(ctx instanceof CanvasRenderingContext2D)) {
+    const { width = 0, height = 0 } = ctx instanceof CanvasRenderingContext2D ? ctx.canvas : {};
+    // Not of a figure without room, either: there are no pixels to read.
+    if (data || indices.length < MANY || width * height === 0) {
       paint.call(this, ctx, indices, data);
       return;
     }
     const { a: ratio, e, f } = ctx.getTransform();
-    const { width, height } = ctx.canvas;
-    const half = Math.ceil((this.max_size / 2 + 1) * ratio);
+    // A triangle's tip is farther out than half its size, and a line lies around each.
+    const half = Math.ceil((0.58 * this.max_size + 1) * ratio);
+    const looks = LOOKS.map((name) => this[name]);
+    const shared = looks.filter(({ is_scalar }) => is_scalar).map((look) => look.get(0));
+    const own = looks.filter(({ is_scalar }) => !is_scalar);
+    const kind = [width, height, ratio, half, ...shared].join(" ");
     let pad = pads.get(this);
-    if (!pad?.is(width, height, ratio, half)) {
-      pad = new Pad(width, height, ratio, half);
+    if (pad?.kind !== kind) {
+      pad = new Pad(kind, width, height, ratio, half);
       pads.set(this, pad);
     }
-    const { sx, sy, size, marker, fill_color, line_color } = this;
+    const { sx, sy } = this;
     for (const at of indices) {
       const x = (sx[at] ?? Number.NaN) * ratio + e;
       const y = (sy[at] ?? Number.NaN) * ratio + f;
-      const look = `${marker.get(at)} ${size.get(at)} ${fill_color.get(at)} ${line_color.get(at)}`;
+      const look = own.map((values) => values.get(at)).join(" ");
       pad.stamp(look, x, y, (pen) => {
         const middle = { length: 0, [at]: 0 };
         paint.call(this, pen, [at], { sx: middle, sy: middle });
@@ -63,21 +73,21 @@ class Pad {
   readonly #pen: CanvasRenderingContext2D;
   readonly #sheet: CanvasRenderingContext2D;
   readonly #pixels: ImageData;
+  /** Of a stamp: a mark's own, and one for its place within a pixel. */
+  readonly #size: number;
 
+  /** Of `kind` is what all of its stamps have in common. */
   constructor(
-    readonly width: number,
-    readonly height: number,
-    readonly ratio: number,
-    readonly half: number,
+    readonly kind: string,
+    width: number,
+    height: number,
+    private readonly ratio: number,
+    private readonly half: number,
   ) {
-    this.#pen = canvas(2 * half, 2 * half);
+    this.#size = 2 * half + 1;
+    this.#pen = canvas(this.#size, this.#size);
     this.#sheet = canvas(width, height);
     this.#pixels = new ImageData(width, height);
-  }
-
-  is(width: number, height: number, ratio: number, half: number): boolean {
-    const same = this.width === width && this.height === height;
-    return same && this.ratio === ratio && this.half === half;
   }
 
   /** Stamp a mark at a place; `draw` makes one of its kind around 0, 0. */
@@ -92,17 +102,17 @@ class Pad {
       stamp = this.#make(within, draw);
       this.#stamps.set(key, stamp);
     }
-    lay(this.#pixels, stamp, 2 * this.half, left - this.half, top - this.half);
+    lay(this.#pixels, stamp, this.#size, left - this.half, top - this.half);
   }
 
   #make([right, down]: readonly [number, number], draw: (pen: CanvasRenderingContext2D) => void) {
     const { half, ratio } = this;
-    const pen = this.#pen;
+    const [pen, size] = [this.#pen, this.#size];
     pen.resetTransform();
-    pen.clearRect(0, 0, 2 * half, 2 * half);
+    pen.clearRect(0, 0, size, size);
     pen.setTransform(ratio, 0, 0, ratio, half + right, half + down);
     draw(pen);
-    return pen.getImageData(0, 0, 2 * half, 2 * half).data;
+    return pen.getImageData(0, 0, size, size).data;
   }
 
   /** Put on a canvas what was stamped, and begin anew. */
