@@ -133,7 +133,8 @@ def mean_over_layers(arrays: Mapping[str, Any], name: str) -> float:
 
     Examples
     --------
-    >>> mean_over_layers({"layer_low_rank_measure": np.array([0.5, 0.1])}, "low_rank_measure")
+    >>> arrays = {"layer_low_rank_measure": np.array([0.5, np.nan, 0.1])}
+    >>> mean_over_layers(arrays, "low_rank_measure")
     0.3
     """
     values = np.asarray(arrays.get(f"layer_{name}", ()), np.float64)

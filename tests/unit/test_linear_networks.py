@@ -87,7 +87,8 @@ def test_the_flow_of_the_product_is_that_of_two_layers() -> None:
 def test_frames_of_a_linear_network_carry_what_theory_gives(depth: int, steps: int) -> None:
     """On digits, which nobody whitened, and measured on half of what is learned; to where the two
     are furthest apart."""
-    recording = fs.record(LINEAR.replace(depth=depth, epochs=steps, probe_size=100))
+    config = LINEAR.replace(depth=depth, epochs=steps, probe_size=100)
+    recording = fs.record(config, overlap=depth == 3)
     assert max(frame.scalars["theory_error"] for frame in recording) < 0.02
     first, last = (recording[at].arrays["exact_eigenvalues"] for at in (0, -1))
     assert len(first) == 10
@@ -110,8 +111,10 @@ def test_a_linear_run_goes_on_along_its_curves_until_a_setting_leaves_them() -> 
     for frame, same in zip(rest, whole[len(frames) - 1 :], strict=True):
         theirs, ours = (f.arrays["exact_eigenvalues"] for f in (same, frame))
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
-    branched = Training.branch(training.state_dict(), momentum=0.9, epochs=50)
-    assert all("exact_eigenvalues" not in frame.arrays for frame in branched)
+    for change in ({"momentum": 0.9}, {"label_noise": 0.5}):
+        branched = list(Training.branch(training.state_dict(), **change, epochs=26))
+        assert branched
+        assert all("exact_eigenvalues" not in frame.arrays for frame in branched)
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 100}, {"model": "mlp"}, {"weight_decay": 0.1}])
