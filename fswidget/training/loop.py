@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -42,6 +42,9 @@ class Training(Learner):
     on_epoch : callable, optional
         Called after each epoch, once its frame, where it has one, has been made use of: a good
         moment to keep `state_dict`.
+    planned : sequence of (int, dict)
+        Settings that change by themselves and at which steps, as ``steering.history`` of another
+        run has them; `change` takes their place.
 
     Attributes
     ----------
@@ -82,25 +85,21 @@ class Training(Learner):
         keep_going: Callable[[], bool] | None = None,
         state: Mapping[str, Any] | None = None,
         on_epoch: Callable[[], None] | None = None,
+        planned: Sequence[tuple[int, Mapping[str, Any]]] = (),
     ) -> None:
         if not isinstance(config, Config):
             raise TypeError(f"config={config!r}: must be a fswidget.Config")
+        self._keep_going = keep_going or (lambda: True)
+        self._on_epoch = on_epoch or (lambda: None)
+        self.steering = Steering(config, planned)
         with isolated():
             with threads.use(1):  # what data and first statistics round to is no matter of threads
                 super().__init__(config)
             with threads.use(self.threads):
-                self._begin(keep_going, on_epoch, state)
+                self._begin(state)
 
-    def _begin(
-        self,
-        keep_going: Callable[[], bool] | None,
-        on_epoch: Callable[[], None] | None,
-        state: Mapping[str, Any] | None,
-    ) -> None:
+    def _begin(self, state: Mapping[str, Any] | None) -> None:
         config = self.config
-        self._keep_going = keep_going or (lambda: True)
-        self._on_epoch = on_epoch or (lambda: None)
-        self.steering = Steering(config)
         self._told = 0  # of the last epoch that `on_epoch` was told of
         # Since the last frame, and whether one is owed.
         self._loss_sum = torch.zeros((), device=self.device, dtype=torch.float32)

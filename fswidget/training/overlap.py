@@ -37,7 +37,7 @@ class OverlappedTraining(Training):
 
     Parameters
     ----------
-    config, keep_going, state, on_epoch
+    config, keep_going, state, on_epoch, planned
         As for `Training`.
     where_idle : bool, default False
         Go on only where that takes nothing from the training: on a CPU of which it leaves a core

@@ -56,26 +56,29 @@ class Steering:
     ----------
     config : Config
         In force.
-    events : sequence of str
-        What changed before.
+    planned : sequence of (int, dict)
+        Settings that are to come by themselves, and at which steps, ascending.
 
     Attributes
     ----------
+    events : list of str
+        What changed, in words.
     history : list of (int, dict)
         Steps at which settings came into force, and which.
-    planned : list of (int, dict)
-        Those that are to come, by themselves.
     """
 
-    def __init__(self, config: Config, events: Sequence[str] = ()) -> None:
+    def __init__(
+        self, config: Config, planned: Sequence[tuple[int, Mapping[str, Any]]] = ()
+    ) -> None:
         self.wanted = config
-        self.events = list(events)
+        self.events: list[str] = []
         self.history: list[tuple[int, dict[str, Any]]] = []
-        self.planned: list[tuple[int, dict[str, Any]]] = []
+        self._planned = list(planned)
         self._lock = threading.Lock()
 
     def want(self, settings: dict[str, Any]) -> Config:
-        """Note settings for the next step; the configuration that will be in force then.
+        """Note settings for the next step, in place of those planned; the configuration that will
+        be in force then.
 
         Raises
         ------
@@ -85,26 +88,34 @@ class Steering:
             If there is no such setting.
         """
         with self._lock:
-            changed = self.wanted.replace(**settings)
-            for name in settings:
-                if name not in STEERABLE and getattr(changed, name) != getattr(self.wanted, name):
-                    raise ValueError(
-                        f"{name}={settings[name]!r}: begins a new run; a run that is on takes up "
-                        f"{', '.join(STEERABLE)}"
-                    )
-            if changed.label_noise != self.wanted.label_noise and changed.label_pixels:
+            self.wanted = self._with(settings)
+            self._planned = [
+                (step, {name: value for name, value in later.items() if name not in settings})
+                for step, later in self._planned
+            ]
+            return self.wanted
+
+    def _with(self, settings: Mapping[str, Any]) -> Config:
+        changed = self.wanted.replace(**settings)
+        for name in settings:
+            if name not in STEERABLE and getattr(changed, name) != getattr(self.wanted, name):
                 raise ValueError(
-                    f"label_noise={changed.label_noise!r}: begins a new run, since label_pixels "
-                    "wrote the labels into the pictures"
+                    f"{name}={settings[name]!r}: begins a new run; a run that is on takes up "
+                    f"{', '.join(STEERABLE)}"
                 )
-            self.wanted = changed
-            return changed
+        if changed.label_noise != self.wanted.label_noise and changed.label_pixels:
+            raise ValueError(
+                f"label_noise={changed.label_noise!r}: begins a new run, since label_pixels "
+                "wrote the labels into the pictures"
+            )
+        return changed
 
     def due(self, step: int) -> Config:
         """What is wanted by now, with what was planned for this step."""
-        while self.planned and self.planned[0][0] <= step:
-            self.want(self.planned.pop(0)[1])
-        return self.wanted
+        with self._lock:
+            while self._planned and self._planned[0][0] <= step:
+                self.wanted = self._with(self._planned.pop(0)[1])
+            return self.wanted
 
     def note(self, old: Config, new: Config, step: int, epoch: float) -> None:
         """Write down that `new` came into force."""

@@ -67,6 +67,5 @@ class Job:
                 self.state, keep_going=keep_going, on_epoch=on_epoch, **self.changes
             )
         how: dict[str, Any] = {"keep_going": keep_going, "on_epoch": on_epoch}
-        training = Training(self.first or self.config, state=self.state, **how)
-        training.steering.planned = list(self.history)
-        return training
+        config = self.first or self.config
+        return Training(config, state=self.state, planned=self.history, **how)

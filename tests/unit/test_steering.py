@@ -165,6 +165,19 @@ def test_what_cannot_change_is_refused_at_once(settings: dict[str, Any], message
     assert "changes" not in list(training)[-1].labels
 
 
+def test_what_is_planned_comes_at_its_step_unless_it_is_changed_before() -> None:
+    planned = [(2, {"lr": 1e-4, "batch_size": 32}), (3, {"momentum": 0.5})]
+    training = Training(Config(**SMALL, **SGD), planned=planned)
+    frames = iter(training)
+    next(frames)
+    training.change(lr=5e-4)
+    assert list(frames)[-1].labels["changes"].split("\n") == [
+        "step 0 (epoch 0): lr 0.02 → 0.0005",
+        "step 2 (epoch 0.5): batch_size 64 → 32",
+        "step 3 (epoch 0.6667): momentum 0.9 → 0.5",
+    ]
+
+
 def test_a_module_that_is_not_there_cannot_be_frozen_from_the_start() -> None:
     with pytest.raises(ValueError, match=r"frozen=\('9',\): no module '9'"):
         training_of(frozen=["9"])

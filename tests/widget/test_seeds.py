@@ -92,8 +92,8 @@ def test_what_steers_one_seed_steers_all_at_the_same_step(make: Callable[..., Ex
     # Each is the run that has the same history alone.
     training = explorer._trainer.training
     assert training is not None
-    alone = Training(explorer.config.replace(lr=1e-3, batch_size=64, seed=1))
-    alone.steering.planned = list(training.steering.history)
+    config = explorer.config.replace(lr=1e-3, batch_size=64, seed=1)
+    alone = Training(config, planned=training.steering.history)
     *_, last = alone
     assert last.scalars["loss"] == second[-1].scalars["loss"]
     assert len(json.loads(explorer._runs)) == 1
