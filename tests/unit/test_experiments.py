@@ -123,6 +123,8 @@ def test_networks_that_every_arm_looks_at_are_drawn_together() -> None:
 
     assert judge(Check("few give less", lower), results).outcome == "undecided"
     assert judge(Check("few give less", lower, paired=True), results).outcome == "holds"
+    results = Results(runs | {"third": runs["few"][:3]})
+    assert judge(Check("always", lambda r: bool(len(r["few"])), paired=True), results).seeds == 3
 
 
 def test_a_study_of_probes_tells_every_measure_of_what_was_run() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import fswidget as fs
+from fswidget.recording.frame import Frame
 from fswidget.recording.grid import Run, Sweep
 from fswidget.recording.seeds import mean_of
 from fswidget.widget.grid import Grid
@@ -156,6 +157,9 @@ def test_the_mean_of_seeds() -> None:
     assert [frame.epoch for frame in mean_of([both[0], both[1][1:3]])] == [1, 2]
     with pytest.raises(ValueError, match="no epoch"):
         mean_of([both[0][:1], both[1][1:]])
+    for recording, exact in zip(both, ([4, 1], [1, 1, 1]), strict=True):
+        recording.append(Frame(4, 4, {}, {}, {"exact_eigenvalues": exact}))
+    assert mean_of(both)[-1].arrays["exact_eigenvalues"].tolist() == [2, 1]
 
 
 def test_rounding_is_less_than_a_screen_shows() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from fswidget.probing.inference import Diverged
 from fswidget.recording.frame import Frame
@@ -15,7 +17,7 @@ from fswidget.training.config import Config
 from fswidget.training.isolation import threads
 from fswidget.training.loop import Training
 from fswidget.training.overlap import OverlappedTraining
-from fswidget.training.run_folder import record
+from fswidget.training.run_folder import record, training_that
 from tests.recordings import assert_same
 from tests.unit.test_run_folder import after
 
@@ -26,6 +28,26 @@ CASES: dict[str, dict[str, Any]] = {
     "pictures": {"model": "cnn", "augment": True, "frame_every": "epoch", "epochs": 2},
     "centred": {"output_scale": 10.0, "frame_every": "epoch"},
 }
+
+
+class Drifting(nn.Module):
+    """What it computes depends on a buffer that no state keeps."""
+
+    seen: Tensor
+
+    def __init__(self, config: Any, shape: tuple[int, ...], num_outputs: int) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.LazyLinear(config.width), nn.Linear(config.width, num_outputs)
+        self.hidden(torch.zeros(1, *shape).flatten(1))
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training:
+            self.seen += 0.1
+        return self.head((self.hidden(inputs.flatten(1)) + self.seen).relu())
+
+
+CASES["buffer of no state"] = {"model": Drifting, "frame_every": 4, "epochs": 1}
 
 
 def config_of(**settings: Any) -> Config:
@@ -168,5 +190,6 @@ def test_each_epoch_can_be_kept_though_all_frames_are_waited_for(
 def test_by_default_a_run_overlaps_where_a_core_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     for given, overlaps in ((1, False), (2, True)):
         monkeypatch.setattr(type(threads), "given", given)
-        assert OverlappedTraining(config_of(), where_idle=True)._apart is overlaps
+        assert training_that(None)(config_of())._apart is overlaps
+    assert not training_that(None)(config_of(model=Drifting))._apart
     assert not OverlappedTraining(config_of(output_scale=2.0))._apart

@@ -69,8 +69,15 @@ def by_hand(model: Language, tokens: Tensor, targets: Tensor, count: int) -> dic
 @pytest.mark.filterwarnings("ignore:targets. from")
 def test_tokens_are_samples_as_a_calculation_by_hand_has_them() -> None:
     model, (tokens, targets) = Language(), text()
-    probe = fs.watch(model, tokens, targets, num_positions=150, batch_size=30, layers=["block"])
+    options: dict[str, Any] = {"num_positions": 150, "batch_size": 30, "layers": ["block"]}
+    probe = fs.watch(model, tokens, targets, held_out=(tokens, targets), **options)
     frame = probe.snapshot(epoch=0)
+    probe.retarget(targets)
+    for name, value in probe.snapshot(epoch=1).scalars.items():
+        if "quality" in name:
+            assert value == pytest.approx(frame.scalars[name])
+    held_out = frame.scalars["low_rank_measure_held_out"]  # the same are drawn
+    assert held_out == pytest.approx(frame.scalars["low_rank_measure"])
     expected = by_hand(model, tokens, targets, 150)
     assert {name: frame.scalars[name] for name in expected} == pytest.approx(expected, rel=1e-5)
     assert frame.labels["samples"] == "150 of 216 tokens in 24 sequences"
@@ -91,6 +98,8 @@ def test_tokens_are_samples_as_a_calculation_by_hand_has_them() -> None:
     taken = recorder.snapshot(*arrays, epoch=0)
     same = {name: frame.scalars[name] for name in taken.scalars}
     assert same == pytest.approx(taken.scalars, rel=1e-5, nan_ok=True)
+    other = fs.analyze(*arrays, num_positions=150, positions_seed=1, errors=False)
+    assert other.low_rank_measure != pytest.approx(expected["low_rank_measure"], rel=1e-4)
     spectrum = fs.analyze(*arrays, num_positions=150)
     assert spectrum.errors["low_rank_measure"] == pytest.approx(expected["low_rank_measure_error"])
 
@@ -119,6 +128,7 @@ def test_pixels_are_samples_of_a_convolution_over_single_ones(tmp_path: Any) -> 
     assert info.samples == "250 of 250 pixels in 10 pictures"
     assert info.thumbnails is not None
     assert info.thumbnails.shape[:3] == (250, 6, 5)
+    assert len(np.unique(info.thumbnails, axis=0)) == 10  # of each the picture that it lies in
 
 
 def single(model: Language) -> Any:
@@ -187,6 +197,12 @@ def test_parts_and_blocks_keep_sequences_whole() -> None:
         assert part.positions is not None
         rows = part.positions.take(part.args[0])[:, 0]
         assert torch.equal(rows, part.args[0].flatten()[part.positions.flat])
+    batches = samples.batches(40, torch.device("cpu"), torch.float32)
+    assert [len(batch.args[0]) for batch in batches] == [4] * 6
+    few = Samples.of(tokens[:, :8], targets[:, :8]).at_positions(layout).fit(V, "cross_entropy", 50)
+    shown = few.display_tokens()
+    assert shown is not None
+    assert len(np.unique(shown, axis=0)) == len(np.unique(few.shown_inputs))
     groups = samples.groups
     assert groups is not None
     blocks = assign_blocks(samples.named, groups=groups)

@@ -19,6 +19,7 @@ import fswidget as fs
 from fswidget.probing.inference import Diverged
 from fswidget.probing.live import LiveView
 from fswidget.probing.watching import StopTraining, Watch
+from fswidget.recording.strengths import agreement
 
 C = 5
 
@@ -220,6 +221,7 @@ def test_a_wide_head_is_measured_in_the_span_of_the_probe() -> None:
     assert "of 200 features" in frame.labels["evidence"]
     (only,) = frame.arrays["layer_low_rank_measure"]
     assert frame.scalars["mean_layer_low_rank_measure"] == pytest.approx(only)
+    assert frame.scalars["quality_agreement"] == pytest.approx(agreement(frame))
     held = frame.arrays["held_out_projections"]
     np.testing.assert_allclose(held, frame.projections, atol=1e-4)
 
