@@ -14,19 +14,27 @@ from fswidget.analysis.targets import assign_blocks
 NAMES = ("low_rank_measure", "low_rank_measure_debiased", "effective_rank", "nc1")
 
 
-def errors_by_hand(
-    features: NDArray[Any], outputs: NDArray[Any], labels: NDArray[Any]
-) -> dict[str, float]:
-    """Those of some measures, by name."""
-    blocks = assign_blocks(labels)
+def left_out(
+    features: Any, outputs: Any, labels: Any, groups: NDArray[Any] | None = None
+) -> tuple[NDArray[Any], dict[str, float]]:
+    """Some measures without each block, shape (8, measures), and their jackknife errors by name."""
+    blocks = assign_blocks(labels, groups=groups)
     found = []
     for block in range(8):
         kept = blocks != block
         spectrum = fs.analyze(features[kept], outputs[kept], labels[kept], errors=False)
         found.append([getattr(spectrum, name) for name in NAMES])
-    values, whole = np.array(found), fs.analyze(features, outputs, labels)
+    values = np.array(found)
     spread = np.sqrt(7 / 8 * ((values - values.mean(0)) ** 2).sum(0))
-    errors = dict(zip(NAMES, spread.tolist(), strict=True))
+    return values, dict(zip(NAMES, spread.tolist(), strict=True))
+
+
+def errors_by_hand(
+    features: NDArray[Any], outputs: NDArray[Any], labels: NDArray[Any]
+) -> dict[str, float]:
+    """Those of some measures, by name, as a spectrum has them."""
+    values, errors = left_out(features, outputs, labels)
+    whole = fs.analyze(features, outputs, labels)
     for name, left in zip(NAMES[2:], values.T[2:], strict=True):
         # Those of debiased estimates grow with them, by half of what a second step removes too, for
         # NC1 by a quarter of what the first removes.

@@ -13,6 +13,7 @@ import fswidget as fs
 from fswidget.analysis.positions import Layout, Positions
 from fswidget.analysis.targets import assign_blocks
 from fswidget.probing.samples import Samples
+from tests.left_out import left_out
 
 N, T, V = 24, 10, 13
 
@@ -52,14 +53,10 @@ def by_hand(model: Language, tokens: Tensor, targets: Tensor, count: int) -> dic
         outputs = features @ model.embedding.weight.T
     rows = features, outputs, targets.flatten()[flat]
     whole = fs.analyze(*rows, errors=False)
-    blocks = assign_blocks(rows[2], groups=(flat // T).numpy())
-    left = [
-        fs.analyze(*(part[blocks != block] for part in rows), errors=False).low_rank_measure
-        for block in range(8)
-    ]
+    _, errors = left_out(*rows, groups=(flat // T).numpy())
     return {
         "low_rank_measure": whole.low_rank_measure,
-        "low_rank_measure_error": float(np.sqrt(7 * np.var(left))),
+        "low_rank_measure_error": errors["low_rank_measure"],
         "effective_rank": whole.effective_rank,
         "quality_total": float(whole.quality[-1]),
         "train_accuracy": float((outputs.argmax(1) == rows[2]).double().mean()),
