@@ -176,6 +176,12 @@ class Span:
         return cls._along(averages, part, basis, rank, lambda rows: basis.mT @ rows, beside)
 
     @classmethod
+    def of_outputs(cls, averages: Averages, task: str, tolerance: float) -> Span:
+        """Ĥ, the span of the outputs."""
+        columns = averages.columns
+        return cls.of(averages, columns.counting(task), tolerance, beside=columns.outputs)
+
+    @classmethod
     def of_labels(cls, averages: Averages, part: slice, tolerance: float) -> Span:
         """The same of functions that are 1 for one class each and 0 for the others: orthogonal as
         they are, so that thousands of classes need no eigenvectors."""

@@ -98,9 +98,9 @@ def eigh_small(matrices: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def eigh_float32(matrix: Tensor) -> EigenDecomposition:
-    """All eigenpairs above the float32 floor, at half the time; for error bars.
+    """All eigenpairs above the float32 floor, vectors in float32, at half the time; for error bars.
 
-    In float64 where that fails or gives NaN, as it may beside numbers below 1e-38.
+    All in float64 where that fails or gives NaN, as it may beside numbers below 1e-38.
     """
     scale = matrix.diagonal().mean()
     try:
@@ -112,7 +112,7 @@ def eigh_float32(matrix: Tensor) -> EigenDecomposition:
         return eigh_full(matrix)
     floor = floor_of(read[-1], len(matrix), float(torch.finfo(torch.float32).eps))
     below = sum(value <= floor for value in read)
-    values, vectors = values[below:].double().flip(0), vectors[:, below:].flip(1).double()
+    values, vectors = values[below:].double().flip(0), vectors[:, below:].flip(1)
     return EigenDecomposition(scale * values, vectors, size * floor, "full, float32", True)
 
 

@@ -55,6 +55,11 @@ class Columns:
         a, b = torch.triu_indices(len(self.section), len(self.section), device="cpu")
         return a, b
 
+    def counting(self, task: str) -> slice:
+        """The outputs but for the common shift of logits, their first axis, which changes
+        nothing."""
+        return slice(self.outputs.start + (task == "cross_entropy"), self.outputs.stop)
+
     def fill_products(self, z: Tensor) -> None:
         """Compute the quadratic columns of z, shape (n, d), from the linear ones."""
         z[:, self.square] = torch.linalg.vector_norm(z[:, self.features], dim=1) ** 2

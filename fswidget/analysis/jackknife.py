@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fswidget.analysis.arrays import Array, to_arrays, to_numpy
-from fswidget.analysis.averages import Averages
+from fswidget.analysis.averages import Averages, Span
 from fswidget.analysis.eigensolvers import EigenDecomposition
 from fswidget.analysis.extrapolation import (
     PER_CLASS,
@@ -32,6 +31,7 @@ from fswidget.analysis.measures import (
     USED,
     Measures,
     crossing,
+    cumulated,
     effective_rank,
     first_at,
 )
@@ -86,8 +86,12 @@ def jackknife(
     blocks = left_out.blocks(moments.num_samples)
     if len(blocks) < 2:
         return Jackknife()
-    how = moments, near, measures, num_features, debias
-    replicates, curves = _measured(left_out.averages, blocks, *how)
+    look = _Whole(moments, measures, debias)
+    curves, ranks = _solved(left_out.averages, blocks, moments, near, look)
+    replicates = look.replicates
+    for replicate, (_, learned), rank in zip(replicates, curves, ranks, strict=True):
+        replicate |= _places(learned, rank, num_features)
+        replicate["used_features"] = float(first_at(learned, num_features))
     found_by = {name: [replicate[name] for replicate in replicates] for name in replicates[0]}
     errors = {name: float(standard_error(values)) for name, values in found_by.items()}
     del errors["crossing"]
@@ -95,14 +99,15 @@ def jackknife(
     plain = {"crossing": crossing(utilization, num_features), "effective_rank": whole}
     halved: list[dict[str, float]] = []
     if left_out.has_halves and _are_biased(plain, found_by):
-        halved, _ = _measured(left_out.halves, range(4), *how)
-    places, ranks = (
+        halves = _solved(left_out.halves, range(4), moments, near, _outputs_alone(measures))
+        halved = [_places(*half, num_features) for half in zip(*halves, strict=True)]
+    places, sizes = (
         (plain[name], found_by[name], [half[name] for half in halved]) for name in plain
     )
     rank, n = measures.numbers["output_rank"], moments.num_samples
     better = {
         "used_features": _used_features(n, solution, utilization, num_features, rank, places),
-        "effective_rank": two_steps(*ranks, RANK_TOLD * n),
+        "effective_rank": two_steps(*sizes, RANK_TOLD * n),
         "nc1": one_step(measures.numbers["nc1"], found_by["nc1"], UNKNOWN),
     }
     if n < PER_CLASS * measures.numbers["target_rank"]:
@@ -114,36 +119,59 @@ def jackknife(
     return Jackknife(errors, debiased, quality_error, utilization_error, tuple(replicates))
 
 
-def _measured(
+#: Of several sets of samples functions, as E[q Φᵀ], shape (b, m, p), and what makes cumulative
+#: curves, shape (b, …, K), of their coefficients, shape (b, m, K), and of which sets these are.
+_Look = Callable[[Averages], tuple[Tensor, Callable[[Tensor, list[int]], Tensor]]]
+
+
+def _solved(
     averages: Callable[[Sequence[int]], Averages],
     sets: Sequence[int],
     moments: Moments,
     near: Neighbourhood,
-    measures: Measures,
-    num_features: int,
-    debias: bool,
-) -> tuple[list[dict[str, float]], list[Array]]:
-    """The numbers and both curves of several sets of samples, of which `averages` makes some."""
-    replicates: list[dict[str, float]] = []
+    look: _Look,
+) -> tuple[list[Array], list[float]]:
+    """Curves and effective ranks of several sets of samples, of which `averages` makes some."""
     curves: list[Tensor] = []
     solved: list[Found] = []
     width = moments._columns.count
     step = max(1, _AT_ONCE.get(moments.device.type, _AT_ONCE["cuda"]) // width**2)
     for some in (sets[start : start + step] for start in range(0, len(sets), step)):
         left = averages(some)
-        how = measures.task, measures.tolerance, debias, measures.by_class
-        measured = Measures.of(left, moments, *how)
-        replicates += _rows({name: measured.numbers[name] for name in JACKKNIFED})
-        for found in near.expand(left, measured.rows):
-            curves += measured.curves(found.coefficients, found.places)
+        rows, cumulate = look(left)
+        for found in near.expand(left, rows):
+            curves += cumulate(found.coefficients, found.places)
             solved.append(found._replace(places=[some[place] for place in found.places]))
-    ranks = near.effective_ranks(solved, lambda place: averages([place]).one(0))
-    read = to_arrays(curves)
-    for replicate, (_, learned), rank in zip(replicates, read, ranks, strict=True):
-        replicate["used_features"] = float(first_at(learned, num_features))
-        replicate["crossing"] = crossing(learned, num_features)
-        replicate["effective_rank"] = rank
-    return replicates, read
+    return to_arrays(curves), near.effective_ranks(solved, lambda place: averages([place]).one(0))
+
+
+@dataclass
+class _Whole:
+    """All measures of sets of samples, kept as it looks at them."""
+
+    moments: Moments
+    measures: Measures
+    debias: bool
+    replicates: list[dict[str, float]] = field(default_factory=list)
+
+    def __call__(self, left: Averages) -> tuple[Tensor, Callable[[Tensor, list[int]], Tensor]]:
+        how = self.measures.task, self.measures.tolerance, self.debias, self.measures.by_class
+        measured = Measures.of(left, self.moments, *how)
+        self.replicates += _rows({name: measured.numbers[name] for name in JACKKNIFED})
+        return measured.rows, measured.curves
+
+
+def _outputs_alone(measures: Measures) -> _Look:
+    def look(left: Averages) -> tuple[Tensor, Callable[[Tensor, list[int]], Tensor]]:
+        learned = Span.of_outputs(left, measures.task, measures.tolerance)
+        return learned.cross, lambda found, places: cumulated(found, learned.rank[places])
+
+    return look
+
+
+def _places(learned: Array, rank: float, num_features: int) -> dict[str, float]:
+    """What is debiased by halves."""
+    return {"crossing": crossing(learned, num_features), "effective_rank": rank}
 
 
 def _rows(columns: Mapping[str, Array]) -> list[dict[str, float]]:
@@ -217,17 +245,16 @@ class LeftOut:
         sizes = [counts[half].sum() for half in self._pairs()]
         return len(counts) >= 4 and max(abs(2 * size / total - 1) for size in sizes) <= 0.1
 
-    def _pairs(self) -> list[NDArray[np.bool_]]:
+    def _pairs(self) -> list[slice]:
         """Which blocks are in each half: the first ones and the others, every other one and the
         others."""
-        blocks = np.arange(len(self._counts))
-        first, even = blocks < len(blocks) / 2, blocks % 2 == 0
-        return [first, ~first, even, ~even]
+        middle = -(-len(self._counts) // 2)
+        return [slice(middle), slice(middle, None), slice(0, None, 2), slice(1, None, 2)]
 
     def halves(self, places: Sequence[int]) -> Averages:
         """Of several of the four halves."""
         pairs = self._pairs()
-        sums = torch.stack([self._grams[pairs[place].tolist()].sum(0) for place in places])
+        sums = torch.stack([self._grams[pairs[place]].sum(0) for place in places])
         return Averages.from_sum(sums, self._averages.origin, self._averages.columns)
 
 

@@ -243,9 +243,7 @@ class Measures:
         columns, shift, counts = averages.columns, task == "cross_entropy", None
         coding = None if task == "multilabel" else moments._coding
         classes, found = None, dict.fromkeys(COLLAPSE, torch.full_like(averages.n, math.nan))
-        # A common shift of logits, their first axis, changes nothing.
-        outputs = slice(columns.outputs.start + shift, columns.outputs.stop)
-        learned = Span.of(averages, outputs, tolerance, beside=columns.outputs)
+        learned = Span.of_outputs(averages, task, tolerance)
         if coding is not None and coding.hard:
             classes = ClassMeans.of(averages, coding, learned.cross_centred)
             found = neural_collapse(averages, classes, coding, tolerance, common_shift=shift)
@@ -280,8 +278,7 @@ class Measures:
 
     def target_share(self, averages: Averages) -> float:
         """Share of the targets' variance that is linear in the outputs; see `shared_variance`."""
-        part = averages.columns.outputs
-        outputs = slice(part.stop - len(self.learned.map), part.stop)
+        outputs = averages.columns.counting(self.task)
         between = averages.covariance(averages.columns.targets, outputs)
         return float(shared_variance(self.wanted, self.learned, between, averages.n))
 
@@ -302,10 +299,11 @@ class Measures:
 
     def coefficients_of_outputs(self, averages: Averages, solution: EigenDecomposition) -> Tensor:
         """⟨f̂_c|e_k⟩ of the outputs as they were given, less a shift that does not count; (C, K)."""
-        columns, shift = averages.columns, self.task == "cross_entropy"
-        outputs = slice(columns.outputs.start + shift, columns.outputs.stop)
+        columns = averages.columns
+        outputs = columns.counting(self.task)
         found = solution.expand(averages.second(outputs, columns.features))
-        found = torch.cat([found.new_zeros(int(shift), found.shape[1]), found])
+        left = outputs.start - columns.outputs.start
+        found = torch.cat([found.new_zeros(left, found.shape[1]), found])
         return householder(found / solution.values.sqrt())
 
     @property

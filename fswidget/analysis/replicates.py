@@ -115,7 +115,8 @@ class Neighbourhood:
 
     def _solved(self, averages: Averages, rows: Tensor, place: int) -> Found:
         found = self._solve(self.matrix(averages.one(place)))
-        coefficients = found.expand(rows[place]) / found.values.sqrt()
+        vectors = found.vectors.double() if self._wide else found.vectors
+        coefficients = rows[place].to(vectors.dtype) @ vectors / found.values.sqrt()
         return Found([place], coefficients[None], found.values if found.complete else None, None)
 
     def _solve(self, matrix: Tensor) -> EigenDecomposition:
