@@ -16,12 +16,20 @@ from bokeh.models import (
     BoxSelectTool,
     ColumnDataSource,
     FixedTicker,
+    Glyph,
     GlyphRenderer,
     LassoSelectTool,
+    Line,
     LinearColorMapper,
+    MultiLine,
+    Patches,
     Plot,
+    Quad,
     Range1d,
+    Scatter,
+    Segment,
     Span,
+    VArea,
     WheelZoomTool,
 )
 from bokeh.plotting import figure as bokeh_figure
@@ -112,33 +120,40 @@ def _source(name: str, *columns: str) -> ColumnDataSource:
     return ColumnDataSource({column: [] for column in columns}, name=name)
 
 
+def _draw(plot: Plot, name: str, glyph: Glyph, source: ColumnDataSource) -> GlyphRenderer:
+    """As `plot.line` and its like, but for the glyph's copies for what is selected or muted, which
+    nothing here ever is but samples, and which take most of the time that a figure takes."""
+    name = f"{name}:glyph"
+    return plot.add_glyph(source, glyph, name=name, nonselection_glyph=None, muted_glyph=None)
+
+
 def curve(plot: Plot, name: str, role: str, **style: Any) -> GlyphRenderer:
     """A line over a source of its own."""
-    source = _source(name, "x", "y")
-    style = {"line_width": 2.25, "line_join": "round", **style}
-    return plot.line(
-        "x", "y", source=source, line_color=COLORS[role], name=f"{name}:glyph", **style
-    )
+    style = {"line_color": COLORS[role], "line_width": 2.25, "line_join": "round", **style}
+    return _draw(plot, name, Line(x="x", y="y", **style), _source(name, "x", "y"))
 
 
 def _curves(plot: Plot, name: str, **style: Any) -> GlyphRenderer:
-    source = _source(name, "xs", "ys", "color")
-    return plot.multi_line(
-        "xs",
-        "ys",
-        source=source,
-        line_color="color",
-        line_join="round",
-        name=f"{name}:glyph",
-        **style,
-    )
+    glyph = MultiLine(xs="xs", ys="ys", line_color="color", line_join="round", **style)
+    return _draw(plot, name, glyph, _source(name, "xs", "ys", "color"))
+
+
+def _outlines(
+    plot: Plot, name: str, role: str, source: ColumnDataSource, **style: Any
+) -> GlyphRenderer:
+    glyph = MultiLine(xs="xs", ys="ys", line_color=COLORS[role], **style)
+    return _draw(plot, name, glyph, source)
+
+
+def _band(plot: Plot, name: str, role: str) -> GlyphRenderer:
+    glyph = VArea(x="x", y1="y1", y2="y2", fill_color=COLORS[role], fill_alpha=0.16)
+    return _draw(plot, name, glyph, _source(name, "x", "y1", "y2"))
 
 
 def _dots(plot: Plot, name: str, size: float | str, **style: Any) -> GlyphRenderer:
     columns = ("x", "y", "color", *(["size"] if isinstance(size, str) else []))
-    source = _source(name, *columns)
     style = {"fill_color": "color", "line_color": None, **style}
-    return plot.scatter("x", "y", source=source, size=size, name=f"{name}:glyph", **style)
+    return _draw(plot, name, Scatter(x="x", y="y", size=size, **style), _source(name, *columns))
 
 
 def _mark(plot: Plot, name: str, dimension: str, role: str = "strong", alpha: float = 1) -> None:
@@ -170,8 +185,10 @@ def spectrum(*, log: bool = True) -> Plot:
     curve(plot, "ghost", "ghost", line_width=1.75, line_dash=BEFORE)
     curve(plot, "now", "accent")
     # What theory gives, where it knows.
-    rings = {"size": 9, "fill_color": None, "line_color": COLORS["ink"], "line_width": 1.25}
-    plot.scatter("x", "y", source=_source("exact", "x", "y"), name="exact:glyph", **rings)
+    rings = Scatter(
+        x="x", y="y", size=9, fill_color=None, line_color=COLORS["ink"], line_width=1.25
+    )
+    _draw(plot, "exact", rings, _source("exact", "x", "y"))
     _dots(plot, "points", "size", line_color=COLORS["accent"], line_width=2)
     return plot
 
@@ -185,15 +202,7 @@ def cumulative() -> Plot:
     plot.select_one({"name": "level"}).location = LEVEL
     _mark(plot, "outputs", "height")
     for name, role in (("quality", "quality"), ("utilization", "accent")):
-        plot.varea(
-            "x",
-            "y1",
-            "y2",
-            source=_source(f"{name}_band", "x", "y1", "y2"),
-            fill_color=COLORS[role],
-            fill_alpha=0.16,
-            name=f"{name}_band:glyph",
-        )
+        _band(plot, f"{name}_band", role)
     # The two often coincide, so one is wide and lies below.
     curve(plot, "quality", "quality", line_width=4.5, line_alpha=0.55)
     curve(plot, "ghost_utilization", "ghost", line_width=1.75, line_dash=BEFORE)
@@ -236,14 +245,11 @@ def projections() -> Plot:
             line_width=1.2 if held_out else 0.6,
             name=f"{name}:glyph",
         )
-    ties = {"line_width": 1, "line_alpha": 0.8, "line_color": COLORS["ghost"]}
-    plot.multi_line("xs", "ys", source=_source("ties", "xs", "ys"), name="ties:glyph", **ties)
+    _outlines(plot, "ties", "ghost", _source("ties", "xs", "ys"), line_width=1, line_alpha=0.8)
     ghost = _source("ghost", "xs", "ys")
     # A rim of the page's colour, so that the dashes stand out where samples are dense.
-    rim = {"line_width": 4, "line_alpha": 0.7, "line_color": COLORS["page"]}
-    plot.multi_line("xs", "ys", source=ghost, name="rim:glyph", **rim)
-    outline = {"line_width": 2, "line_dash": BEFORE, "line_color": COLORS["ghost"]}
-    plot.multi_line("xs", "ys", source=ghost, name="ghost:glyph", **outline)
+    _outlines(plot, "rim", "page", ghost, line_width=4, line_alpha=0.7)
+    _outlines(plot, "ghost", "ghost", ghost, line_width=2, line_dash=BEFORE)
     return plot
 
 
@@ -253,48 +259,16 @@ def history() -> Plot:
     All share one axis from 0 to 1, on which whoever fills the sources places them.
     """
     plot = blank("history", x=(0, 10), y=(0, 1), fixed="xy", top=8, right=112)
-    plot.quad(
-        left="left",
-        right="right",
-        bottom="bottom",
-        top="top",
-        source=_source("zones", "left", "right", "bottom", "top", "color", "alpha"),
-        fill_color="color",
-        fill_alpha="alpha",
-        line_color=None,
-        name="zones:glyph",
-    )
-    error = plot.varea(
-        "x",
-        "y1",
-        "y2",
-        source=_source("band", "x", "y1", "y2"),
-        fill_color=COLORS["accent"],
-        fill_alpha=0.16,
-        name="band:glyph",
-    )
-    error.glyph.name = "band:area"
+    edges = {side: side for side in ("left", "right", "bottom", "top")}
+    zones = Quad(**edges, fill_color="color", fill_alpha="alpha", line_color=None)
+    _draw(plot, "zones", zones, _source("zones", *edges, "color", "alpha"))
+    _band(plot, "band", "accent").glyph.name = "band:area"
     # One standard deviation over seeds around each curve; and where settings were changed.
-    plot.patches(
-        "xs",
-        "ys",
-        source=_source("spread", "xs", "ys", "color"),
-        fill_color="color",
-        fill_alpha=0.16,
-        line_color=None,
-        name="spread:glyph",
-    )
-    plot.segment(
-        "x",
-        "bottom",
-        "x",
-        "top",
-        source=_source("steered", "x", "bottom", "top"),
-        line_color=COLORS["ink"],
-        line_alpha=0.45,
-        line_width=1,
-        name="steered:glyph",
-    )
+    spread = Patches(xs="xs", ys="ys", fill_color="color", fill_alpha=0.16, line_color=None)
+    _draw(plot, "spread", spread, _source("spread", "xs", "ys", "color"))
+    steered = Segment(x0="x", y0="bottom", x1="x", y1="top", line_alpha=0.45)
+    steered.line_color = COLORS["ink"]
+    _draw(plot, "steered", steered, _source("steered", "x", "bottom", "top"))
     _curves(plot, "ghost", line_width=1.75, line_dash=BEFORE)
     _curves(plot, "curves", line_width=2)
     _mark(plot, "cursor", "height", "ink", 0.5)
@@ -306,17 +280,9 @@ def layers() -> Plot:
     """D_LR, whichever estimate there is, and effective rank by depth, on bands as in `history`."""
     plot = blank("layers", x=(-0.5, 4.5), y=(0, 1), fixed="xy")
     ghost = _source("ghost", "xs", "ys")
-    before = {"line_width": 1.75, "line_dash": BEFORE, "line_color": COLORS["ghost"]}
-    plot.multi_line("xs", "ys", source=ghost, name="ghost:glyph", **before)
+    _outlines(plot, "ghost", "ghost", ghost, line_width=1.75, line_dash=BEFORE)
     for name, role in (("low_rank_measure", "accent"), ("effective_rank", "quality")):
         line = curve(plot, name, role)
-        plot.scatter(
-            "x",
-            "y",
-            source=line.data_source,
-            size=7,
-            fill_color=COLORS[role],
-            line_color=None,
-            name=f"{name}:points",
-        )
+        points = Scatter(x="x", y="y", size=7, fill_color=COLORS[role], line_color=None)
+        _draw(plot, name, points, line.data_source).name = f"{name}:points"
     return plot

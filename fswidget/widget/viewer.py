@@ -33,7 +33,7 @@ SAVED_BYTES = 4_000_000
 
 
 #: Seconds between two messages of what changes all the time.
-_SOMETIMES = 0.25
+_SOMETIMES = 0.5
 
 #: What was pressed and not yet read by a loop of one's own; older ones go.
 MAX_COMMANDS = 100
@@ -305,7 +305,7 @@ class Viewer(LinkedView):
             raise raised[0]
 
     def _tell_sometimes(self, **traits: Any) -> None:
-        """Like `_tell`, but at most four times a second: frames must not cost two messages. The
+        """Like `_tell`, but at most twice a second: frames must not cost two messages. The
         last is told in any case."""
         with self._exclusive():
             self._untold.update(traits)
