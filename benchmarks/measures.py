@@ -248,8 +248,47 @@ def leading_of(p: int, bulk: str) -> str:
     )
 
 
+def wide() -> list[str]:
+    alone = [sys.executable, "-c", _WIDE]
+    found = subprocess.run(alone, check=True, capture_output=True, text=True).stdout
+    return [
+        f"## {WIDE}\n",
+        "`watch` of a layer of 8,192 features on 10,000 samples of 10 classes, in a process of its "
+        "own, while the weights move:\n",
+        found,
+    ]
+
+
+#: Prints for each of two frames CPU seconds, and the most memory that the process took.
+_WIDE = """
+import resource, time
+import torch
+import fswidget as fs
+
+def most():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+labels = torch.arange(10_000) % 10
+inputs = 2 * torch.randn(10, 40)[labels] + torch.randn(10_000, 40)
+model = torch.nn.Sequential(torch.nn.Linear(40, 8192), torch.nn.ReLU(), torch.nn.Linear(8192, 10))
+before = most()
+watch = fs.watch(model, inputs, labels)
+for epoch in range(2):
+    began = time.process_time()
+    frame = watch.snapshot()
+    seconds, measure = time.process_time() - began, frame.scalars["low_rank_measure"]
+    print(f"- frame {epoch}: {seconds:.0f} CPU s, {most():.1f} GB ({before:.1f} before `watch`), "
+          f"{frame.words['solver']}, D_LR {measure:.3f}")
+    with torch.no_grad():
+        model[0].weight *= 1.01
+"""
+
+
 FLOOR, ERRORS, GROWTH = "Against the floor", "What error bars cost", "Growth"
 OUTPUTS = "More outputs than samples or features"
+WIDE = "A frame of 8,192 features"
 LEADING = "Leading eigenpairs alone, against the full solve"
 PARTS: dict[str, tuple[str, Callable[[bool], list[str]]]] = {
     "floor": (FLOOR, lambda large: against_the_floor()),
@@ -257,6 +296,7 @@ PARTS: dict[str, tuple[str, Callable[[bool], list[str]]]] = {
     "growth": (GROWTH, lambda large: growth()),
     "outputs": (OUTPUTS, lambda large: vocabularies()),
     "leading": (LEADING, leading),
+    "wide": (WIDE, lambda large: wide()),
 }
 
 

@@ -73,7 +73,7 @@ class FewerOutputs:
             rounding = _ROUNDING
             if outputs.is_floating_point():
                 rounding = max(rounding, torch.finfo(outputs.dtype).eps ** 2)
-            if total - float(rows.square().sum()) <= rounding * total:
+            if bool(total - rows.square().sum() <= rounding * total):
                 return cls(torch.linalg.qr(rows.T).Q)
             if size <= 2 * n:
                 return None
@@ -114,16 +114,16 @@ def _common(outputs: Tensor, device: torch.device) -> Tensor:
     return torch.stack(sums).sum(0) / outputs.shape[1]
 
 
-def _against(basis: Tensor, outputs: Tensor, common: Tensor) -> tuple[Tensor, float]:
+def _against(basis: Tensor, outputs: Tensor, common: Tensor) -> tuple[Tensor, Tensor]:
     """Outputs less their common shift on the axes of a basis of the samples' space, and their
     energy."""
-    rows, total = basis.new_empty(basis.shape[1], outputs.shape[1]), 0.0
+    rows, total = basis.new_empty(basis.shape[1], outputs.shape[1]), basis.new_zeros(())
     for part, place in zip(
         torch.split(outputs, _CHUNK, 1), torch.split(rows, _CHUNK, 1), strict=True
     ):
         rest = part.to(basis) - common
         place.copy_(basis.T @ rest)
-        total += float(rest.square().sum())
+        total += rest.square().sum()
     return rows, total
 
 

@@ -205,9 +205,11 @@ def eigh_topk(
         values, turn = values.flip(0)[:width], turn.flip(1)[:, :width]
         block = basis @ turn
         residual = (image @ turn - block * values).norm(dim=0)[:count]
-        floor = floor_of(float(values[0]), size)
-        above = int((values[:count] > floor).sum())
-        missed = (residual > precision * values[:count] + EPS * values[0])[:above].nonzero()
+        # Read at once: a GPU waits for each time.
+        found, missing = torch.stack([values[:count], residual]).cpu().numpy()
+        floor = floor_of(float(found[0]), size)
+        above = int((found > floor).sum())
+        missed = np.flatnonzero(missing[:above] > precision * found[:above] + EPS * found[0])
         good = int(missed[0]) if len(missed) else above
         pairs = values[:good], block[:, :good]
         if good == above or (cycle > 2 and good and suffices(*pairs)):

@@ -129,8 +129,9 @@ class FewerOfLinear:
             gram.addmm_(made, made.T)
             mixed.addmm_(rest, made.T)
         values, vectors = torch.linalg.eigh(gram)
-        kept = values > _ROUNDING * values[-1].clamp(min=1e-300)
-        return cls(mixed @ (vectors[:, kept] / values[kept].sqrt()), common)
+        # Counted: a mask would make a GPU wait for each array.
+        least = int((values <= _ROUNDING * values[-1].clamp(min=1e-300)).sum())
+        return cls(mixed @ (vectors[:, least:] / values[least:].sqrt()), common)
 
     def reduce(self, outputs: LinearOutputs) -> Tensor:
         """Outputs, shape (n, C), of the same weights, in k + 1 numbers, of float64."""

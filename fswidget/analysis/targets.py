@@ -156,7 +156,7 @@ def read_targets(value: Any, task: str, num_outputs: int, name: str = "targets")
 
 def check_labels(name: str, labels: Tensor, num_classes: int) -> None:
     """Raise ValueError for labels out of range."""
-    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
+    low, high = torch.stack(labels.aminmax()).tolist() if len(labels) else (0, 0)
     if low < 0 or high >= num_classes:
         raise ValueError(f"{name}: labels from {low} to {high}; must lie in 0..{num_classes - 1}")
 

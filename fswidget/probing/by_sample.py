@@ -66,10 +66,14 @@ def without_each(
     values = torch.as_tensor(points).to(outputs)
     sums = team.sum((values.T @ outputs).flatten().tolist(), device)
     shares = torch.tensor(sums).to(outputs).reshape(values.shape[1], -1) / len(samples)
-    found = []
-    for value, share in zip(values.T, shares, strict=True):
-        left = outputs - torch.outer(value, share)
-        errors = team.sum(samples.error(left, rows.targets), device)
-        (score,) = samples.score(errors, "").values()
-        found.append(score if bool(share.isfinite().all()) else np.nan)
-    return np.array(found)
+    pairs = zip(values.T, shares, strict=True)
+    wrong = [samples.error(outputs - torch.outer(*pair), rows.targets) for pair in pairs]
+    if not wrong:
+        return np.array([])
+    # Read at once: a GPU waits for each time.
+    counts = np.array(team.sum(torch.stack(wrong).double().flatten().tolist(), device))
+    found = [
+        next(iter(samples.score(errors, "").values()))
+        for errors in counts.reshape(len(wrong), -1).tolist()
+    ]
+    return np.where(np.isfinite(sums).reshape(len(wrong), -1).all(1), found, np.nan)

@@ -30,7 +30,8 @@ class Communicator:
         # float32 where the device has no other; NCCL takes tensors of the GPU only.
         total = torch.tensor(numbers, device=device)
         dist.all_reduce(total, group=self.group)
-        return [float(number) for number in total]
+        summed: list[float] = total.tolist()
+        return summed
 
     @contextmanager
     def together(self, device: torch.device) -> Iterator[None]:

@@ -334,19 +334,22 @@ class FrameMaker:
 
     def _errors(self, rows: Activations, samples: Samples) -> list[float]:
         """The errors of `Samples.error` over all processes."""
-        return self.team.sum(samples.error(rows.outputs, rows.targets), rows.outputs.device)
+        errors = samples.error(rows.outputs, rows.targets)
+        return self.team.sum(errors.tolist(), rows.outputs.device)
 
     def _moved(self, outputs: Tensor | LinearOutputs, first: Reference) -> tuple[float, float]:
         """By what share of their size the outputs left the reference's, and what share counts: more
         than their number type rounds. Infinite as soon as it is more than that."""
         least = max(_MOVED, precision(outputs.dtype, first.outputs.dtype))
-        size, change = self.team.sum([first.size], outputs.device)[0], 0.0
+        size = self.team.sum([first.size], outputs.device)[0]
         # In pieces: of many outputs a whole copy in float64 is large.
-        for old, new in zip(pieces(first.outputs), pieces(outputs), strict=True):
-            change += float((widened(new) - widened(old)).square().sum())
-            if self.team.group is None and change > 2 * least**2 * size > 0:
-                return math.inf, least
-        change = self.team.sum([change], outputs.device)[0]
+        both = zip(pieces(first.outputs), pieces(outputs), strict=True)
+        changes = ((widened(new) - widened(old)).square().sum() for old, new in both)
+        # The first piece tells of most that moved; then one question: a GPU waits for each.
+        change = float(next(changes, 0.0))
+        if self.team.group is None and change > 2 * least**2 * size > 0:
+            return math.inf, least
+        change = self.team.sum([change + float(sum(changes))], outputs.device)[0]
         if math.isnan(change):  # of the reference only the features are known
             return math.inf, least
         if size == 0:

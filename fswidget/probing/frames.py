@@ -164,7 +164,7 @@ class Reference:
     @cached_property
     def size(self) -> float:
         """The sum of the squares of the outputs."""
-        return sum(float(widened(part).square().sum()) for part in pieces(self.outputs))
+        return float(sum(widened(part).square().sum() for part in pieces(self.outputs)))
 
 
 class WeightChange:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fswidget.analysis.arrays import default_device
 from fswidget.analysis.linear_outputs import LinearOutputs, pieces
 from fswidget.probing.capture import Capture, capture
 from fswidget.probing.head import Head
@@ -120,7 +121,7 @@ class Reader:
         matrix = None if self.head is None or self._bent else self.head.matrix
         if matrix is None:
             return None
-        parts, linear = [], []
+        parts, linear, answers = [], [], []
         with capture(self.model, self.head, layers, entering=True) as caught:
             for batch in batches:
                 caught.clear(batch.positions)
@@ -133,27 +134,34 @@ class Reader:
                 reading = Reading(outputs[:0], [], dict(caught.layers), batch.targets)
                 _check_layers(reading, layers)
                 parts.append(reading)
-                linear.append(made)
+                linear.append(made[0])
+                answers.append(made[1])
+        # One question for the whole pass: each answer makes a GPU wait.
+        self._bent = not bool(torch.stack(answers).all())
+        if self._bent:
+            return None
         return LinearOutputs.joined(linear), Reading.joined(parts)
 
     def _made(
         self, outputs: Tensor, features: Tensor, weight: Tensor, bias: Tensor | None
-    ) -> LinearOutputs | None:
-        """Outputs by the weights, if those make them up to rounding, or to a log-softmax."""
+    ) -> tuple[LinearOutputs, Tensor] | None:
+        """Outputs by the weights, and whether those make them up to rounding, or to a
+        log-softmax."""
         if outputs.shape[1] != len(weight):
             return None
-        shift = torch.zeros(len(outputs), dtype=torch.float64, device="cpu")
+        shift = torch.zeros(
+            len(outputs), dtype=torch.float64, device=default_device(outputs.device)
+        )
         found = LinearOutputs(features, weight, bias, shift, outputs.argmax(1))
-        tolerance, shifts = self._tolerance(outputs, weight), []
+        tolerance, shifts, answers = self._tolerance(outputs, weight), [], []
         for some, made in zip(pieces(outputs), pieces(found), strict=True):
             same = equal_rows(some, made, shift=self.shift, tolerance=tolerance)
-            if not bool(some.isfinite().all() & same):
-                return None
+            answers.append(some.isfinite().all() & same)
             first, second = (rows.sum(1, dtype=torch.float64) for rows in (some, made))
             shifts.append(first - second)
-        if not self.shift:
-            return found
-        return replace(found, shift=torch.cat(shifts) / len(weight))
+        if self.shift:
+            found = replace(found, shift=torch.cat(shifts) / len(weight))
+        return found, torch.stack(answers).all()
 
     def watchable(self, batches: Sequence[Batch], layers: Sequence[str]) -> list[str]:
         """Of some layers, those that run in evaluation mode and give one row per sample."""

@@ -236,17 +236,17 @@ class Samples:
         assert self.positions is not None
         return max(2, size // self.positions.each)
 
-    def error(self, outputs: Tensor | LinearOutputs, targets: Tensor) -> list[float]:
+    def error(self, outputs: Tensor | LinearOutputs, targets: Tensor) -> Tensor:
         """Numbers of wrong predictions, for each label of several; or the sum of squared residuals
-        of a regression."""
+        of a regression; on the device, shape (C,) or (1,)."""
         if self.labels is not None:
             truth = targets if targets.ndim == 1 else targets.argmax(1)
-            return [float((self._guess(outputs) != truth).sum())]
+            return (self._guess(outputs) != truth).sum()[None]
         outputs = as_whole(outputs)
         if self.task == "multilabel":
             wrong = (outputs > 0) != (targets > 0.5)
-            return [float(count) for count in wrong.sum(0)]
-        return [float((widened(outputs) - targets).square().sum())]
+            return wrong.sum(0)
+        return (widened(outputs) - targets).square().sum()[None]
 
     def score(self, errors: Sequence[float], prefix: str) -> dict[str, float]:
         """The accuracy, that of labels, or the R² that `errors` over all samples mean."""

@@ -6,8 +6,8 @@ numbers, so that whatever would have to be read is seen.
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +20,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fswidget.analysis import replicates
 from fswidget.analysis.api import FeatureMoments
 from fswidget.analysis.averages import Averages
+from fswidget.analysis.basis import FewerOutputs
 from fswidget.analysis.eigensolvers import eigh_full
 from fswidget.analysis.jackknife import LeftOut
+from fswidget.analysis.linear_outputs import FewerOfLinear, LinearOutputs
 from fswidget.analysis.measures import Measures
+from fswidget.analysis.positions import Layout, Positions
 from fswidget.analysis.replicates import Neighbourhood
 from fswidget.probing.distributed import Communicator
 from fswidget.probing.inference import run
+from fswidget.probing.probe import Probe
+from fswidget.probing.tangent import TangentKernel
 from fswidget.training.config import Config
 from fswidget.training.loop import Training
 from fswidget.training.optimisation import make_optimizer
@@ -49,7 +54,7 @@ class HostReads(TorchDispatchMode):
     def __init__(self, everywhere: bool = False) -> None:
         super().__init__()
         self.everywhere = everywhere
-        self.seen: collections.Counter[str] = collections.Counter()
+        self.seen: Counter[str] = Counter()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -77,7 +82,8 @@ def mode() -> Iterator[FakeTensorMode]:
         try:
             torch.empty(2, device=CARD)[torch.zeros(1, dtype=torch.int64, device=CARD)]
         except RuntimeError as error:
-            pytest.skip(f"torch {torch.__version__} asks a driver of tensors without data: {error}")
+            first = str(error).splitlines()[0]
+            pytest.skip(f"torch {torch.__version__} asks a driver of tensors without data: {first}")
         yield mode
 
 
@@ -165,18 +171,50 @@ def test_a_pass_over_the_probe_reads_once(mode: FakeTensorMode) -> None:
         args=tuple(move(x, mode) for x in probe._maker.samples.args),
         targets=move(probe._maker.samples.targets, mode),
     )
-    how = {"batch_size": 16, "device": CARD, "team": Communicator()}
+    how: dict[str, Any] = {"batch_size": 16, "device": CARD, "team": Communicator()}
     training.model.eval()
     with HostReads() as reads, torch.no_grad():
-        rows = run(probe._reader, samples, **how)  # type: ignore[arg-type]
+        read = run(probe._reader, samples, **how)
         assert reads.seen == {"_local_scalar_dense": 1}
         reads.seen.clear()
+        # Many outputs are kept as what makes them: whether it does, whether layers are finite, how
+        # many axes there are; and whether outputs that are whole lie in the span of the features.
+        linear = run(probe._reader, samples, by_weights=True, **how).outputs
+        assert isinstance(linear, LinearOutputs)
+        assert reads.seen == {"_local_scalar_dense": 2}
+        few = FewerOfLinear.of(linear).reduce(linear[torch.arange(4, device=CARD)])
+        assert few.device.type == "cuda"
+        assert reads.seen == {"_local_scalar_dense": 3, "_linalg_eigh": 1}
+        many = torch.empty(len(samples), 2100, device=CARD)
+        axes = FewerOutputs.of(torch.empty(len(samples), 16, device=CARD), many)
+        assert axes is not None
+        assert axes.reduce(many).device.type == "cuda"
+        assert reads.seen == {"_local_scalar_dense": 4, "_linalg_eigh": 1}
+        reads.seen.clear()
         moments = FeatureMoments(16, 10, 10, num_reference=16, device=CARD)
-        moments.update(rows.features, rows.outputs, rows.targets, rows.features)
+        moments.update(read.features, read.outputs, read.targets, read.features)
     assert moments._upper.device.type == "cuda"
     # Whether each of three arrays is finite, the least and the largest label; and the rows in the
     # order of their jackknife blocks, with the section of the outputs, go there.
     assert reads.seen == {"_local_scalar_dense": 5, "upload": 2}
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 6, 6), (5, 6, 6, 3)])
+def test_positions_are_taken_where_the_outputs_are(shape: tuple[int, ...]) -> None:
+    """On a device without data, where nothing can be read."""
+    positions = Positions.draw(torch.zeros(5, 6, 6), Layout(1), most=40)
+    taken = positions.take(torch.empty(shape, device="meta"))
+    assert taken.device.type == "meta"
+    assert taken.shape == (40, 3)
+
+
+def test_the_tangent_kernel_stays_where_the_network_is() -> None:
+    """There gradients can be taken, too."""
+    probe = Training(config_of(loss="mse")).probe
+    meta = torch.device("meta")
+    kernel = TangentKernel(probe._maker.samples, 10).kernel(probe.model.to(meta), meta)
+    assert kernel.device == meta
+    assert kernel.dtype == torch.float64
 
 
 def test_replicates_of_error_bars_are_measured_on_the_gpu(mode: FakeTensorMode) -> None:
@@ -218,16 +256,73 @@ def test_a_spectrum_with_errors_reads_a_stated_number_of_times(
     moments.update(features, features[:, :10], labels, features.roll(1, 1))
     # From few known eigenpairs, as for wide features, and by full solves.
     monkeypatch.setattr(replicates, "_NARROW", narrow)
-    with HostReads(everywhere=True) as reads:
+    seen = reads_of(lambda: moments.spectrum(errors=True), monkeypatch)
+    assert 9 < sum(seen.values()) <= most, seen
+
+
+def reads_of(work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """What a GPU would be asked, told on the CPU; copies from type to type are none."""
+    with monkeypatch.context() as patches, HostReads(everywhere=True) as reads:
         # On the CPU these read without an operation.
         for name in ("cpu", "tolist"):
-            read = getattr(Tensor, name)
-            monkeypatch.setattr(Tensor, name, _counted(name, read, reads.seen))
-        moments.spectrum(errors=True)
-    assert 9 < sum(reads.seen.values()) <= most, reads.seen
+            patches.setattr(Tensor, name, _counted(name, getattr(Tensor, name), reads.seen))
+        work()
+    del reads.seen["_to_copy"]
+    return reads.seen
 
 
-def _counted(name: str, read: Any, seen: collections.Counter[str]) -> Any:
+class Tagger(nn.Module):
+    """A prediction for each token of a sequence."""
+
+    def __init__(self, num_outputs: int) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(13, 12), nn.Linear(12, num_outputs)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(torch.relu(self.embedding(tokens)))
+
+
+def tokens(num_outputs: int, **options: Any) -> Probe:
+    inputs = torch.arange(240).view(20, 12) % 13
+    return Probe(Tagger(num_outputs), inputs, inputs, num_positions=100, **options)
+
+
+def rows(num_outputs: int, width: int = 12, **options: Any) -> Probe:
+    model = nn.Sequential(nn.Linear(9, width), nn.ReLU(), nn.Linear(width, num_outputs))
+    return Probe(model, torch.randn(120, 9), torch.arange(120) % 10, **options)
+
+
+#: What makes a probe, and how often a frame of its network reads from a GPU.
+FRAMES: dict[str, tuple[Callable[..., Probe], int]] = {
+    "rows": (lambda **k: rows(10, **k), 54),
+    "measures by row": (lambda **k: rows(10, more_measures=True, **k), 72),
+    "more outputs than features": (lambda **k: rows(40, **k), 66),
+    "tokens": (lambda **k: tokens(13, **k), 68),
+    "tokens of many outputs": (lambda **k: tokens(40, **k), 72),
+    "tangent kernel": (lambda **k: rows(10, ntk=True, **k), 58),
+    "leading eigenpairs": (lambda **k: rows(10, width=96, top=4, **k), 58),
+}
+
+
+@pytest.mark.parametrize("case", FRAMES)
+def test_a_frame_reads_a_stated_number_of_times_however_many_batches(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, most = FRAMES[case]
+    torch.manual_seed(0)
+    probe = make(batch_size=24, errors=False)
+    for _ in range(2):  # what is done once is done
+        probe.snapshot()
+        with torch.no_grad():
+            for parameter in probe.model.parameters():
+                parameter *= 1.5
+    few = reads_of(probe.snapshot, monkeypatch)
+    assert sum(few.values()) <= most, few
+    probe.batch_size = 300
+    assert reads_of(probe.snapshot, monkeypatch) == few
+
+
+def _counted(name: str, read: Any, seen: Counter[str]) -> Any:
     def reading(tensor: Tensor) -> Any:
         seen[name] += 1
         return read(tensor)
