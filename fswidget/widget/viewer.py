@@ -124,12 +124,13 @@ class Viewer(LinkedView):
         self._commands: deque[str] = deque(maxlen=MAX_COMMANDS)
         super().__init__(
             _bokehjs=bokehjs(),
-            _figures=layout_json(),
             _can_control=can_control or control is not None,
             theme=theme,
             captions=captions,
             **traits,
         )
+        # Only now: a front end evaluates BokehJS meanwhile, and draws no view before it has both.
+        self._figures = layout_json()
         if hasattr(self.comm, "_reply_subshell_for"):
             # ipykernel 7.4 would have messages read by the shell that sent last, which may be busy
             # with a cell, and not by the subshell that the front end sends them to.

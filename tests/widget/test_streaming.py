@@ -38,6 +38,15 @@ def push(viewer: Viewer, count: int) -> None:
         viewer.push()
 
 
+def test_a_front_end_can_evaluate_bokehjs_before_figures_are_made(
+    viewer: Viewer, front_end: FrontEnd
+) -> None:
+    paths = [message.get("buffer_paths", []) for message, _ in front_end.sent]
+    figures = [message["state"].get("_figures") for message, _ in front_end.sent]
+    opened = next(n for n, path in enumerate(paths) if ["_bokehjs"] in path)
+    assert figures[opened : opened + 2] == ["", viewer._figures]
+
+
 def test_one_message_a_frame(viewer: Viewer, front_end: FrontEnd) -> None:
     viewer._last_told = float("inf")  # progress is told by the clock, not by the frame
     before = len(front_end.sent)
