@@ -42,7 +42,7 @@ def test_a_front_end_can_evaluate_bokehjs_before_figures_are_made(
     viewer: Viewer, front_end: FrontEnd
 ) -> None:
     paths = [message.get("buffer_paths", []) for message, _ in front_end.sent]
-    figures = [message["state"].get("_figures") for message, _ in front_end.sent]
+    figures = [message.get("state", {}).get("_figures") for message, _ in front_end.sent]
     opened = next(n for n, path in enumerate(paths) if ["_bokehjs"] in path)
     assert figures[opened : opened + 2] == ["", viewer._figures]
 
