@@ -86,6 +86,8 @@ class Neighbourhood:
         """E[q Φᵀ] of functions q, shape (b, m, p), in the eigenfunctions of several other averages
         about the same origin, in order."""
         count = len(rows)
+        if len(self.known.values):
+            rows = rows / self.known.values[0].sqrt()  # of any scale, within float32
         if self._near:
             step = self._step(averages)
             stepped = (step.mixed <= _MIXED).tolist()
@@ -110,13 +112,14 @@ class Neighbourhood:
         leading, rest = along[..., : self._lead], along[..., self._lead :]
         mixed = rest - leading @ mixing / 2  # the norm stays 1 to second order
         turned = (leading + mixed @ mixing.mT) @ step.turn.to(wide.dtype)
-        values = torch.cat([step.values, step.rest], -1).double() * self.known.values[0]
+        values = torch.cat([step.values, step.rest], -1).double()
         return torch.cat([turned, rest - leading @ mixing], -1) / values.sqrt()[:, None]
 
     def _solved(self, averages: Averages, rows: Tensor, place: int) -> Found:
         found = self._solve(self.matrix(averages.one(place)))
         vectors = found.vectors.double() if self._wide else found.vectors
-        coefficients = rows[place].to(vectors.dtype) @ vectors / found.values.sqrt()
+        relative = found.values / self.known.values[:1]
+        coefficients = rows[place].to(vectors.dtype) @ vectors / relative.sqrt()
         return Found([place], coefficients[None], found.values if found.complete else None, None)
 
     def _solve(self, matrix: Tensor) -> EigenDecomposition:
