@@ -49,13 +49,16 @@ MEASURES = ("low_rank_measure", "used_features", "effective_rank", "nc1")
 RESULTS = Path(__file__).parent / "RESULTS-numbers-accuracy.md"
 
 
+Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
 @dataclass(frozen=True)
 class Population:
     """Draws (features, outputs, targets) and knows the population's numbers."""
 
     name: str
     task: str
-    draw: Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray, np.ndarray]]
+    draw: Draw
     eigenvalues: np.ndarray  # of E[Φ Φᵀ]
     low_rank_measure: float
     used_features: float
@@ -111,29 +114,44 @@ def collapsed(name: str, p: int, classes: int, noise: float, by_class: bool) -> 
     eigenvalues = np.full(p, float(noise) ** 2)
     eigenvalues[:classes] += 25 / classes
     # The C leading eigenfunctions are degenerate, and all C of them carry the C − 1 outputs.
-    return Population(
-        name, "cross_entropy", draw, eigenvalues, measure, classes, noise**2 * r / (25 / classes)
-    )
+    used, nc1 = math.ceil(0.95 * classes - 1e-9), noise**2 * r / (25 / classes)
+    return Population(name, "cross_entropy", draw, eigenvalues, measure, used, nc1)
 
 
-def rectified(p: int, task: str = "squared_error") -> Population:
+def rectified(p: int, inputs: int = 80, task: str = "squared_error") -> Population:
     """Features after a ReLU, of which a random head uses most: k95 is biased by hundreds per n."""
     rng = np.random.default_rng(0)
-    weights, head = rng.normal(size=(80, p)) / math.sqrt(80), rng.normal(size=(p, 10))
+    weights, head = rng.normal(size=(inputs, p)) / math.sqrt(inputs), rng.normal(size=(p, 10))
 
     def draw(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        features = np.maximum(rng.normal(size=(n, 80)) @ weights, 0)
+        features = np.maximum(rng.normal(size=(n, inputs)) @ weights, 0)
         return features, features @ head, features @ head
 
+    return measured("ReLU, random head", task, draw, rng)
+
+
+def coloured(p: int, classes: int = 8) -> Population:
+    """Classes whose means have lengths from 4 down, in noise of variance 1/k, read along them."""
+    rng = np.random.default_rng(0)
+    sizes, noise = 4 * 0.8 ** np.arange(classes), np.arange(1, p + 1.0) ** -0.5
+    means = sizes[:, None] * np.linalg.qr(rng.normal(size=(p, classes)))[0].T
+
+    def draw(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        labels = rng.integers(0, classes, n)
+        features = means[labels] + noise * rng.normal(size=(n, p))
+        return features, features @ means.T, labels
+
+    apart = means - means.mean(0)
+    between = np.linalg.pinv(apart.T @ apart / classes, rcond=1e-9)
+    nc1 = float(noise**2 @ between.diagonal())
+    return replace(measured("unequal classes in 1/k", "cross_entropy", draw, rng), nc1=nc1)
+
+
+def measured(name: str, task: str, draw: Draw, rng: np.random.Generator) -> Population:
+    """Whose truth is that of 60,000 samples."""
     truth = fs.analyze(*draw(rng, 60_000), task=task, errors=False)
-    return Population(
-        "ReLU, random head",
-        task,
-        draw,
-        truth.eigenvalues,
-        truth.low_rank_measure,
-        truth.used_features,
-    )
+    numbers = truth.eigenvalues, truth.low_rank_measure, truth.used_features
+    return Population(name, task, draw, *numbers)
 
 
 def populations(p: int, r: int = 9) -> list[Population]:
@@ -246,17 +264,24 @@ def biases(draws: int) -> list[str]:
 
 
 def cells() -> list[tuple[str, Callable[[], Population], int, int]]:
-    """Name, maker, p and n of each row: n from p/2 to 64 p, four outputs, ten, or a hundred."""
+    """Name, maker, p and n of each row: n from p/2 to 64 p, four outputs, ten, or a hundred. Two
+    at the end are of spectra that no rule was chosen on."""
     found: list[tuple[str, Callable[[], Population], int, int]] = []
     for n in (16, 32, 64, 128, 512, 2048):
         for place, population in enumerate(populations(32, r=4)):
             found.append((population.name, lambda at=place: populations(32, r=4)[at], 32, n))
     sizes = (32, 64, 128, 256, 1024)
     found.extend(("ReLU, random head", lambda: rectified(64), 64, n) for n in sizes)
+    found.extend(
+        ("ReLU, random head", lambda: rectified(256, 26), 256, n) for n in (512, 1024, 2048)
+    )
     for n in (64, 128, 256, 512, 1024):
         for place in (1, 2, 6):
             name = f"{populations(128, r=99)[place].name}, C = 100"
             found.append((name, lambda at=place: populations(128, r=99)[at], 128, n))
+    flat = gaussian("1/(k + 10), twenty outputs", 1 / np.arange(11, 75), 20)
+    for make in (lambda: flat, lambda: coloured(64)):
+        found.extend((make().name, make, 64, n) for n in (64, 128, 256, 512, 1024))
     return found
 
 

@@ -251,6 +251,7 @@ class ClassMeans:
     covariance: Tensor  # (…, T, T) μ_cᵀ Cov(Φ) μ_c'
     variance: Tensor  # (…) tr Cov(Φ)
     within: Tensor  # (…) share of Φ's variance in some directions that is within classes
+    noise: Tensor  # (…) what sampling adds to the square of each direction of the means
 
     @classmethod
     def of(cls, averages: Averages, coding: Coding, directions: Tensor) -> ClassMeans:
@@ -271,24 +272,31 @@ class ClassMeans:
         image, turned = image[..., : means.shape[-1], :].mT, image[..., means.shape[-1] :, :]
         total = (turned * axes).sum((-2, -1))
         between = applied(share, (axes @ means).square().mT).sum(-1)
+        gram, count = means.mT @ means, present.sum(-1)
+        variance = averages.variance(columns.features).sum(-1)
+        scatter = (variance - (share * gram.diagonal(dim1=-2, dim2=-1)).sum(-1)).clamp(min=0)
+        # tr Σ_W, without bias, over the samples of a class: the harmonic mean of their numbers.
+        one_by_one = torch.where(present, 1 / share, 0.0).sum(-1) / count
         return cls(
             present,
-            present.sum(-1),
+            count,
             share,
             means,
-            means.mT @ means,
+            gram,
             image,
             means.mT @ image,
-            averages.variance(columns.features).sum(-1),
+            variance,
             torch.where(total > 0, (1 - between / total).clamp(0, 1), 1.0),
+            scatter * one_by_one / (averages.n - count),
         )
 
     def counts(self, n: Tensor) -> Array:
         """Samples of each class, shape (T,), of one set of samples."""
         return to_numpy(self.share * n)
 
-    def nc1(self, tolerance: float) -> Tensor:
-        """tr(Σ_W Σ_B⁺), NaN below two distinct class means.
+    def nc1(self, tolerance: float) -> tuple[Tensor, Tensor]:
+        """tr(Σ_W Σ_B⁺), NaN below two distinct class means, and the square of the weakest direction
+        of the means over `noise`.
 
         Σ_B = μ μᵀ / K with the K class means as columns. By their singular vectors: those of the
         K × K side would have half the digits, which one outlier takes.
@@ -303,4 +311,5 @@ class ClassMeans:
         total = (axes * (self.image @ (mix.mT * scale[..., None, :]))).sum(-2)
         within = total - applied(self.share, (self.means.mT @ axes).square())
         found = ((within * scale.square()).sum(-1) * self.count).clamp(min=0)
-        return torch.where((self.count > 1) & kept.any(-1), found, math.nan)
+        weakest = torch.where(kept, sizes.square(), math.inf).amin(-1)
+        return torch.where((self.count > 1) & kept.any(-1), found, math.nan), weakest / self.noise

@@ -47,6 +47,9 @@ def neural_collapse(
     cdnv : Tensor, shape (…)
         Mean over pairs of classes of (σ_c² + σ_c'²) / (2 ‖μ_c − μ_c'‖²), 0 to ∞, with
         σ_c² = E[‖Φ − μ_c‖² | c] (Galanti et al. 2022).
+    class_signal : Tensor, shape (…)
+        Square of the weakest direction between the class means over what sampling adds to each,
+        0 to ∞: where it is 1 or less, the samples do not tell NC1 (our choice).
     """
     step, columns = coding.high - coding.low, averages.columns
     there = classes.present.to(averages.about)
@@ -57,14 +60,15 @@ def neural_collapse(
     sizes = classes.gram.diagonal(dim1=-2, dim2=-1)
     variances = (squares * per_class - sizes).clamp(min=0)
     outputs = averages.covariance(columns.outputs, columns.targets) * per_class[..., None, :]
+    nc1, signal = classes.nc1(tolerance)
     found = (
-        classes.nc1(tolerance),
+        nc1,
         _from_simplex(_centred(_centred(classes.gram, there).mT, there), there),
         _duality(outputs, there, common_shift),
         _cdnv(classes.gram, variances, there),
     )
     several = classes.count > 1
-    return {
+    return {"class_signal": signal} | {
         name: torch.where(several, value, math.nan)
         for name, value in zip(COLLAPSE, found, strict=True)
     }

@@ -15,7 +15,7 @@ from fswidget.analysis.averages import Averages
 from fswidget.analysis.by_row import ClassCenters
 from fswidget.analysis.eigensolvers import EigenDecomposition, eigh_full, eigh_topk
 from fswidget.analysis.jackknife import Jackknife, jackknife
-from fswidget.analysis.measures import USED, Measures, cumulative, measures_of
+from fswidget.analysis.measures import ASIDE, USED, Measures, cumulative, measures_of
 from fswidget.analysis.moments import Moments
 from fswidget.analysis.nulls import Band, Features, lazy_twin, random_heads
 from fswidget.analysis.spectrum import Spectrum
@@ -57,7 +57,8 @@ def diagonalize(
     spread = Jackknife()
     if errors:
         spread = jackknife(moments, averages, solution, utilization, num_features, measures, debias)
-    more: dict[str, Any] = dict(measures.numbers)
+    numbers = measures.numbers
+    more: dict[str, Any] = {name: numbers[name] for name in numbers if name not in ASIDE}
     more |= {name: int(more[name]) for name in ("output_rank", "target_rank")}
     if bands and solution.complete:
         more |= _bands(averages, more["output_rank"], solution, coefficients[0])

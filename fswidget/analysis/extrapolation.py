@@ -14,10 +14,10 @@ import numpy as np
 from fswidget.analysis.arrays import Array
 
 UNKNOWN = 0.25  # share of a bias that is not known
-_MOST = 1.5  # times the plain value: what is extrapolated further is withheld
-RANK_TOLD = 0.6  # of the number of samples: a rank beyond is withheld
+_MOST = 1.6  # times the plain value: what is extrapolated further is withheld
+RANK_TOLD = 0.6  # of the samples, over the κ of `mixed`: a rank beyond is withheld
 _PER_FUNCTION = 8  # samples that k95 needs for each output function
-PER_CLASS = 2  # samples that NC1 needs on the mean
+_PER_CLASS = 2  # samples that NC1 needs on the mean
 _NEAR = 3  # features on either side of k95, of which the utilization's slope is taken
 
 
@@ -62,8 +62,8 @@ def two_steps(
 ) -> Estimate:
     """Without a bias in 1/n and 1/n², through all samples, all but a block, and half of them.
 
-    The error adds half of the second step in quadrature. NaN, both, where the estimate is more than
-    1.5 times the plain value, or than `most`: such a probe does not tell.
+    The error adds half of the second step in quadrature. NaN, both, where estimate and error make
+    more than 1.6 times the plain value, or than `most`: such a probe does not tell.
 
     Examples
     --------
@@ -78,18 +78,19 @@ def two_steps(
     slope = float(np.mean(halves)) - value
     second = (slope - removed_by(value, left_out)) / (2 - times) * times
     found = first.value + second
-    if not found <= min(_MOST * value, most):
-        return Estimate()
     error = float(standard_error(left_out)) * max(found / value, 1.0)
-    return Estimate(round(found, 12), math.hypot(error, second / 2))
+    error = math.hypot(error, second / 2)
+    told = found + error <= min(_MOST * value, most)
+    return Estimate(round(found, 12), error) if told else Estimate()
 
 
-def mixed(values: Array, shares: Array, used: int, n: float) -> float:
+def mixed(values: Array, shares: Array, used: int, n: float, tails: float = 1.0) -> float:
     """By how many features utilization that leaks past k95 moves it, to first order.
 
-    Sampling mixes eigenfunctions j and l by ρ_j ρ_l / (n (ρ_j − ρ_l)²) of their square (Anderson
-    1963, of normal features), at most 1 here, and so carries that share of the difference of their
-    utilizations past k95 where j ≤ k95 < l. Over the mean utilization of the six features there.
+    Sampling mixes eigenfunctions j and l by κ ρ_j ρ_l / (n (ρ_j − ρ_l)²) of their square (Anderson
+    1963, of normal features, whose κ is 1), at most 1 here, and so carries that share of the
+    difference of their utilizations past k95 where j ≤ k95 < l. Over the mean utilization of the
+    six features there.
 
     Parameters
     ----------
@@ -97,6 +98,9 @@ def mixed(values: Array, shares: Array, used: int, n: float) -> float:
         Eigenvalues, and what each adds to Π̂.
     used : int
         k95.
+    tails : float, default 1.0
+        κ = E‖Φ‖⁴ / ((tr Σ)² + 2 tr Σ²) of centred features, which is E[z_j² z_l²] of independent
+        directions of any elliptical ones.
 
     Examples
     --------
@@ -105,7 +109,8 @@ def mixed(values: Array, shares: Array, used: int, n: float) -> float:
     """
     a, b = values[:used, None], values[None, used:]
     with np.errstate(divide="ignore"):
-        leaked = np.minimum(a * b / (n * (a - b) ** 2), 1) * (shares[:used, None] - shares[used:])
+        mixing = np.minimum(tails * a * b / (n * (a - b) ** 2), 1)
+    leaked = mixing * (shares[:used, None] - shares[used:])
     slope = float(shares[max(used - _NEAR, 0) : used + _NEAR].mean())
     total = float(leaked.sum())
     return min(total / slope, float(len(values))) if total > 0 and slope > 0 else 0.0
@@ -124,7 +129,9 @@ def used_features(
     The place is extrapolated linearly in 1/n from halves of the samples (from all but a block
     where there are no halves). The error: in quadrature the jackknife's of the place, a quarter of
     what was removed and of what leaks (`mixed`), since the probe does not tell how well either is
-    known, and 1/√12, since a feature is used or not.
+    known, and 1/√12, since a feature is used or not. NaN, both, where the quarter of what leaks is
+    more than all the rest, so that the error is a guess, unless k95 is as small as it can be:
+    what leaks makes it too large.
 
     Parameters
     ----------
@@ -142,8 +149,11 @@ def used_features(
     # On the mean k95 lies half a feature behind its place; more, and single steps misled it.
     start = known if abs(place + 0.5 - known) < 1 else place + 0.5
     bounds = math.ceil(max(least, 1.0) - 1e-9), float(most)
-    parts = float(standard_error(left_out)), UNKNOWN * removed, UNKNOWN * leaked, math.sqrt(1 / 12)
-    return Estimate(min(max(start - removed, bounds[0]), bounds[1]), math.hypot(*parts))
+    found = min(max(start - removed, bounds[0]), bounds[1])
+    rest = math.hypot(float(standard_error(left_out)), UNKNOWN * removed, math.sqrt(1 / 12))
+    if UNKNOWN * leaked > rest and round(found) > bounds[0]:
+        return Estimate()
+    return Estimate(found, math.hypot(rest, UNKNOWN * leaked))
 
 
 def tells_used_features(known: int, rank: int, n: float) -> bool:
@@ -152,3 +162,20 @@ def tells_used_features(known: int, rank: int, n: float) -> bool:
     With fewer, eigenfunctions are mixed or missing, and nothing in the probe says how many.
     """
     return n >= _PER_FUNCTION * rank and n >= 2 * known
+
+
+def enough_per_class(n: float, classes: int) -> bool:
+    """Whether n samples are two per class, with fewer of which NC1 is not told."""
+    return n >= _PER_CLASS * classes
+
+
+def tells_nc1(n: float, classes: int, signal: float) -> bool:
+    """Whether n samples tell NC1: two per class, and a weakest direction of the class means, of
+    which NC1 has the inverse, that is more than what sampling adds to it.
+
+    Parameters
+    ----------
+    signal : float
+        The ratio of their squares (`neural_collapse`).
+    """
+    return enough_per_class(n, classes) and signal > 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +13,9 @@ from torch import Tensor
 
 from fswidget.analysis.arrays import Array, to_arrays, to_numpy
 from fswidget.analysis.averages import Averages, Span
+from fswidget.analysis.decay import effective_rank
 from fswidget.analysis.eigensolvers import EigenDecomposition
 from fswidget.analysis.extrapolation import (
-    PER_CLASS,
     RANK_TOLD,
     UNKNOWN,
     Estimate,
@@ -22,6 +23,7 @@ from fswidget.analysis.extrapolation import (
     one_step,
     removed_by,
     standard_error,
+    tells_nc1,
     tells_used_features,
     two_steps,
     used_features,
@@ -32,7 +34,6 @@ from fswidget.analysis.measures import (
     Measures,
     crossing,
     cumulated,
-    effective_rank,
     first_at,
 )
 from fswidget.analysis.moments import Moments
@@ -104,14 +105,13 @@ def jackknife(
     places, sizes = (
         (plain[name], found_by[name], [half[name] for half in halved]) for name in plain
     )
-    rank, n = measures.numbers["output_rank"], moments.num_samples
+    n, numbers = moments.num_samples, measures.numbers
     better = {
-        "used_features": _used_features(n, solution, utilization, num_features, rank, places),
-        "effective_rank": two_steps(*sizes, RANK_TOLD * n),
-        "nc1": one_step(measures.numbers["nc1"], found_by["nc1"], UNKNOWN),
+        "used_features": _used_features(numbers, n, solution, utilization, num_features, places),
+        "effective_rank": two_steps(*sizes, RANK_TOLD * n / numbers["tails"]),
+        "nc1": one_step(numbers["nc1"], found_by["nc1"], UNKNOWN),
     }
-    if n < PER_CLASS * measures.numbers["target_rank"]:
-        better["nc1"] = Estimate()
+    better |= dict.fromkeys(_untold(measures, n, len(blocks)), Estimate())
     errors |= {name: estimate.error for name, estimate in better.items()}
     debiased = {name: estimate.value for name, estimate in better.items()}
     fitted = [_fit(curve, len(solution.values)) for curve in curves]
@@ -185,22 +185,31 @@ def _are_biased(plain: Mapping[str, float], left_out: Mapping[str, Sequence[floa
     return any(abs(removed_by(plain[name], left_out[name])) > allowed[name] for name in plain)
 
 
+def _untold(measures: Measures, n: int, blocks: int) -> list[str]:
+    """What n samples in so many blocks do not tell for their classes."""
+    numbers, counts = measures.numbers, measures.counts
+    found = [] if tells_nc1(n, numbers["target_rank"], numbers["class_signal"]) else ["nc1"]
+    if measures.by_class and counts is not None and counts[counts > 0].min() < blocks:
+        found.append("effective_rank")  # without a block classes are unequal, which they never were
+    return found
+
+
 def _used_features(
+    numbers: Mapping[str, Any],
     n: int,
     solution: EigenDecomposition,
     utilization: Array,
     num_features: int,
-    rank: int,
     places: tuple[float, Sequence[float], Sequence[float]],
 ) -> Estimate:
     """k95 without bias: p where Π̂ never gets there."""
-    known = first_at(utilization, 0)
+    known, rank = first_at(utilization, 0), numbers["output_rank"]
     if not known:
         return Estimate(float(num_features), math.sqrt(1 / 12))
     if not tells_used_features(known, rank, n):
         return Estimate()
     shares = np.diff(utilization, prepend=0.0)
-    leaked = mixed(to_numpy(solution.values), shares, known, n)
+    leaked = mixed(to_numpy(solution.values), shares, known, n, numbers["tails"])
     return used_features(known, places, least=USED * rank, most=num_features, leaked=leaked)
 
 

@@ -41,6 +41,9 @@ JACKKNIFED = (
     "kernel_drift",
 )
 
+#: What tells how far to trust others, and is not kept.
+ASIDE = ("tails", "class_signal")
+
 _LOST = 1e-9  # of a sum: a difference below it is rounding, as beside one huge sample
 
 
@@ -50,6 +53,7 @@ class LowRank:
 
     plain: Tensor
     debiased: Tensor
+    tails: Tensor  # E‖Φ‖⁴ / ((tr Cov)² + 2 ‖Cov‖²), centred; 1 of normal features, and at least
 
 
 def low_rank_measure(
@@ -83,9 +87,9 @@ def low_rank_measure(
     square = averages.square_about_mean(averages.columns.square, features)
     image, raw = applied(square, averages.about), norm
     norm, within = unbiased_product(n, raw, averages, square, image), torch.ones_like(raw)
+    fourth = (image * square).sum(-1)
     if classes is not None:
         enough = n > classes.count + 1
-        fourth = (image * square).sum(-1)
         by_class = _norm_drawn_by_class(n, raw, total, fourth, classes)
         norm = torch.where(enough, by_class, norm)
         within = torch.where(enough, classes.within, within)
@@ -97,7 +101,8 @@ def low_rank_measure(
     span_norm = rank - 1 + outside.square()
     known = known & (n > 3) & (freedom >= 1) & (norm > _LOST * raw) & (span_norm * norm > 0)
     debiased = 1 - explained / (span_norm * norm).sqrt()
-    return LowRank(plain, torch.where(known, debiased, math.nan))
+    tails = (fourth / (total.square() + 2 * raw)).clamp(min=1).nan_to_num(1)
+    return LowRank(plain, torch.where(known, debiased, math.nan), tails)
 
 
 def unbiased_product(
@@ -242,7 +247,8 @@ class Measures:
     ) -> Measures:
         columns, shift, counts = averages.columns, task == "cross_entropy", None
         coding = None if task == "multilabel" else moments._coding
-        classes, found = None, dict.fromkeys(COLLAPSE, torch.full_like(averages.n, math.nan))
+        unknown = torch.full_like(averages.n, math.nan)
+        classes, found = None, dict.fromkeys((*COLLAPSE, "class_signal"), unknown)
         learned = Span.of_outputs(averages, task, tolerance)
         if coding is not None and coding.hard:
             classes = ClassMeans.of(averages, coding, learned.cross_centred)
@@ -262,6 +268,7 @@ class Measures:
             "low_rank_measure": low_rank.debiased if debias else low_rank.plain,
             "low_rank_measure_plain": low_rank.plain,
             "low_rank_measure_debiased": low_rank.debiased,
+            "tails": low_rank.tails,
             **found,
             "target_alignment": alignment(averages, columns.features, columns.targets),
             "kernel_drift": kernel_drift(averages, debias),
@@ -372,26 +379,3 @@ def crossing(curve: Array, otherwise: int) -> float:
     before = float(curve[place - 2]) if place > 1 else 0.0
     step = float(curve[place - 1]) - before
     return float(place - 1 + (USED - before) / step if step > 0 else place)
-
-
-def alpha_req(values: Array) -> float:
-    """−slope of log ρ_k over log k, k from 11 to 100 at most, weighted by 1/k."""
-    ranks = np.arange(11, min(len(values), 100) + 1)
-    if len(ranks) < 10:
-        return math.nan
-    # polyfit's weights multiply residuals, so that they enter squared.
-    fitted = np.polyfit(np.log(ranks), np.log(values[ranks - 1]), 1, w=ranks**-0.5)
-    return float(-fitted[0])
-
-
-def rank_me(values: Array) -> float:
-    """exp of the entropy of the singular values' shares, √ρ / Σ√ρ."""
-    return effective_rank(np.sqrt(values))
-
-
-def effective_rank(values: Array) -> float:
-    """exp of the entropy of the eigenvalues' shares."""
-    if not len(values):
-        return math.nan
-    share = values / values.sum()
-    return float(np.exp(-(share * np.log(share)).sum()))

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from fswidget.analysis.arrays import Array, to_arrays, to_numpy
 from fswidget.analysis.averages import Averages
+from fswidget.analysis.decay import effective_rank
 from fswidget.analysis.eigensolvers import (
     EigenDecomposition,
     eigh_float32,
     eigh_full,
     eigh_small,
 )
-from fswidget.analysis.measures import effective_rank
 
 _NARROW = 128  # a full solve of so few features is cheap
 _DRAWS = 64  # random vectors for a trace

@@ -17,13 +17,10 @@ import torch
 from fswidget.analysis.arrays import Array, as_matrix, to_numpy
 from fswidget.analysis.averages import Averages
 from fswidget.analysis.by_row import ByRow, ClassCenters
+from fswidget.analysis.decay import alpha_req, effective_rank, rank_me
+from fswidget.analysis.extrapolation import enough_per_class, tells_used_features
 from fswidget.analysis.gram import householder
-from fswidget.analysis.measures import (
-    alpha_req,
-    effective_rank,
-    first_at,
-    rank_me,
-)
+from fswidget.analysis.measures import first_at
 from fswidget.analysis.moments import Moments
 from fswidget.analysis.nulls import UNKNOWN, Band
 from fswidget.analysis.regime import Regime, classify
@@ -190,8 +187,10 @@ class Spectrum(ByRow):
     @property
     def effective_rank_debiased(self) -> float:
         """The effective rank without the bias of a finite probe: a parabola in 1/n through all
-        samples, all but a block and half of them. NaN without errors, and where it would be more
-        than 1.5 times the plain one, or 0.6 of the samples, which then do not tell. Our choice."""
+        samples, all but a block and half of them. NaN without errors, where it and its error would
+        be more than 1.6 times the plain one, or 0.6 of the samples (over κ, for heavy tails: see
+        `extrapolation.mixed`), which then do not tell, and where samples were drawn class by class,
+        fewer than eight of each. Our choice."""
         return self._without_bias("effective_rank")
 
     @property
@@ -204,16 +203,18 @@ class Spectrum(ByRow):
         quadrature the jackknife's of the place, a quarter of what was removed and of what leaks
         past k95 as sampling mixes eigenfunctions (`fswidget.analysis.extrapolation.mixed`), since
         the probe does not tell how well they are known, and 1/√12, since a feature is used or not.
-        NaN, value and error, without errors, and where fewer than 8 samples per output function or
-        2 per feature used do not tell. Our choice.
+        NaN, value and error, without errors, where fewer than 8 samples per output function or
+        2 per feature used do not tell, and where what leaks is more of the error than all the rest.
+        Our choice.
         """
         return self._without_bias("used_features")
 
     @property
     def nc1_debiased(self) -> float:
         """NC1 without the bias of a finite probe, by the jackknife, which may take it below 0; NaN
-        without errors, and with fewer than two samples per class. ``errors["nc1"]`` is that of this
-        estimate, with a quarter of the bias removed. Our choice."""
+        without errors, with fewer than two samples per class, and where the weakest direction
+        between class means is no more than what sampling adds to it. ``errors["nc1"]`` is that of
+        this estimate, with a quarter of the bias removed. Our choice."""
         return self._without_bias("nc1")
 
     def _without_bias(self, name: str) -> float:
@@ -274,10 +275,24 @@ class Spectrum(ByRow):
             outputs_moved=outputs_moved,
             k95=(self.used_features_debiased, self.errors.get("used_features", math.nan)),
         )
-        if not self._debiased or not math.isnan(self.used_features_debiased):
-            return found
-        text = f"Too few samples to say how sure k95 is: {self.num_samples}."
-        return replace(found, evidence=f"{found.evidence} {text}")
+        return replace(found, evidence=" ".join([found.evidence, *self._withheld()]))
+
+    def _withheld(self) -> list[str]:
+        """A sentence for each value without bias that the samples do not tell."""
+        found, n = [], self.num_samples
+        if self._debiased and math.isnan(self.used_features_debiased):
+            enough = tells_used_features(self.used_features, self.output_rank, n)
+            found.append(
+                "How sure k95 is cannot be said: with so few samples, weaker features mix with "
+                "those in use."
+                if enough
+                else f"Too few samples to say how sure k95 is: {n}."
+            )
+        if self._debiased and not math.isnan(self.nc1) and math.isnan(self.nc1_debiased):
+            few = not enough_per_class(n, self.target_rank)
+            why = f"{n}, of {self.target_rank} classes" if few else "classes lie too close together"
+            found.append(f"Too few samples for NC1 without its bias: {why}.")
+        return found
 
     def eigenfunctions(self, features: Any, k: int | None = None) -> Array:
         """Values of the first `k` eigenfunctions at any samples.

@@ -60,7 +60,11 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "participation_ratio": ("features", "(Σρ)²/Σρ²"),
         "output_rank": ("dimensions", "rank of the span of the learned functions"),
         "nc1": ("ratio", "neural collapse: variability within against between classes"),
-        "nc1_debiased": ("ratio", "NC1 without the bias of a finite probe"),
+        "nc1_debiased": (
+            "ratio",
+            "NC1 without the bias of a finite probe, – where too few samples do not tell it: the "
+            "regime's sentence says why",
+        ),
         "nc1_held_out": ("ratio", "NC1 on held-out samples"),
         "nc2": ("distance", "neural collapse: class means against a simplex of equal sides"),
         "nc3": ("distance", "neural collapse: last layer's weights against the class means"),

@@ -334,6 +334,19 @@ test("where words alone change, what holds them stays in the page", () => {
   expect(label.innerHTML).toBe("MF");
 });
 
+test("a chosen value that a frame withholds is a dash", async () => {
+  const { query, begin, send } = show();
+  begin("a");
+  send("a", 0, -1, {}, { nc1_debiased: Number.NaN });
+  await pass(6);
+  const history = query("[data-panel=history]");
+  const dashes = () => [...history.querySelectorAll("[title]")].map((label) => label.textContent);
+  expect(dashes()).not.toContain("nc1 debiased –");
+  (history.querySelector("[value=nc1_debiased]") as HTMLInputElement).click();
+  await pass(6);
+  expect(dashes()).toContain("nc1 debiased –");
+});
+
 test("a reset clears the view, and what was on show does not come back", async () => {
   const { begin, push, model, query } = show();
   begin("a");

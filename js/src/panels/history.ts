@@ -259,13 +259,19 @@ export class HistoryPanel extends FigurePanel {
   protected words(plot: Plot, { run, frame, ghostFrame, ghost }: Scene): Label[] {
     const { left, right, top, bottom } = plot.view.frame.bbox;
     const x = right + 12;
-    const labels: Label[] = this.#marks(run, frame).map(({ curve, value, y }) => ({
-      text: this.#written(curve.name, value),
+    const label = (name: string, value: number, y: number) => ({
+      text: this.#written(name, value),
       x,
       y: plot.y(y),
+      title: this.host.style.scalars[name]?.[1] ?? name,
+    });
+    const labels: Label[] = this.#marks(run, frame).map(({ curve, value, y }) => ({
+      ...label(curve.name, value, y),
       color: curve.color,
-      title: this.host.style.scalars[curve.name]?.[1] ?? curve.name,
     }));
+    // What is withheld is a dash at the foot; what it is says why.
+    for (const name of this.#kept.filter((name) => Number.isNaN(frame.scalars[name])))
+      labels.push({ ...label(name, Number.NaN, 0), role: "dim" });
     for (const { curve, value, y } of this.#marks(ghost, ghostFrame)) {
       const unit = this.host.style.scalars[curve.name]?.[0] ?? "";
       const text = `before ${scalar(curve.name, unit, value)}`;
