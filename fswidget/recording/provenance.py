@@ -15,6 +15,16 @@ CITATION = (
 
 #: The settings that are named where there is no room for all, and the packages.
 NAMED = ("model", "dataset", "width", "batchnorm", "train_size", "loss", "optimizer", "lr", "seed")
+#: Further ones, which are named where they are anything but this.
+USUAL = {
+    "depth": 2, "activation": "relu", "init_scale": 1.0, "output_scale": 1.0,
+    "parametrization": "standard", "last_layer_only": False, "final_norm": False,
+    "precision": "float32", "label_noise": 0.0, "label_pixels": False, "target_scale": 1.0,
+    "augment": False, "modulus": 97, "operation": "add", "train_fraction": 0.5, "num_targets": 3,
+    "pixels": 32, "grey": False, "held_out": 0.2, "momentum": 0.9, "nesterov": False,
+    "beta2": 0.999, "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0,
+    "batch_size": 64,
+}  # fmt: skip
 VERSIONS = ("fswidget", "torch", "numpy")
 
 
@@ -37,7 +47,8 @@ def made_now() -> dict[str, str]:
 
 def told(config: Mapping[str, Any], provenance: Mapping[str, str]) -> str:
     """Settings, seed, versions and what to cite, in a line."""
-    settings = [f"{name}={config[name]}" for name in NAMED if name in config]
+    unusual = [name for name, usual in USUAL.items() if config.get(name, usual) != usual]
+    settings = [f"{name}={config[name]}" for name in (*NAMED, *unusual) if name in config]
     versions = [f"{name} {provenance[name]}" for name in VERSIONS if name in provenance]
     return " · ".join([*settings, *versions, f"method of {METHOD}"])
 

@@ -77,6 +77,11 @@ class ViewState(anywidget.AnyWidget):
     presets = _Presented("presets", told=True)
     theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
 
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """What a cell shows; the new view brings itself into sight."""
+        self.send({"type": "shown"})
+        return super()._repr_mimebundle_(**options)
+
     @property
     def _control_names(self) -> list[str]:
         """The settings that this view has controls of."""

@@ -3,6 +3,7 @@ import { GridModel } from "./data/grid";
 import { openStore } from "./data/store";
 import type { Buffer, Model } from "./host/model";
 import { mount as mountPage, type PageData, PageModel, type Widget } from "./host/page";
+import { reveal } from "./host/reveal";
 import { compared, renderCompared } from "./ui/compared";
 import { View } from "./ui/view";
 
@@ -22,12 +23,16 @@ export default {
   },
 
   render({ model, el }: { model: Model; el: HTMLElement }): () => void {
-    if (compared(model).length > 0) return renderCompared(model, el);
     const { store, close } = openStore(model);
-    const view = new View(model, store, el);
+    const several = compared(model).length > 0;
+    const view = several ? null : new View(model, store, el);
+    const steps = [
+      view ? () => view.dispose() : renderCompared(model, el),
+      reveal(el, store),
+      close,
+    ];
     return () => {
-      view.dispose();
-      close();
+      for (const step of steps) step();
     };
   },
 };

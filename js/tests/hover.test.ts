@@ -101,3 +101,24 @@ test("in the list of runs settings are called what they are called beside it", a
     "1. digits, mlp · 3 frames",
   ]);
 });
+
+test("of two spectra the higher one is named above it, and the lower one below", async () => {
+  const { query, begin, send } = show();
+  const heights = async (run: string, rest: number) => {
+    begin(run);
+    for (const seq of [0, 1])
+      send(run, seq, seq - 1, {}, {}, { eigenvalues: [8, rest, rest, rest] });
+    await pass(6);
+    const labels = [...query("[data-panel=spectrum]").querySelectorAll<HTMLElement>(".fsw-label")];
+    return ["now", "before"].map((word) => {
+      const label = labels.find(
+        ({ hidden, textContent }) => !hidden && textContent?.startsWith(word),
+      );
+      return Math.sign(Number(label?.style.transform.match(/, (-?\d+)px/)?.[1]));
+    });
+  };
+  await heights("a", 4);
+  // What stands here for a plot has its origin above.
+  expect(await heights("b", 1)).toEqual([-1, 1]);
+  expect(await heights("c", 6)).toEqual([1, -1]);
+});

@@ -82,6 +82,10 @@ def test_everything_is_in_sight_at_once(
     assert box
     assert box["width"] >= 900
     assert box["height"] <= most
+    # JupyterLab would put a scroll bar beside what reaches beyond its output.
+    output = widget.root.locator("xpath=ancestor::div[contains(@class, 'jp-OutputArea-output')]")
+    beyond = "o => [o.scrollWidth - o.clientWidth, o.scrollHeight - o.clientHeight]"
+    assert output.evaluate(beyond) == [0, 0]
     for part in PARTS:
         inside = widget.root.locator(part).bounding_box()
         assert inside, part

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fswidget as fs
 from fswidget.figures import drawing
 from fswidget.recording import provenance
 from fswidget.recording.recording import Recording
@@ -224,3 +225,9 @@ def test_a_page_says_where_it_comes_from() -> None:
     assert f'<meta name="description" content="{told}">' in export.page(recording)
     header, _ = codec.encode_run(recording.info, recording.provenance)
     assert header["provenance"] == told
+    # What of a run is unusual is part of that.
+    unusual = {**recording.config, "last_layer_only": True, "label_noise": 0.5, "depth": 2}
+    told = provenance.told(unusual, {})
+    assert " · last_layer_only=True · label_noise=0.5 · method" in told
+    usual = fs.Config().to_dict()
+    assert {**usual, **provenance.USUAL} == usual

@@ -45,6 +45,8 @@ export class Store {
   current: Run | undefined;
   /** Resolves when a packed recording, if there is one, has been read. */
   readonly ready: Promise<void>;
+  /** When a cell has shown the model last, in ms. */
+  shown = 0;
   readonly #listeners = new Set<(change: Change, file?: FileMessage) => void>();
   readonly #stopListening: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -150,6 +152,8 @@ export class Store {
       this.#emit("run");
     } else if (message?.type === "frames") {
       this.#receiveFrames(message, buffers);
+    } else if (message?.type === "shown") {
+      this.shown = Date.now();
     } else if (message?.type === "file") {
       const { name, mime } = message;
       this.#emit("file", { name, mime, body: copyBody(buffers[0]) });
@@ -239,6 +243,7 @@ interface FramesMessage {
 type Message =
   | { type: "run"; run: string; info: RunHeader }
   | FramesMessage
+  | { type: "shown" }
   | { type: "file"; name: string; mime: string };
 
 const KEPT = Symbol("fswidget.store");

@@ -256,7 +256,7 @@ export class HistoryPanel extends FigurePanel {
     return `${this.#pretty(name)} ${scalar(name, unit, value)}`;
   }
 
-  protected words(plot: Plot, { run, frame, ghostFrame, ghost }: Scene): Label[] {
+  protected words(plot: Plot, { run, frame, ghostFrame, ghost, scale: z }: Scene): Label[] {
     const { left, right, top, bottom } = plot.view.frame.bbox;
     const x = right + 12;
     const label = (name: string, value: number, y: number) => ({
@@ -286,7 +286,7 @@ export class HistoryPanel extends FigurePanel {
     kept.push({ text: now, x, y: top + 4, bold: true });
     if (ghost && ghostFrame) {
       const text = `was ${sign(regimeOf(ghost, ghostFrame))}`;
-      kept.push({ text, x: x + 9 + 7.4 * now.length, y: top + 4, role: "ghost" });
+      kept.push({ text, x: x + z * (9 + 7.4 * now.length), y: top + 4, role: "ghost" });
     }
     const ticks = this.#epochTicks().map(([at]) => plot.x(at));
     const [before = left, lastTick = right] = ticks.slice(-2);

@@ -20,6 +20,9 @@ const EXACT = "exact_eigenvalues";
 /** How near to a feature's point a click must be, in pixels. */
 const REACH = 24;
 
+/** Text that ends where it stands. */
+const ENDS = { anchor: "end", halo: true } as const;
+
 type Curve = {
   x: Float32Array;
   y: Float32Array;
@@ -144,7 +147,7 @@ export class SpectrumPanel extends FigurePanel {
     const { choices, before, run } = scene;
     if (!this.#drawn) return [];
     const { now, first, ghost, exact } = this.#drawn;
-    const { left, top, bottom } = plot.view.frame.bbox;
+    const { left, right, top, bottom } = plot.view.frame.bbox;
     const labels: Label[] = [
       { text: choices.relative ? "ρₖ / ρ₁" : "ρₖ", x: left, y: top - 9, role: "dim" },
     ];
@@ -180,27 +183,34 @@ export class SpectrumPanel extends FigurePanel {
     if (holds)
       labels.push({
         text: `one direction holds ${holds}`,
-        x: plot.view.frame.bbox.right,
+        x: right,
         y: top - 9,
         anchor: "end",
         role: "bad",
         title: "Of all that the features vary; beside it the others are hard to see",
       });
     if (!choices.log) return labels.filter(({ y }) => Number.isFinite(y));
-    const middle = Math.max(3, Math.round(this.#x ** 0.66));
-    const above = at(now, Math.min(middle, now.x.length));
-    if (now.x.length > 1)
-      labels.push({ text: "now", x: above.x + 8, y: above.y - 10, role: "accent", halo: true });
+    // Of two curves that fall the higher one has room at its right, the lower one at its left.
+    const rank = Math.max(2, Math.round(this.#x ** 0.6));
+    const over = at(ghost, rank).y < at(now, rank).y;
+    const beside = (curve: Curve, power: number, higher: boolean) => {
+      const middle = Math.max(higher ? 3 : 2, Math.round(this.#x ** power));
+      const { x, y } = at(curve, Math.min(middle, curve.x.length));
+      return higher
+        ? { x: x + 8, y: y - 10, halo: true }
+        : { x: Math.max(x - 12, left + 44), y: Math.min(bottom - 12, y + 22), ...ENDS };
+    };
     const begun = at(first, Math.min(ghost.x.length > 0 ? 3 : 4, first.x.length));
     const start = { ...begun, y: begun.y + 12 };
+    if (now.x.length > 1)
+      labels.push({ text: "now", role: "accent", ...beside(now, over ? 0.6 : 0.66, !over) });
     if (ghost.x.length > 0) {
-      const place = at(ghost, Math.min(Math.max(2, Math.round(this.#x ** 0.6)), ghost.x.length));
-      const text = beforeText(before, place.x - 16 - left);
-      const y = Math.min(bottom - 12, place.y + 22);
-      const x = Math.max(place.x - 12, left + 44);
-      labels.push({ text, x, y, anchor: "end", role: "ghost", halo: true });
-      if (Math.abs(start.y - y) < LINE) start.y = Number.NaN;
+      const place = beside(ghost, over ? 0.66 : 0.6, over);
+      const text = beforeText(before, over ? right - place.x : place.x - 4 - left);
+      labels.push({ text, role: "ghost", ...place });
     }
+    const low = labels.at(over ? -2 : -1);
+    if (ghost.x.length > 0 && low && Math.abs(start.y - low.y) < LINE) start.y = Number.NaN;
     labels.push({ text: "start", ...start, anchor: "middle", role: "first", halo: true });
     return labels.filter(({ y }) => Number.isFinite(y));
   }
