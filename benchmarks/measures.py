@@ -253,8 +253,8 @@ def wide() -> list[str]:
     found = subprocess.run(alone, check=True, capture_output=True, text=True).stdout
     return [
         f"## {WIDE}\n",
-        "`watch` of a layer of 8,192 features on 10,000 samples of 10 classes, in a process of its "
-        "own, while the weights move:\n",
+        "`watch` of a layer of 8,192 features on 10,000 samples of 10 classes, with a head that "
+        "reads along the class means, as after training, in a process of its own:\n",
         found,
     ]
 
@@ -273,6 +273,11 @@ torch.manual_seed(0)
 labels = torch.arange(10_000) % 10
 inputs = 2 * torch.randn(10, 40)[labels] + torch.randn(10_000, 40)
 model = torch.nn.Sequential(torch.nn.Linear(40, 8192), torch.nn.ReLU(), torch.nn.Linear(8192, 10))
+with torch.no_grad():
+    features = model[:2](inputs)
+    means = torch.stack([features[labels == label].mean(0) for label in range(10)])
+    model[2].weight.copy_(means - means.mean(0))
+del features
 before = most()
 watch = fs.watch(model, inputs, labels)
 for epoch in range(2):
@@ -280,7 +285,7 @@ for epoch in range(2):
     frame = watch.snapshot()
     seconds, measure = time.process_time() - began, frame.scalars["low_rank_measure"]
     print(f"- frame {epoch}: {seconds:.0f} CPU s, {most():.1f} GB ({before:.1f} before `watch`), "
-          f"{frame.words['solver']}, D_LR {measure:.3f}")
+          f"{frame.labels['solver']}, D_LR {measure:.3f}")
     with torch.no_grad():
         model[0].weight *= 1.01
 """

@@ -201,3 +201,23 @@ def test_a_spectrum_and_its_regime_can_be_copied_and_pickled(clone):
     assert again.errors == spectrum.errors
     assert again.regime == spectrum.regime == clone(spectrum.regime)
     np.testing.assert_array_equal(again.eigenvectors, spectrum.eigenvectors)
+
+
+@pytest.mark.parametrize("rank", [0, 40, 256])
+@pytest.mark.parametrize("scale", [1e-60, 1.0])
+def test_sizes_that_are_diagonalised_a_little_larger_give_the_same(rank, scale, monkeypatch):
+    """256 columns lie on the same lines of a cache; a matrix of rank 0 is that of the constant."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(rank, 256)) * np.arange(1, 257) ** -1.0
+    matrix = scale * torch.from_numpy(rows.T @ rows + (rank == 0))
+    found = eigensolvers.eigh_full(matrix), eigensolvers.eigh_float32(matrix)
+    monkeypatch.setattr(eigensolvers, "_ALIGNED", 10**6)
+    wanted = eigensolvers.eigh_full(matrix), eigensolvers.eigh_float32(matrix)
+    for one, other, eps in zip(found, wanted, (1e-15, 1e-6), strict=True):
+        assert one.values.shape == other.values.shape
+        largest = float(other.values[0])
+        torch.testing.assert_close(one.values, other.values, rtol=0, atol=30 * eps * largest)
+        inner = one.vectors.T @ one.vectors
+        torch.testing.assert_close(inner, torch.eye(len(inner)).to(inner), rtol=0, atol=300 * eps)
+        made = (one.vectors * one.values) @ one.vectors.T.double()
+        torch.testing.assert_close(made, matrix, rtol=0, atol=60 * eps * largest)
