@@ -72,7 +72,7 @@ def two_steps(
     Estimate(value=5.0, error=0.0...)
     """
     first = one_step(value, left_out)
-    if not halves:
+    if not halves or len(left_out) < 3:  # of two samples a half is all but one
         return first
     times = len(left_out) / (len(left_out) - 1)  # as many samples in all as when one is left out
     slope = float(np.mean(halves)) - value

@@ -59,8 +59,10 @@ class Head:
         weight, bias = (getattr(self.module, name, None) for name in ("weight", "bias"))
         if not isinstance(weight, Tensor) or weight.numel() != self.num_features * self.num_outputs:
             return None
-        weight = weight.detach().squeeze()
-        weight = weight if len(weight) == self.num_outputs else weight.T
+        sizes = (self.num_outputs, self.num_features)
+        straight = len(weight) == self.num_outputs
+        weight = weight.detach()
+        weight = weight.reshape(sizes) if straight else weight.reshape(sizes[::-1]).T
         if isinstance(bias, Tensor) and bias.shape == (self.num_outputs,):
             return weight, bias.detach()
         return weight, None

@@ -159,7 +159,7 @@ test("a number out of bounds is not sent, and why is said beside the field", () 
 
 test("what a field takes is said in words", () => {
   const whole = { ...momentum, min: 1, max: 64, step: 1 };
-  expect(allowed(whole)).toBe("must be a whole number at least 1");
+  expect(allowed(whole)).toBe("must be a whole number at least 1 and at most 64");
   expect(allowed({ ...momentum, step: null })).toBe("must be at least 0 and at most 0.99");
 });
 

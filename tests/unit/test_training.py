@@ -266,6 +266,12 @@ def test_only_a_config_trains(config: object) -> None:
             run(config)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("least", [{"width": 1}, {"probe_size": 2}], ids=str)
+def test_the_least_that_a_setting_allows_is_measured(least: dict[str, int]) -> None:
+    small = Config(loss="mse", width=8, epochs=1, train_size=40, test_size=20, device="cpu")
+    assert record(small.replace(**least))[-1].scalars["used_features"] >= 1
+
+
 def test_errors_come_at_once() -> None:
     with pytest.raises(FileNotFoundError):
         train(Config(dataset="mnist", root="/nowhere"))

@@ -50,8 +50,7 @@ export function allowed(spec: ControlSpec): string {
   const { min, max, above } = spec;
   const parts = [isWhole(spec) ? "a whole number" : ""];
   if (typeof min === "number") parts.push(`${above ? "above" : "at least"} ${format(min, 6)}`);
-  // The upper end of a whole number is the reach of a slider, not a limit.
-  if (typeof max === "number" && !isWhole(spec)) parts.push(`at most ${format(max, 6)}`);
+  if (typeof max === "number") parts.push(`at most ${format(max, 6)}`);
   const words = parts.filter(Boolean);
   const [first = "", ...rest] = words[0]?.startsWith("a whole") ? words : ["", ...words];
   return `must be ${[first, rest.join(" and ")].filter(Boolean).join(" ") || "a number"}`;
