@@ -110,17 +110,18 @@ def eigh_float32(matrix: Tensor) -> EigenDecomposition:
     """
     scale = matrix.diagonal().mean()
     try:
-        values, vectors = _solved((matrix / scale).float())
+        # Of the negative, so that the largest come first and nothing has to be turned round.
+        values, vectors = _solved((matrix / -scale).float(), spare=1.0)
     except RuntimeError:  # LinAlgError is one
         return eigh_full(matrix)
     read = to_numpy(torch.cat([values.double(), scale[None]]))  # a GPU waits for each time
     if not np.isfinite(read).all():
         return eigh_full(matrix)
-    read, size = read[:-1], float(read[-1])
-    floor = floor_of(float(read[-1]), len(matrix), float(torch.finfo(torch.float32).eps))
-    below = int(np.count_nonzero(read <= floor))
-    values, vectors = values[below:].double().flip(0), vectors[:, below:].flip(1)
-    return EigenDecomposition(scale * values, vectors, size * floor, "full, float32", True)
+    read, size = -read[:-1], float(read[-1])
+    floor = floor_of(float(read[0]), len(matrix), float(torch.finfo(torch.float32).eps))
+    above = int(np.count_nonzero(read > floor))
+    values, floor = -scale * values[:above].double(), size * floor
+    return EigenDecomposition(values, vectors[:, :above], floor, "full, float32", True)
 
 
 #: The smallest p from which a float64 solve is faster on the device than on the CPU, the way there
@@ -146,18 +147,20 @@ def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor, str]:
     return values.to(device), vectors.to(device), f"cpu, since {device.type} failed"
 
 
-def _solved(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, ascending, and eigenvectors of a matrix whose diagonal is 1 on the mean."""
+def _solved(matrix: Tensor, spare: float = -1.0) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, ascending, and eigenvectors of a matrix that has none beyond 0 to the side of
+    the number `spare`, of the size of its others."""
     size = len(matrix)
     if matrix.device.type != "cpu" or size % _ALIGNED:
         values, vectors = torch.linalg.eigh(matrix)
         return values, vectors
-    # Apart from the matrix, and below all of its eigenvalues.
+    # Apart from the matrix, and below or above all of its eigenvalues.
     wide = matrix.new_zeros(size + _SPARE, size + _SPARE)
     wide[:size, :size] = matrix
-    wide.diagonal()[size:] = -1
+    wide.diagonal()[size:] = spare
     values, vectors = torch.linalg.eigh(wide)
-    return values[_SPARE:], vectors[:size, _SPARE:]
+    own = slice(_SPARE, None) if spare < 0 else slice(size)
+    return values[own], vectors[:size, own]
 
 
 @functools.cache

@@ -262,8 +262,9 @@ class LeftOut:
 
     def halves(self, places: Sequence[int]) -> Averages:
         """Of several of the four halves."""
-        pairs = self._pairs()
-        sums = torch.stack([self._grams[pairs[place]].sum(0) for place in places])
+        pairs, sums = self._pairs(), self.total.new_empty(len(places), *self.total.shape)
+        for half, place in zip(sums, places, strict=True):
+            torch.sum(self._grams[pairs[place]], 0, out=half)
         return Averages.from_sum(sums, self._averages.origin, self._averages.columns)
 
 

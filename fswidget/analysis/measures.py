@@ -373,8 +373,9 @@ def crossing(curve: Array, otherwise: int) -> float:
     near = np.flatnonzero(abs(curve - USED) <= 0.03)
     below = int((near < place - 1).sum())
     if 2 <= below <= len(near) - 2:
-        slope, start = np.polyfit(near - near[0], curve[near], 1)
-        found = near[0] + 1 + (USED - start) / slope
+        middle, level = near.mean(), curve[near].mean()
+        slope = (near - middle) @ (curve[near] - level) / ((near - middle) ** 2).sum()
+        found = middle + 1 + (USED - level) / slope
         return float(min(max(found, near[0] + 1.0), near[-1] + 1.0))
     before = float(curve[place - 2]) if place > 1 else 0.0
     step = float(curve[place - 1]) - before
