@@ -273,6 +273,7 @@ export function traits(extra: Record<string, unknown> = {}): Record<string, unkn
         regimes: {
           MF: ["MF", "Minimal features", "About as many features as outputs are in use."],
           UNTRAINED: ["–", "Nothing learned yet", "The network is as it was drawn."],
+          CONSTANT: ["–", "Features are constant", "None of them varies."],
           UNDEFINED: ["–", "Not defined", "All features are needed."],
           LAZY: ["LAZY", "Features hardly moved", "The outputs learned."],
         },

@@ -122,3 +122,19 @@ test("of two spectra the higher one is named above it, and the lower one below",
   expect(await heights("b", 1)).toEqual([-1, 1]);
   expect(await heights("c", 6)).toEqual([1, -1]);
 });
+
+test("k95 of no more features than outputs need is a dash, and trends begin where they can", async () => {
+  const { query, begin, send } = show();
+  begin("a", { num_features: 3 });
+  send("a", 0, -1, {}, { loss: Number.NaN });
+  send("a", 1, 0, {}, { loss: 0.5 });
+  send("a", 2, 1, {}, { loss: 0.25 });
+  await pass(6);
+  const history = query("[data-panel=history]");
+  const labels = [...history.querySelectorAll<HTMLElement>(".fsw-label")];
+  const words = labels.filter(({ hidden }) => !hidden).map(({ textContent }) => textContent);
+  expect(words.filter((word) => word?.startsWith("used features"))).toEqual(["used features –"]);
+  (history.querySelector("[aria-label='What does this show?']") as HTMLElement).click();
+  await pass();
+  expect(history.querySelector(".fsw-says")?.textContent).toContain("loss falls from 0.5 to 0.25");
+});

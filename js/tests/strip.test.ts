@@ -132,3 +132,35 @@ test("labels that would lie on each other are moved down, by a line at most", ()
     ["6", 64],
   ]);
 });
+
+test.each(["MF", "LAZY", "CONSTANT", "UNTRAINED"])(
+  "the gauge says in words that it is %s",
+  (regime) => {
+    const { root, one, text } = headline(20, 4, 3, regime, Number.NaN);
+    const told = one(".fsw-gauge").getAttribute("aria-valuetext") ?? "";
+    expect(text(".fsw-regime-words")).not.toBe("");
+    expect(told).toContain(text(".fsw-regime-words"));
+    const known = ["MF", "LAZY"].includes(regime);
+    expect(told.includes("3 features")).toBe(known);
+    // Where nothing was learned, D_LR is not missing for want of features.
+    const dlr = root.querySelectorAll<HTMLElement>(".fsw-cell")[2];
+    expect(dlr?.title.includes("no bias to remove")).toBe(known);
+  },
+);
+
+test.each([
+  ["CONSTANT", 20, ""],
+  ["UNTRAINED", 20, ""],
+  ["EF", 4, ""],
+  ["EF", 20, "was 9"],
+])(
+  "of a ghost that is %s with %i features k95 is told where it says something",
+  (regime, p, was) => {
+    const { run, frame } = network(20, 4, 3, "MF");
+    const ghost = network(p, 4, 9, regime);
+    const view = new RegimeView(says, style, new Cleanup());
+    const scene = { run, frame, ghost: ghost.run, ghostFrame: ghost.frame, before: "" };
+    view.draw(scene as unknown as Scene, "");
+    expect(view.root.querySelector(".fsw-cell .fsw-c-ghost")?.textContent).toBe(was);
+  },
+);

@@ -84,13 +84,19 @@ export function lowRankOf(style: Style, { scalars }: Frame): string {
   return lowRank(style, (name) => Number.isFinite(scalars[name]));
 }
 
+/** k95; of features that do not vary, and of no more than outputs need, it says nothing. */
+export function usedOf(run: Run, frame: Frame | null): number {
+  const none = isUndefined(run) || frame?.labels.regime === "CONSTANT";
+  return none ? Number.NaN : (frame?.scalars.used_features ?? Number.NaN);
+}
+
 /** A scalar as it can be shown: a debiased D_LR far outside 0 to 1, or of a single feature, says only
- * that it could not be made; and of features that do not vary none is in use. */
-export function scalarOf(style: Style, { info }: Run, frame: Frame, name: string): number {
+ * that it could not be made. */
+export function scalarOf(style: Style, run: Run, frame: Frame, name: string): number {
   const value = frame.scalars[name] ?? Number.NaN;
-  if (name === "used_features" && frame.labels.regime === "CONSTANT") return Number.NaN;
+  if (name === "used_features") return usedOf(run, frame);
   if (!style.estimates.includes(name)) return value;
-  return info.numFeatures < 2 || value < -0.5 || value > 1.5 ? Number.NaN : value;
+  return run.info.numFeatures < 2 || value < -0.5 || value > 1.5 ? Number.NaN : value;
 }
 
 /** The newest frame at or before an epoch; the first where there is none. */

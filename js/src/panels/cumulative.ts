@@ -1,5 +1,6 @@
 import type { Plot } from "../bokeh/plot";
-import { minimal, minimalName, ranks, type Scene } from "../data/scene";
+import { minimal, minimalName, ranks, type Scene, usedOf } from "../data/scene";
+import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { h } from "../host/dom";
 import type { Found } from "./card";
@@ -61,7 +62,7 @@ export class CumulativePanel extends FigurePanel {
   }
 
   protected fill(plot: Plot, scene: Scene): void {
-    const { run, frame, ghostFrame, choices, colors } = scene;
+    const { run, frame, ghost, ghostFrame, choices, colors } = scene;
     if (choices.each) {
       fillIntensity(plot, scene, this.host.style);
       return;
@@ -88,8 +89,8 @@ export class CumulativePanel extends FigurePanel {
     }
     plot.data("used", [frame, ghostFrame, colors], () => {
       const marks = [
-        { ...used(ghostFrame), color: colors.roles.ghost },
-        { ...used(frame), color: colors.roles.accent },
+        { ...used(ghost, ghostFrame), color: colors.roles.ghost },
+        { ...used(run, frame), color: colors.roles.accent },
       ].filter(({ y }) => Number.isFinite(y));
       return {
         x: marks.map(({ x }) => x),
@@ -108,7 +109,7 @@ export class CumulativePanel extends FigurePanel {
   }
 
   protected words(plot: Plot, scene: Scene): Label[] {
-    const { frame, ghostFrame, run } = scene;
+    const { frame, ghost, ghostFrame, run } = scene;
     if (scene.choices.each) return wordsOfIntensity(plot, scene, this.host.style);
     const { left, right, top } = plot.view.frame.bbox;
     const labels: Label[] = [
@@ -116,8 +117,8 @@ export class CumulativePanel extends FigurePanel {
       { text: "95%", x: left + 4, y: plot.y(0.95) + 9, role: "dim", halo: true },
       axisTitle(plot, "first k", this.#x, minimal(run), true),
     ];
-    const now = used(frame);
-    const then = used(ghostFrame);
+    const now = used(run, frame);
+    const then = used(ghost, ghostFrame);
     if (Number.isFinite(then.y)) {
       const x = plot.x(then.x);
       const beyond = then.x > now.x && x + 30 < right;
@@ -218,22 +219,22 @@ export class CumulativePanel extends FigurePanel {
   }
 
   protected describe(scene: Scene): string {
-    const { frame, ghostFrame, run } = scene;
+    const { frame, ghost, ghostFrame, run } = scene;
     if (scene.choices.each) return describeIntensity(scene);
     const { utilization = [], quality = [] } = frame.arrays;
     const c = minimal(run);
-    const was = ghostFrame ? `, before ${count(ghostFrame.scalars.used_features)}` : "";
+    const was = ghost ? `, before ${count(usedOf(ghost, ghostFrame))}` : "";
     return (
       `The first ${c} features hold ${share(utilization[c - 1])} of what the last layer computes ` +
       `and express ${share(quality[c - 1])} of the target. Utilization reaches 95% at ` +
-      `k = ${count(frame.scalars.used_features)}${was}.`
+      `k = ${count(usedOf(run, frame))}${was}.`
     );
   }
 }
 
 /** k95 and the utilization that the features up to it hold. */
-function used(frame: Frame | null) {
-  const k = frame?.scalars.used_features ?? Number.NaN;
+function used(run: Run | null, frame: Frame | null) {
+  const k = run ? usedOf(run, frame) : Number.NaN;
   return { x: k, y: utilization(frame)[Math.round(k) - 1] ?? Number.NaN };
 }
 

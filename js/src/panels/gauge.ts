@@ -19,8 +19,8 @@ const LARGEST = 1024;
 /** Two ticks, needles with a label, or a needle and a zone's name that are nearer than this lie on
  * each other, in percent. */
 const [CLOSE, CLOSE_LABELS, CLOSE_NAME] = [16, 32, 9] as const;
-/** A narrower zone has no room for its name, in percent. */
-const NAMED = 6;
+/** A narrower zone has no room for its name, nor one that is narrower than its letters, in percent. */
+const [NAMED, LETTER] = [6, 1.5] as const;
 
 /** The place of k on the axis, in percent. */
 export function place(k: number, c: number, largest: number): number {
@@ -97,7 +97,8 @@ export class Gauge {
     attribute(this.root, "aria-valuetext", "nothing learned yet");
   }
 
-  draw({ run, frame, ghost, ghostFrame, before }: Scene): void {
+  /** `words` name the regime. */
+  draw({ run, frame, ghost, ghostFrame, before }: Scene, words: string): void {
     const c = minimal(run);
     const p = run.info.numFeatures;
     const largest = Math.max(LARGEST, p, 4 * c, ghost?.info.numFeatures ?? 0);
@@ -137,7 +138,7 @@ export class Gauge {
       const covered = needles.some((at) => at > from && at < from + CLOSE_NAME);
       attribute(this.#zones[name as keyof typeof ZONES], "data-aside", covered);
     }
-    this.#describe(now, used, c, p);
+    this.#describe(words, now === "none" ? Number.NaN : used, c, p);
   }
 
   #mark(
@@ -155,13 +156,11 @@ export class Gauge {
     setRich(label, text);
   }
 
-  #describe(where: ReturnType<typeof state>, used: number, c: number, p: number): void {
-    const known = where !== "none" && Number.isFinite(used);
+  #describe(words: string, used: number, c: number, p: number): void {
+    const known = Number.isFinite(used);
     const text = known
-      ? `${Math.round(used)} features in use; up to ${c} is minimal`
-      : p <= c
-        ? `not defined: ${p} features for ${c} outputs`
-        : "nothing learned yet";
+      ? `${words}: ${Math.round(used)} features in use; up to ${c} is minimal`
+      : words;
     attribute(this.root, "aria-valuemin", 1);
     attribute(this.root, "aria-valuemax", p);
     attribute(this.root, "aria-valuenow", known ? Math.round(used) : 1);
@@ -178,7 +177,7 @@ export class Gauge {
       zone.style.left = `${from}%`;
       zone.style.width = `${width}%`;
       hide(zone, width === 0);
-      attribute(zone, "data-narrow", width < NAMED);
+      attribute(zone, "data-narrow", width < Math.max(NAMED, LETTER * name.length));
     }
     this.#beyond.style.left = `${end}%`;
     this.#beyond.style.width = `${100 - end}%`;
@@ -186,7 +185,7 @@ export class Gauge {
     const ticks: [number, string][] =
       p <= c
         ? [
-            [1, "1"],
+            ...(end > CLOSE ? [[1, "1"] as [number, string]] : []),
             [p, `p = ${p} ${p < c ? "<" : "="} ${name}${p < c ? ` = ${c}` : ""}`],
           ]
         : [

@@ -251,9 +251,9 @@ export class HistoryPanel extends FigurePanel {
     return [...this.#scales].flatMap(([name, scale]) => (shown.has(name) ? scale.ticks() : []));
   }
 
-  #written(name: string, value: number): string {
+  #written(name: string, value: number, when = ""): string {
     const unit = this.host.style.scalars[name]?.[0] ?? "";
-    return `${this.#pretty(name)} ${scalar(name, unit, value)}`;
+    return `${this.#pretty(name)}${when} ${scalar(name, unit, value)}`;
   }
 
   protected words(plot: Plot, { run, frame, ghostFrame, ghost, scale: z }: Scene): Label[] {
@@ -270,8 +270,9 @@ export class HistoryPanel extends FigurePanel {
       color: curve.color,
     }));
     // What is withheld is a dash at the foot; what it is says why.
-    for (const name of this.#kept.filter((name) => Number.isNaN(frame.scalars[name])))
-      labels.push({ ...label(name, Number.NaN, 0), role: "dim" });
+    for (const name of this.#kept)
+      if (name in frame.scalars && Number.isNaN(this.#value(run, frame, name)))
+        labels.push({ ...label(name, Number.NaN, 0), role: "dim" });
     for (const { curve, value, y } of this.#marks(ghost, ghostFrame)) {
       const unit = this.host.style.scalars[curve.name]?.[0] ?? "";
       const text = `before ${scalar(curve.name, unit, value)}`;
@@ -289,11 +290,10 @@ export class HistoryPanel extends FigurePanel {
       kept.push({ text, x: x + z * (9 + 7.4 * now.length), y: top + 4, role: "ghost" });
     }
     const ticks = this.#epochTicks().map(([at]) => plot.x(at));
-    const [before = left, lastTick = right] = ticks.slice(-2);
+    const [a = left, b = right] = ticks.slice(-2);
     // Between the last two ticks, where it fits.
-    const place = (before + lastTick) / 2;
-    if (lastTick - before > 60)
-      kept.push({ text: "epoch", x: place, y: bottom + 11, anchor: "middle", role: "dim" });
+    if (b - a > 60)
+      kept.push({ text: "epoch", x: (a + b) / 2, y: bottom + 11, anchor: "middle", role: "dim" });
     return kept;
   }
 
@@ -310,15 +310,12 @@ export class HistoryPanel extends FigurePanel {
     const near = marks.sort((a, b) => Math.abs(plot.y(a.y) - y) - Math.abs(plot.y(b.y) - y));
     const measure = near[0]?.curve.name ?? "";
     const was = ghost && then ? this.#value(ghost, then, measure) : Number.NaN;
-    const unit = this.host.style.scalars[measure]?.[0] ?? "";
     return {
       x: plot.x(this.#at(frame.epoch)),
       y: near[0] ? plot.y(near[0].y) : plot.view.frame.bbox.top,
       title: `epoch ${format(frame.epoch)} · ${regimeName(regimeOf(run, frame))}`,
       rows,
-      before: Number.isNaN(was)
-        ? ""
-        : `${this.#pretty(measure)} before ${scalar(measure, unit, was)}`,
+      before: Number.isNaN(was) ? "" : this.#written(measure, was, " before"),
     };
   }
 
@@ -345,10 +342,12 @@ export class HistoryPanel extends FigurePanel {
     const first = run.frames[0] ?? frame;
     const trends = this.#curves.map(({ name }) => {
       const unit = this.host.style.scalars[name]?.[0] ?? "";
-      const ends = [first, frame].map((of) => this.#value(run, of, name));
-      const [from = Number.NaN, to = Number.NaN] = ends;
+      const value = (of: Frame) => this.#value(run, of, name);
+      // The loss, for one, is not known before training.
+      const from = value(run.frames.find((of) => Number.isFinite(value(of))) ?? first);
+      const to = value(frame);
       const verb = to > from ? "rises" : to < from ? "falls" : "goes";
-      const [begin, end] = ends.map((value) => scalar(name, unit, value));
+      const [begin, end] = [from, to].map((each) => scalar(name, unit, each));
       return `${this.#pretty(name)} ${verb} from ${begin} to ${end}`;
     });
     const steered = changes(run).map(({ epoch, words }) => ` At epoch ${format(epoch)}: ${words}.`);

@@ -3,7 +3,7 @@
 import type { Plot } from "../bokeh/plot";
 import { linearTicks, logTicks, Range, type Tick } from "../bokeh/ranges";
 import { memo } from "../data/memo";
-import { lowRank, minimal, minimalName, ranks, type Scene, scalarOf } from "../data/scene";
+import { lowRank, minimal, minimalName, ranks, type Scene, scalarOf, usedOf } from "../data/scene";
 import type { Frame } from "../data/wire";
 import { format } from "../host/dom";
 import { places, Scale } from "./bands";
@@ -135,7 +135,7 @@ export class RanksPanel extends OverlayPanel {
     );
     this.dots(plot, inputs, () =>
       all.flatMap(({ scene, color }, at) => {
-        const k = scene.frame.scalars.used_features ?? Number.NaN;
+        const k = usedOf(scene.run, scene.frame);
         const y = values[at]?.[Math.round(k) - 1];
         return this.#y || y === undefined ? [] : [{ x: [Math.log10(k)], y: [y], color }];
       }),
@@ -217,7 +217,7 @@ export class TimePanel extends OverlayPanel {
   }
 
   #value({ run }: Scene, frame: Frame, band: (typeof BANDS)[number]): number {
-    if (band === "features") return frame.scalars.used_features ?? Number.NaN;
+    if (band === "features") return usedOf(run, frame);
     const { style } = this.host;
     const name = lowRank(style, (of) => Number.isFinite(frame.scalars[of]));
     return scalarOf(style, run, frame, name);
@@ -283,7 +283,7 @@ export class TimePanel extends OverlayPanel {
         Math.abs(one.epoch - wanted) < Math.abs(best.epoch - wanted) ? one : best,
       );
       const value = share(this.#value(of, frame, "shares"));
-      return `${name} D_LR ${value} · k95 ${count(frame.scalars.used_features)}`;
+      return `${name} D_LR ${value} · k95 ${count(usedOf(of.run, frame))}`;
     });
     const epoch = Math.max(0, Math.min(end, Math.round(wanted)));
     return { x: plot.x(epoch), y: Math.min(y, plot.y(0)), title: `epoch ${format(epoch)}`, rows };
@@ -293,7 +293,7 @@ export class TimePanel extends OverlayPanel {
     const rows = this.all().flatMap(({ name, scene: of }) =>
       of.run.frames.map((frame) => [
         ...[name, frame.epoch, this.#value(of, frame, "shares")],
-        frame.scalars.used_features,
+        usedOf(of.run, frame),
       ]),
     );
     return { head: ["run", "epoch", "D_LR", "k95"], rows };
@@ -303,7 +303,7 @@ export class TimePanel extends OverlayPanel {
     const parts = this.all().map(({ name, scene: of }) => {
       const first = of.run.frames[0] ?? of.frame;
       const [from, to] = [first, of.frame].map((one) => share(this.#value(of, one, "shares")));
-      const used = [first, of.frame].map((one) => count(one.scalars.used_features));
+      const used = [first, of.frame].map((one) => count(usedOf(of.run, one)));
       return `${name} D_LR from ${from} to ${to}, k95 from ${used[0]} to ${used[1]}`;
     });
     return `Up to epoch ${format(frame.epoch)}: ${parts.join("; ")}.`;

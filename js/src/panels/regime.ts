@@ -10,6 +10,7 @@ import {
   type Scene,
   type Style,
   scalarOf,
+  usedOf,
   type Words,
 } from "../data/scene";
 import type { Run } from "../data/store";
@@ -86,7 +87,7 @@ export class RegimeView {
     const { run, frame, ghost, ghostFrame, before } = scene;
     this.#drawn([run, frame, ghost, ghostFrame, before], () => {
       this.#name(run, frame);
-      this.#gauge.draw(scene);
+      this.#gauge.draw(scene, this.#words.textContent);
       this.#count(run, frame, ghost, ghost ? ghostFrame : null);
       setText(this.#beyond, beyond && `${beyond}.`);
     });
@@ -118,12 +119,13 @@ export class RegimeView {
     const undefined_ = isUndefined(run);
     const { scalars } = frame;
     const before = then?.scalars;
-    const learned = !["UNTRAINED", "CONSTANT"].includes(frame.labels.regime ?? "");
+    const learned = isLearned(frame);
     const known = learned && !undefined_;
-    const { measures } = this.says;
+    const { measures, regimes } = this.says;
+    const state = regimes[regimeOf(run, frame)];
     fill(k, "k95", known ? count(scalars.used_features) : "–", {
       error: known ? count(scalars.used_features_error) : "",
-      was: ghost && !isUndefined(ghost) && before ? count(before.used_features) : undefined,
+      was: ghost && then && isLearned(then) ? count(usedOf(ghost, then)) : undefined,
       meaning: measures[undefined_ ? "no_used_features" : "used_features"],
     });
     fill(c, `${minimalName(run).replaceAll(" ", "")} needed`, count(minimal(run)), {
@@ -137,7 +139,7 @@ export class RegimeView {
     fill(d, "D_LR", share(value), {
       error: missing ? "" : share(scalars[`${name}_error`]),
       was: share(was),
-      meaning: measures[missing ? "no_low_rank_measure" : name],
+      meaning: missing && !learned ? state?.[2] : measures[missing ? "no_low_rank_measure" : name],
     });
     // What stands as a dash says why where it can be read without a pointer, too.
     setText(this.#dashes, missing && learned ? `D_LR –: ${measures.no_low_rank_measure}` : "");
@@ -169,6 +171,10 @@ export class RegimeView {
       }
     });
   }
+}
+
+function isLearned({ labels }: Frame): boolean {
+  return !["UNTRAINED", "CONSTANT"].includes(labels.regime ?? "");
 }
 
 function cell(kind = ""): Cell {

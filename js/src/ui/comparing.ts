@@ -10,6 +10,7 @@ import {
   regimeOf,
   type Scene,
   scalarOf,
+  usedOf,
 } from "../data/scene";
 import type { Run, Store } from "../data/store";
 import { retarget } from "../data/wire";
@@ -243,7 +244,7 @@ export class Comparing {
     const accuracy = frame.scalars.test_accuracy ?? frame.scalars.test_r2;
     const name = frame.scalars.test_accuracy === undefined ? "R²" : "acc.";
     const said = [
-      `k95 ${count(frame.scalars.used_features)}, ${minimalName(run)} = ${minimal(run)}`,
+      `k95 ${count(usedOf(run, frame))}, ${minimalName(run)} = ${minimal(run)}`,
       `D_LR ${share(scalarOf(style, run, frame, lowRankOf(style, frame)))}`,
       ...(accuracy === undefined ? [] : [`test ${name} ${share(accuracy)}`]),
     ].join(" · ");
