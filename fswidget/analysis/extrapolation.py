@@ -18,6 +18,7 @@ _MOST = 1.6  # times the plain value: what is extrapolated further is withheld
 RANK_TOLD = 0.6  # of the samples, over the κ of `mixed`: a rank beyond is withheld
 _PER_FUNCTION = 8  # samples that k95 needs for each output function
 _PER_CLASS = 2  # samples that NC1 needs on the mean
+_RISES = 0.5  # of what leaks: a k95 that rises further with the samples is not withheld for it
 _NEAR = 3  # features on either side of k95, of which the utilization's slope is taken
 
 
@@ -130,8 +131,9 @@ def used_features(
     where there are no halves). The error: in quadrature the jackknife's of the place, a quarter of
     what was removed and of what leaks (`mixed`), since the probe does not tell how well either is
     known, and 1/√12, since a feature is used or not. NaN, both, where the quarter of what leaks is
-    more than all the rest, so that the error is a guess, unless k95 is as small as it can be:
-    what leaks makes it too large.
+    more than all the rest, so that the error is a guess. Not where k95 is as small as it can be,
+    since what leaks makes it too large, nor where halves find more than half of that the other way:
+    then most of the bias is of features beyond the samples' reach, which halves see.
 
     Parameters
     ----------
@@ -151,7 +153,7 @@ def used_features(
     bounds = math.ceil(max(least, 1.0) - 1e-9), float(most)
     found = min(max(start - removed, bounds[0]), bounds[1])
     rest = math.hypot(float(standard_error(left_out)), UNKNOWN * removed, math.sqrt(1 / 12))
-    if UNKNOWN * leaked > rest and round(found) > bounds[0]:
+    if UNKNOWN * leaked > rest and round(found) > bounds[0] and removed > -_RISES * leaked:
         return Estimate()
     return Estimate(found, math.hypot(rest, UNKNOWN * leaked))
 

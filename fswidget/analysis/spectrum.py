@@ -204,8 +204,8 @@ class Spectrum(ByRow):
         past k95 as sampling mixes eigenfunctions (`fswidget.analysis.extrapolation.mixed`), since
         the probe does not tell how well they are known, and 1/√12, since a feature is used or not.
         NaN, value and error, without errors, where fewer than 8 samples per output function or
-        2 per feature used do not tell, and where what leaks is more of the error than all the rest.
-        Our choice.
+        2 per feature used do not tell, and where what leaks is more of the error than all the rest
+        (see `used_features` there). Our choice.
         """
         return self._without_bias("used_features")
 

@@ -230,6 +230,10 @@ def test_k95_is_withheld_where_most_of_its_error_would_be_a_guess():
     # As few as ten functions need: what leaks has made it no larger.
     least = used_features(10, (9.5, [9.5] * 8, [9.5] * 4), **known, leaked=1.2)
     assert least == (10, pytest.approx(math.hypot(0.3, math.sqrt(1 / 12))))
+    # Halves find it to rise by more than half of what leaks: most of its bias is not from there.
+    for rise, told in ((0.9, False), (1.1, True)):
+        found = used_features(20, (19.5, [19.5] * 8, [19.5 - rise] * 4), **known, leaked=2.0)
+        assert math.isnan(found.value) != told
     # Heavier tails mix as fewer samples do.
     values, shares = np.array([2.0, 1.0]), np.array([1.0, 0.0])
     assert mixed(values, shares, 1, 300, tails=3) == pytest.approx(mixed(values, shares, 1, 100))
