@@ -167,6 +167,13 @@ test("what another setting has changed is named where it happened", () => {
   const note = "mlp → transformer: cannot read modular";
   const { root } = show([{ ...dataset, note }]);
   expect(root.querySelector("[data-control=dataset]")?.textContent).toContain(note);
+  expect(root.querySelector("[data-refused]")).toBeNull();
+});
+
+test("what the kernel refuses looks refused, too", () => {
+  const note = "dataset='mnist': not found";
+  const { root } = show([{ ...dataset, note }]);
+  expect(root.querySelector("[data-refused]")?.textContent).toBe(note);
 });
 
 test("a setting says what the run before had there", () => {

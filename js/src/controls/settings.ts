@@ -164,7 +164,9 @@ class Control {
     setText(this.#reason, refused || note);
     attribute(this.root, "data-told", Boolean(refused || note));
     attribute(this.#reason, "title", refused || spec.note);
-    attribute(this.#reason, "data-refused", Boolean(refused));
+    // The kernel's refusals begin with the setting and its value.
+    const byKernel = note.startsWith(`${spec.name}=`);
+    attribute(this.#reason, "data-refused", Boolean(refused) || byKernel);
   }
 
   #build(): HTMLInputElement | HTMLSelectElement {
