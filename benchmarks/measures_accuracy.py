@@ -29,7 +29,8 @@ eight blocks for the 68% of a normal, and 2.36, their 95%, of the draws whose va
 are 60 to 76% and 93 to 97%. k95 is a whole number, at least 0.95 of the output functions, and its
 error never below 1/√12: where few features are in use it is certain, and the intervals cover more.
 It is withheld with fewer than 8 samples per output function or 2 per feature used, and where the
-quarter of what leaks to it from neighbouring features is more than all the rest of its error; the
+quarter of what leaks to it from neighbouring features is more than all the rest of its error
+(but where halves of the probe find half of it the other way); the
 effective rank where it and its error exceed 1.6 times the plain one or 0.6 of the samples (over κ,
 for heavy tails), and with fewer than eight samples of each class, drawn by class; NC1 with fewer
 than 2 samples per class, and where the weakest direction between class means is no more than their
