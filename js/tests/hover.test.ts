@@ -39,6 +39,7 @@ test("every figure says what is under the pointer, and what was there before", a
   expect(history).toContain("used features 3");
   expect(history).toContain("before 2");
   expect(await says("projections", 0, 0)).toContain("predicted");
+  expect(await says("projections", 20, 0)).toContain("predicted"); // as near as a finger gets
 });
 
 test("a click on a class shows it alone, and another one all of them", async () => {

@@ -13,8 +13,8 @@ import { apart, type Label, LINE, type Written } from "./labels";
 import type { Host, Table } from "./panel";
 import { eigen } from "./words";
 
-/** How near the pointer must come to a sample, in pixels. */
-const REACH = 14;
+/** How near the pointer must come to a sample, in pixels: half of what a finger touches. */
+const REACH = 22;
 /** Classes that are named within their clouds, and outlined as they were before. */
 const NAMED = 12;
 const EMPTY = { xs: [], ys: [] };
