@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 import fswidget as fs
 from benchmarks import history
-from fswidget.figures import drawing
+from fswidget.figures.layout import layout_json
 from fswidget.recording.recording import Recording
 from fswidget.widget import assets, codec
 
@@ -66,7 +66,7 @@ def sizes(name: str, recording: Recording, page: Path) -> int:
     parts = {
         "BokehJS": len(assets.bokehjs()),
         "front end": len(assets.bundle("widget.js") + assets.bundle("widget.css")),
-        "figures": len(drawing.layout_json()),
+        "figures": len(layout_json()),
         "pictures": sprite,
         "frames": packed - sprite,
     }

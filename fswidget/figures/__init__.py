@@ -3,5 +3,3 @@
 May use: recording.
 Never here: torch, or the live view's state.
 """
-
-from fswidget.figures.drawing import figure as figure

@@ -1,13 +1,11 @@
 """Every figure, declared once with Bokeh.
 
-The live view, the exported page and `figure` show the same templates. `layout_json` sends them
-empty to the front end, which fills their named sources for each frame; `figure` fills them here.
+The live view, the exported page and `figure` show the same templates. The front end gets them empty
+and fills their named sources for each frame; `figure` fills them here.
 """
 
 from __future__ import annotations
 
-import json
-from functools import cache
 from typing import Any
 
 import bokeh
@@ -16,8 +14,6 @@ from bokeh.models import PanTool, Plot, ResetTool, SaveTool, Title, WheelZoomToo
 
 from fswidget.figures import templates
 from fswidget.figures.static import FIGURES
-from fswidget.figures.theme import style
-from fswidget.figures.words import words
 from fswidget.recording.recording import Recording
 
 
@@ -33,17 +29,10 @@ def _live() -> dict[str, Plot]:
     }
 
 
-@cache
-def layout_json() -> str:
-    """The live figures, empty, as one JSON string.
-
-    ``figures`` maps a figure's name to what ``bokeh.embed`` draws, each a document of its own, so
-    that the front end embeds and updates them one by one; ``style`` holds colours, shapes and what
-    scalars mean, ``words`` titles and captions. A string, because Bokeh's JSON depends on the order
-    of keys, which a saved notebook sorts.
-    """
-    figures = {name: _item(plot) for name, plot in _live().items()}
-    return json.dumps({"figures": figures, "style": style(), "words": words()})
+def live() -> dict[str, dict[str, Any]]:
+    """The live figures, empty, by name: what ``bokeh.embed`` draws, each a document of its own, so
+    that the front end embeds and updates them one by one."""
+    return {name: _item(plot) for name, plot in _live().items()}
 
 
 def _item(plot: Plot) -> dict[str, Any]:

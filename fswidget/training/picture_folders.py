@@ -2,13 +2,12 @@
 
 ``ROOT/train/CLASS/*.png`` and ``ROOT/test/CLASS/*.png`` (or ``val`` where there is no ``test``);
 without either, and where ``ROOT`` holds the classes themselves, a share of each class is held out.
-What was read is kept as one array in a cache folder, under a key made of the files' names, sizes
-and times: ``FSWIDGET_CACHE``, or ``fswidget`` in the user's own cache folder.
+What was read is kept as one array in the cache folder, under a key made of the files' names, sizes
+and times.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -24,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fswidget.recording.atomic import atomic_write
+from fswidget.recording.caching import cache, cache_folder
 from fswidget.training.registry import Split
 
 #: A picture of more pixels is refused before it is decoded: it would fill the memory.
@@ -226,7 +225,7 @@ def _read(root: str, found: Listing, pixels: int, grey: bool, key: str) -> Split
             f"root={root!r}: {len(entries)} pictures at pixels={pixels} take {size / 1e9:.1f} GB; "
             f"must be at most {MAX_BYTES / 1e9:g} GB: lower pixels"
         )
-    kept = _cache_folder() / f"{_name(found.root, pixels, grey)}-{key}.npy"
+    kept = cache_folder() / f"{_name(found.root, pixels, grey)}-{key}.npy"
     array = _cached(kept, shape)
     if array is None:
         array = np.empty(shape, np.uint8)
@@ -269,13 +268,6 @@ def _picture(root: str, path: Path, pixels: int, grey: bool) -> NDArray[np.uint8
     return values[None] if grey else values.transpose(2, 0, 1)
 
 
-def _cache_folder() -> Path:
-    if given := os.environ.get("FSWIDGET_CACHE"):
-        return Path(given).expanduser()
-    home = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path("~/.cache").expanduser()) / "fswidget"
-
-
 def _name(root: Path, pixels: int, grey: bool) -> str:
     return hashlib.sha256(f"{root.resolve()}|{pixels}|{grey}".encode()).hexdigest()[:16]
 
@@ -293,9 +285,4 @@ def _cache(path: Path, array: NDArray[np.uint8]) -> None:
     """Keep what was read; what the folder held before goes."""
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
-    with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, stream.getvalue())
-        for other in path.parent.glob(f"{path.name.split('-')[0]}-*.npy"):
-            if other != path:
-                other.unlink()
+    cache(path, stream.getvalue())

@@ -11,7 +11,7 @@ from typing import Any
 
 import traitlets
 
-from fswidget.figures.drawing import layout_json
+from fswidget.figures.layout import layout_json
 from fswidget.recording.differences import difference
 from fswidget.recording.recording import Recording
 from fswidget.recording.seeds import mean_of

@@ -16,7 +16,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Unpack
 
-from fswidget.figures.drawing import layout_json
+from fswidget.figures.layout import layout_json
 from fswidget.recording.atomic import atomic_write, with_suffix
 from fswidget.recording.grid import Sweep
 from fswidget.recording.provenance import told

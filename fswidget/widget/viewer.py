@@ -18,7 +18,7 @@ from typing import Any
 
 import traitlets
 
-from fswidget.figures.drawing import layout_json
+from fswidget.figures.layout import layout_json
 from fswidget.figures.still import picture, sentence
 from fswidget.probing.run_control import RunControl
 from fswidget.recording.recording import Recording

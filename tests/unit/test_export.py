@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import fswidget as fs
-from fswidget.figures import drawing
+from fswidget.figures.layout import layout_json
 from fswidget.recording import provenance
 from fswidget.recording.recording import Recording
 from fswidget.widget import codec
@@ -94,7 +94,7 @@ def test_the_page_holds_the_whole_recording_and_the_installed_bokehjs() -> None:
     assert [frame["seq"] for frame in header["frames"]] == [0, 1, 2, 3, 4, 5]
     assert header["run"] == data["traits"]["run"]
     assert b"Bokeh" in gzip.decompress(base64.b64decode(data["bytes"]["_bokehjs"]))
-    assert data["traits"]["_figures"] == drawing.layout_json()
+    assert data["traits"]["_figures"] == layout_json()
     assert (data["traits"]["theme"], data["traits"]["captions"]) == ("dark", False)
     assert data["traits"]["num_frames"] == 6
 

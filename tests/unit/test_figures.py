@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from bokeh.embed import json_item
 from bokeh.models import ColumnDataSource, DataRange1d, GlyphRenderer, Legend, Plot
 
 from fswidget.figures import drawing
+from fswidget.figures.layout import layout_json
 from fswidget.figures.theme import CLASS_COLORS, CLASS_MARKERS, THEMES, places, style
 from fswidget.recording.frame import Frame, RunInfo
 from fswidget.recording.recording import Recording
@@ -36,14 +38,35 @@ def recording() -> Recording:
 
 
 def test_live_figures_are_documents_of_their_own() -> None:
-    layout = json.loads(drawing.layout_json())
+    layout = json.loads(layout_json())
     assert set(layout["figures"]) >= {"spectrum", "cumulative", "projections", "history", "layers"}
     for item in layout["figures"].values():
         assert [root["id"] for root in item["doc"]["roots"]] == [item["root_id"]]
 
 
+def test_figures_are_made_once_for_all_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    live = drawing.live
+    monkeypatch.setattr(drawing, "live", lambda: made.append(live()) or made[-1])
+    monkeypatch.setenv("FSWIDGET_CACHE", str(tmp_path / "cache"))
+    first, second = (layout_json.__wrapped__() for _ in range(2))
+    assert first == second
+    assert len(made) == 1
+    (kept,) = (tmp_path / "cache").iterdir()
+    kept.write_text("{")  # damaged: made again
+    third = layout_json.__wrapped__()
+    assert json.dumps(made[1]) in third
+    assert kept.read_text() == json.dumps(made[1])
+    (tmp_path / "file").touch()  # where no folder can be
+    monkeypatch.setenv("FSWIDGET_CACHE", str(tmp_path / "file"))
+    fourth = layout_json.__wrapped__()
+    assert json.dumps(made[2]) in fourth
+
+
 def test_live_figures_restore_with_every_name_once() -> None:
-    for item in json.loads(drawing.layout_json())["figures"].values():
+    for item in json.loads(layout_json())["figures"].values():
         document = Document.from_json(item["doc"])
         names = [model.name for model in document.models if model.name]
         assert len(names) == len(set(names))
@@ -59,7 +82,7 @@ def test_scalars_have_the_fields_names() -> None:
 
 
 def test_front_end_needs_no_code_from_the_figures() -> None:
-    assert "CustomJS" not in drawing.layout_json()
+    assert "CustomJS" not in layout_json()
 
 
 def test_every_role_has_a_color_in_both_themes() -> None:
@@ -69,7 +92,7 @@ def test_every_role_has_a_color_in_both_themes() -> None:
 
 def test_a_dash_means_the_run_before() -> None:
     """No other curve may be dashed, in any figure."""
-    for item in json.loads(drawing.layout_json())["figures"].values():
+    for item in json.loads(layout_json())["figures"].values():
         for model in Document.from_json(item["doc"]).select({"type": GlyphRenderer}):
             dashed = getattr(model.glyph, "line_dash", []) not in ([], "solid")
             assert dashed == model.name.startswith("ghost"), model.name

@@ -1,0 +1,28 @@
+"""What is made once and kept for later processes, in the user's own cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from fswidget.recording.atomic import atomic_write
+
+
+def cache_folder() -> Path:
+    """``FSWIDGET_CACHE``, or ``fswidget`` in the user's own cache folder; it may not be there."""
+    if given := os.environ.get("FSWIDGET_CACHE"):
+        return Path(given).expanduser()
+    home = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path("~/.cache").expanduser()) / "fswidget"
+
+
+def cache(path: Path, content: bytes) -> None:
+    """Keep what was made; what was kept of the same, up to the last dash of its name, goes."""
+    same = f"{path.name.rpartition('-')[0]}-*{path.suffix}"
+    with contextlib.suppress(OSError, ValueError):  # no reason to stop
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, content)
+        for other in path.parent.glob(same):
+            if other != path:
+                other.unlink()
