@@ -40,8 +40,10 @@ normal inputs for p = 64, 26 for p = 256, random heads of ten outputs; k95 is 56
 that of 28,000 of them, the probes are among the others.
 
 The rules were chosen on these spectra and on five others that are not reported, but for the last
-two, on which nothing was: eigenvalues 1/(k + 10) whose first twenty are read (k95 is 19), and eight
-classes with means of unequal length in noise of variance 1/k (13, of 60,000 samples).
+two: eigenvalues 1/(k + 10) whose first twenty are read (k95 is 19), and eight classes with means of
+unequal length in noise of variance 1/k (13, of 60,000 samples). One rule, that k95 is told all the
+same where halves of the probe find it rising by more than half of the leak, came after these two
+had been seen; it was chosen on untrained networks and the five, and hardly moved the two.
 
 Short of what is wanted fall NC1 of these unequal classes with 32 samples each or fewer, where its
 plain value does not come nearer as samples become more; k95 and the effective rank of heavy tails
