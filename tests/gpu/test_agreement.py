@@ -2,10 +2,13 @@
 
 import copy
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from fswidget.analysis.api import FeatureMoments
 from fswidget.analysis.eigensolvers import eigh_full, eigh_topk
@@ -138,29 +141,66 @@ def test_leading_eigenpairs(width: int, device: torch.device, widest: int) -> No
     assert full.solver == f"full, float64, {device.type}"  # on the device, and not failed
 
 
-@pytest.mark.parametrize("model", ["mlp", "cnn"])
-def test_probe(model: str, device: torch.device) -> None:
-    config = Config(model=model, width=64, loss="mse", seed=3)
-    network = build(config, (1, 8, 8), 10)
+def pictures(model: str, **options: Any) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    config = Config(model=model, width=64, loss="mse", seed=3, **options)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(600, 1, 8, 8, generator=generator)
+    return build(config, (1, 8, 8), 10), inputs, torch.arange(600) % 10
+
+
+class Tagger(nn.Module):
+    """A prediction of one of many for each token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(80, 32), nn.Linear(32, 80)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(torch.relu(self.embedding(tokens)))
+        return logits
+
+
+def sequences() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    tokens = torch.arange(1200).view(60, 20) % 79
+    return Tagger(), tokens, tokens.roll(1, 1)
+
+
+#: A network with its inputs and targets, and how it is probed.
+PROBES: dict[str, tuple[Callable[[], tuple[nn.Module, torch.Tensor, torch.Tensor]], dict[str, Any]]]
+PROBES = {
+    "mlp": (lambda: pictures("mlp"), {}),
+    "cnn": (lambda: pictures("cnn"), {}),
+    "measures by row": (lambda: pictures("mlp"), {"more_measures": True}),
+    "leading eigenpairs": (lambda: pictures("mlp"), {"top": 12}),
+    "tangent kernel": (lambda: pictures("mlp"), {"ntk": True}),
+    "tokens of many outputs": (sequences, {"task": "cross_entropy", "num_positions": 400}),
+}
+
+
+@pytest.mark.parametrize("kind", PROBES)
+def test_probe(kind: str, device: torch.device) -> None:
+    make, options = PROBES[kind]
+    network, inputs, targets = make()
     frames = []
     allowed = torch.backends.cudnn.allow_tf32
     try:
         torch.backends.cudnn.allow_tf32 = False
         for where in (device, CPU):
-            probe = Probe(
-                copy.deepcopy(network).to(where),
-                inputs,
-                torch.arange(600) % 10,
-                task="squared_error",
-                held_out=(inputs[:100], torch.arange(100) % 10),
-                device=where,
-            )
+            model = copy.deepcopy(network).to(where)
+            held_out = inputs[:100], targets[:100]
+            how = {"task": "squared_error", "held_out": held_out, "device": where} | options
+            probe = Probe(model, inputs, targets, **how)
+            probe.frame(0.0, 0)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter += 0.1 * parameter.abs().roll(1, 0)
             frames.append(probe.frame(1.0, 1))
     finally:
         torch.backends.cudnn.allow_tf32 = allowed
     there, here = frames
+    assert there.scalars.keys() == here.scalars.keys()
+    assert there.arrays.keys() == here.arrays.keys()
     for name, value in here.scalars.items():
         if "seconds" not in name:
             expected = pytest.approx(value, rel=1e-3, abs=1e-4, nan_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fswidget.analysis.eigensolvers import FASTER_FROM
 from tests import children
 
 #: What a bare machine lacks.
@@ -71,3 +72,9 @@ def test_every_run_that_is_listed_is_an_arm(root: Path, tmp_path: Path) -> None:
     assert [config.seed for *_, config in runs] == sorted(config.seed for *_, config in runs)
     (tmp_path / "cifar100").rmdir()
     assert all(c.dataset != "cifar100" for *_, c in names["science_runs"]("desk", 2, tmp_path))
+
+
+def test_the_eigensolves_go_where_a_card_was_measured_faster(root: Path) -> None:
+    results = json.loads((root / "benchmarks/RESULTS-gpu.json").read_text())
+    for row in results["timings"]["eigensolve"]:
+        assert (row["p"] >= FASTER_FROM["cuda"]) == (row["CPU / card"] > 1), row
