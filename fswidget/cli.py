@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 from fswidget import __version__
 from fswidget.cli_run import INTERRUPTED, described, finite, run
 from fswidget.cli_sweep import several, sweep
+from fswidget.recording.quiet import silence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,9 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = [word for word in given if not word.startswith("-")][:1]
         options = vars(_parser(asked).parse_args(given))
         action: Callable[..., int] = options.pop("action")
-        return action(**options)
+        with silence(options.get("quiet", False)):
+            status = action(**options)
+        sys.stdout.flush()  # what cannot be written is told here, and not when Python ends
+        return status
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read what we print has enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, OSError, ImportError) as error:
         print(f"fswidget: {error}", file=sys.stderr)
         return 2

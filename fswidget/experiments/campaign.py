@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 
 from fswidget.experiments.small import small
 from fswidget.recording.atomic import atomic_write
+from fswidget.recording.quiet import hush
 from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
 
@@ -201,6 +202,7 @@ def _in_pool(unique: dict[Path, Config], terms: Terms, workers: int) -> Iterator
 def _begin(stop: _Stop) -> None:
     global _stop
     _stop = stop
+    hush()
 
 
 def _advance_in_worker(config: Config, path: Path, terms: Terms) -> Outcome:

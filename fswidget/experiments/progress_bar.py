@@ -23,24 +23,27 @@ class ProgressBar:
     ----------
     title : str
     runs : sequence of (Config, Path)
+        Those that are finished too.
     shown : bool
     """
 
     def __init__(self, title: str, runs: Sequence[tuple[Config, Path]], shown: bool) -> None:
         self._epochs = {path: _epochs(config) for config, path in runs}
-        self._reached = dict.fromkeys(self._epochs, 0.0)
-        self._ended: set[Path] = set()
+        self._ended = {path for path in self._epochs if path.exists()}
         self._closed = threading.Event()
-        before = {path: _kept(path) for path in self._epochs}
-        self._reached |= before
+        self._reached = {
+            path: epochs if path in self._ended else _kept(path)
+            for path, epochs in self._epochs.items()
+        }
         form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
         self._bar = tqdm(
             total=sum(self._epochs.values()),
-            initial=sum(before.values()),  # so that the time left is that of what is left
+            initial=sum(self._reached.values()),  # so that the time left is that of what is left
             desc=title,
             bar_format=form,
             disable=not shown,
         )
+        self._tell()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> ProgressBar:
@@ -60,7 +63,10 @@ class ProgressBar:
             self._ended.add(outcome.path)
         if outcome.status == "finished":
             self._reach(outcome.path, self._epochs[outcome.path])
-        self._bar.set_postfix(runs=f"{len(self._ended)}/{len(self._epochs)}", refresh=False)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._bar.set_postfix(runs=f"{len(self._ended)}/{len(self._epochs)}")
 
     def _watch(self) -> None:
         while not self._closed.wait(_EVERY):
@@ -76,9 +82,9 @@ def _kept(path: Path) -> float:
     """The epoch that a run which is not finished has reached."""
     try:
         progress = json.loads((growing(path) / "progress.json").read_text(encoding="utf-8"))
-    except OSError:  # not begun, or just finished
+        return float(progress["epoch"])
+    except (OSError, ValueError, LookupError, TypeError):  # not begun, just finished, or damaged
         return 0.0
-    return float(progress["epoch"])
 
 
 def _epochs(config: Config) -> float:

@@ -8,16 +8,17 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from fswidget.experiments.campaign import run_side_by_side
 from fswidget.experiments.progress_bar import ProgressBar
 from fswidget.experiments.results import Check, Results, Verdict, judge
-from fswidget.recording.atomic import as_path
+from fswidget.recording.atomic import as_path, require_writable
 from fswidget.recording.differences import difference
 from fswidget.recording.loading import load_recording
+from fswidget.recording.quiet import quiet
 from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
 from fswidget.training.datasets import probe_size
@@ -118,8 +119,7 @@ class Recipe:
         """
         if size not in SIZES:
             raise ValueError(f"size={size!r}: must be one of {', '.join(SIZES)}")
-        whole = isinstance(seeds, Integral) and not isinstance(seeds, bool)
-        if seeds is not None and not (whole and seeds >= 1):
+        if not (seeds is None or _counts(seeds)):
             raise ValueError(f"seeds={seeds!r}: must be an integer ≥ 1, or None for {self.seeds}")
         own = self.seeds if size == "laptop" else self.desk_seeds
         count = own if seeds is None else seeds
@@ -165,34 +165,43 @@ class Recipe:
         hours : float, optional
             Stop after so much wall time; `left` says what is left.
         progress : bool
-            Show one bar over all runs and their epochs.
+            Show one bar over all runs and their epochs, and one while data is read for long.
 
         Raises
         ------
         ValueError
-            If there is no such size, or a number is out of range.
+            If there is no such size, or not of this recipe, or a number is out of range.
         FileNotFoundError
             If data is missing.
+        OSError
+            If `store` cannot be written to.
         RuntimeError
             If a run failed; the others were run first.
         KeyboardInterrupt, SystemExit
             After Ctrl-C or SIGTERM, when everything is kept.
         """
-        if workers < 1:
+        if not _counts(workers):
             raise ValueError(f"workers={workers!r}: must be an integer ≥ 1")
-        if hours is not None and not hours > 0:
-            raise ValueError(f"hours={hours!r}: must be positive, or None for no bound")
+        if hours is not None and not (_is(hours, Real) and hours > 0):
+            raise ValueError(f"hours={hours!r}: must be a positive number, or None for no bound")
+        every = [(config, stored(config, store)) for _, config in self.runs(size, seeds)]
+        if not every:
+            sizes = ", ".join(known for known in SIZES if self.runs(known))
+            raise ValueError(f"size={size!r}: {self.name} has no such runs; must be one of {sizes}")
         root = root or os.environ.get("FSWIDGET_DATA", "data")
         here = {"root": root, "download": download, "device": device}
         waiting = [
             (_settled(config.replace(**here)), path)
             for _, config, path in self.left(size, seeds, store)
         ]
-        for config in {config.dataset: config for config, _ in waiting}.values():
-            if config.source.files:
-                config.source.read(config)  # raises now what every run would raise
+        with quiet(not progress):
+            for config in {config.dataset: config for config, _ in waiting}.values():
+                if config.source.files:
+                    config.source.read(config)  # raises now what every run would raise
         cores = os.cpu_count() or 1
-        with ProgressBar(self.title, waiting, shown=progress) as bar:
+        if waiting:
+            _require_store(store)
+        with ProgressBar(self.title, every, shown=progress) as bar:
             outcomes = run_side_by_side(
                 waiting,
                 workers=workers,
@@ -318,6 +327,25 @@ _COLUMNS = (
     "device",
     "differs_from_first",
 )
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _counts(value: Any) -> bool:
+    return _is(value, Integral) and value >= 1
+
+
+def _require_store(store: Store) -> None:
+    """Raise what every run would raise that cannot be kept."""
+    try:
+        folder = as_path(store)
+        folder.mkdir(parents=True, exist_ok=True)
+        require_writable(folder / "run.npz")
+    except OSError as error:
+        wrong = f"store={str(store)!r}: must be a folder to write to ({error})"
+        raise type(error)(wrong) from error
 
 
 def _settled(config: Config) -> Config:

@@ -232,7 +232,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"names: {', '.join(unknown)}: must be of {', '.join(recipes)}")
     stores = (options.store, options.kept)
     status = 0
-    for name in [] if options.only_write else options.names or list(recipes):
+    asked = options.names or [name for name, recipe in recipes.items() if recipe.runs(options.size)]
+    for name in [] if options.only_write else asked:
         print(f"{name}: {recipes[name].title}", flush=True)
         try:
             recipes[name].run(

@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from fswidget.recording.grid import Run
+from fswidget.recording.quiet import hush
 from fswidget.recording.recording import Recording
 from fswidget.training.checks import as_json
 from fswidget.training.config import Config
@@ -171,13 +172,14 @@ def _through(
 def _pool(workers: int) -> ProcessPoolExecutor:
     # Spawned: a forked copy of a process that has used OpenMP or CUDA may hang.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
 
 
-def _one_thread() -> None:
+def _begin() -> None:
     import torch
 
     torch.set_num_threads(1)
+    hush()
 
 
 def _train(settings: dict[str, Any], kept_bytes: int | None = None) -> Run:

@@ -113,7 +113,7 @@ def check_version(given: Any, newest: int) -> None:
         )
 
 
-def atomic_write(path: Path, content: bytes) -> Path:
+def atomic_write(path: Path, content: bytes | memoryview) -> Path:
     """Write a file whole or not at all, and return its path.
 
     A link is followed, the mode of a file that is replaced is kept, and what writers that were

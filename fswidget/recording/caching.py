@@ -11,13 +11,15 @@ from fswidget.recording.atomic import atomic_write
 
 def cache_folder() -> Path:
     """``FSWIDGET_CACHE``, or ``fswidget`` in the user's own cache folder; it may not be there."""
-    if given := os.environ.get("FSWIDGET_CACHE"):
-        return Path(given).expanduser()
-    home = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path("~/.cache").expanduser()) / "fswidget"
+    given = os.environ.get("FSWIDGET_CACHE")
+    home = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        return Path(given).expanduser() if given else Path(home).expanduser() / "fswidget"
+    except RuntimeError:  # whoever has no home folder keeps nothing
+        return Path(os.devnull) / "fswidget"
 
 
-def cache(path: Path, content: bytes) -> None:
+def cache(path: Path, content: bytes | memoryview) -> None:
     """Keep what was made; what was kept of the same, up to the last dash of its name, goes."""
     same = f"{path.name.rpartition('-')[0]}-*{path.suffix}"
     with contextlib.suppress(OSError, ValueError):  # no reason to stop

@@ -7,6 +7,7 @@ import io
 import math
 import tarfile
 import urllib.request
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fswidget.recording.atomic import atomic_write
+from fswidget.recording.quiet import loud
 from fswidget.training import picture_folders
 from fswidget.training.registry import DataSource, Settings, Split, source, sources
 
@@ -68,7 +70,10 @@ def _read_files(kind: Any, name: str, root: str, download: bool) -> Split:
     parts: list[Tensor] = []
     for train in (True, False):
         try:
-            dataset = kind(Path(root).expanduser(), train=train, download=download)
+            # Of torchvision's own, which knows of no silence.
+            bar = nullcontext() if loud() else redirect_stderr(io.StringIO())
+            with bar:
+                dataset = kind(Path(root).expanduser(), train=train, download=download)
         except Exception as error:
             # Readers of files fail in many ways: pickle, zlib, struct, assertions.
             raise _unreadable(kind, name, root, download, error) from error

@@ -3,7 +3,8 @@
 ``ROOT/train/CLASS/*.png`` and ``ROOT/test/CLASS/*.png`` (or ``val`` where there is no ``test``);
 without either, and where ``ROOT`` holds the classes themselves, a share of each class is held out.
 What was read is kept as one array in the cache folder, under a key made of the files' names, sizes
-and times.
+and times. Hidden files are left out, and what programs leave beside pictures; transparency is
+dropped.
 """
 
 from __future__ import annotations
@@ -24,14 +25,19 @@ import torch
 from numpy.typing import NDArray
 
 from fswidget.recording.caching import cache, cache_folder
+from fswidget.recording.quiet import loud
 from fswidget.training.registry import Split
 
 #: A picture of more pixels is refused before it is decoded: it would fill the memory.
 MAX_PIXELS = 50_000_000
 #: All pictures together, resized, may take so many bytes.
 MAX_BYTES = 8_000_000_000
-#: Pillow has another program read these.
-_REFUSED = ("EPS",)
+#: Pillow has another program read these, or knows of them no more than their names.
+_REFUSED = ("EPS", "BUFR", "GRIB", "HDF5", "MPEG")
+#: Seconds of reading until a bar is shown.
+_DELAY = 2
+#: Folders that macOS's archives and Synology's shelves leave beside pictures.
+_LEFT_BEHIND = frozenset({"__MACOSX", "@eaDir"})
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,14 @@ class Listing:
     ----------
     root : Path
     class_names : tuple of str
-    train, test : tuple of (path below root, class, size in bytes, time in ns)
+    train, test : tuple of (path below root, class, size in bytes, times in ns)
+        When the content changed last, and when anything about the file did, such as its name.
     """
 
     root: Path
     class_names: tuple[str, ...]
-    train: tuple[tuple[str, int, int, int], ...]
-    test: tuple[tuple[str, int, int, int], ...]
+    train: tuple[tuple[str, int, int, int, int], ...]
+    test: tuple[tuple[str, int, int, int, int], ...]
 
 
 def listing(root: str, held_out: float, *, fresh: bool = False) -> Listing:
@@ -62,8 +69,18 @@ def listing(root: str, held_out: float, *, fresh: bool = False) -> Listing:
         If there is no such folder.
     ValueError
         If it holds fewer than two classes, a class has no picture, a test class is none of the
-        training's, or a link leads out of it; the message names the folder or file.
+        training's, a link leads out of it, nowhere or to where it is, or a folder in it cannot be
+        looked into; the message names the folder or file.
     """
+    try:
+        return _found(root, held_out, fresh)
+    except OSError as error:
+        if str(error).startswith("root="):
+            raise
+        raise ValueError(f"root={root!r}: cannot be looked into ({error})") from error
+
+
+def _found(root: str, held_out: float, fresh: bool) -> Listing:
     base = Path(root).expanduser()
     if not base.is_dir():
         raise FileNotFoundError(
@@ -75,17 +92,14 @@ def listing(root: str, held_out: float, *, fresh: bool = False) -> Listing:
         if tests:
             raise ValueError(f"root={root!r}: has {tests[0].name!r}, but no folder 'train' beside")
         train = base
-    for parent in (train, *tests[:1]):
-        _check_inside(root, base.resolve(), parent)
+    inside, parents = base.resolve(), (train, *tests[:1])
+    for parent in parents:
+        _check_link(root, inside, parent)
     # A folder's time changes with the files in it, so that this is asked again only then.
-    known = tuple(entry.stat().st_mtime_ns for entry in sorted(_folders(train, *tests[:1])))
+    folders = sorted(folder for parent in parents for folder, _ in _walk(root, inside, parent))
+    known = tuple(folder.stat().st_mtime_ns for folder in folders)
     find = _list.__wrapped__ if fresh else _list
     return find(root, base, train, tests[0] if tests else None, held_out, known)
-
-
-def _folders(*parents: Path) -> Iterator[Path]:
-    for parent in parents:
-        yield from (Path(found) for found, _, _ in os.walk(parent))
 
 
 @lru_cache(maxsize=4)
@@ -118,14 +132,12 @@ def _list(
     return Listing(base, names, *map(tuple, parts))
 
 
-_File = tuple[str, int, int]
+_File = tuple[str, int, int, int]
 
 
 def _rows(classes: dict[str, list[_File]], names: tuple[str, ...]) -> list[Any]:
     return [
-        (path, names.index(name), size, time)
-        for name, files in classes.items()
-        for path, size, time in files
+        (path, names.index(name), *rest) for name, files in classes.items() for path, *rest in files
     ]
 
 
@@ -143,47 +155,75 @@ def _hold_out(
 
 
 def _classes(root: str, base: Path, parent: Path) -> dict[str, list[_File]]:
-    """Path below `base`, size and time of each picture, by class."""
+    """Path below `base`, size and times of each picture, by class."""
     inside = base.resolve()
     classes: dict[str, list[_File]] = {}
     for folder in sorted(parent.iterdir()):
-        if folder.name.startswith(".") or not folder.is_dir():
+        if _passed_over(folder.name):
             continue
-        _check_inside(root, inside, folder)
+        _check_link(root, inside, folder)
+        if not folder.is_dir():
+            continue
         files = sorted(_pictures(root, inside, folder))
         if not files:
             raise ValueError(
                 f"root={root!r}: class {folder.name!r} is empty: no picture in {str(folder)!r}"
             )
         classes[folder.name] = [
-            (str(path.relative_to(base)), status.st_size, status.st_mtime_ns)
-            for path, status in ((path, path.stat()) for path in files)
+            (str(path.relative_to(base)), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            for path, status in files
         ]
     return classes
 
 
-def _check_inside(root: str, inside: Path, path: Path) -> None:
-    if path.is_symlink() and not path.resolve().is_relative_to(inside):
-        raise ValueError(f"root={root!r}: {str(path)!r} is a link that leaves the folder")
+def _passed_over(name: str) -> bool:
+    return name.startswith(".") or name in _LEFT_BEHIND
 
 
-def _pictures(root: str, inside: Path, folder: Path) -> Iterator[Path]:
+def _check_link(root: str, inside: Path, path: Path) -> None:
+    """Raise where `path` is a link that is not followed."""
+    if not path.is_symlink():
+        return
+    link = f"root={root!r}: {str(path)!r} is a link that"
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:  # by the version of Python, where it leads in a circle
+        raise ValueError(f"{link} leads nowhere") from error
+    if not target.is_relative_to(inside):
+        raise ValueError(f"{link} leaves the folder")
+    if path.parent.resolve().is_relative_to(target):
+        raise ValueError(f"{link} leads to a folder that it is in itself")
+
+
+def _walk(root: str, inside: Path, top: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Folders from `top` on and the names of their files; links are followed, but none twice."""
+    seen: set[str] = set()
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for found, inner, names in os.walk(top, followlinks=True, onerror=stop):
+        real = os.path.realpath(found)
+        inner[:] = [] if real in seen else sorted(n for n in inner if not _passed_over(n))
+        if real in seen:
+            continue
+        seen.add(real)
+        files = [name for name in names if not _passed_over(name)]
+        for name in (*inner, *files):
+            _check_link(root, inside, Path(found) / name)
+        yield Path(found), files
+
+
+def _pictures(root: str, inside: Path, folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
     suffixes = _suffixes()
-    for found, inner, names in os.walk(folder):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        for name in (*inner, *names):
-            _check_inside(root, inside, Path(found) / name)
-        for name in names:
-            path = Path(found) / name
-            if name.startswith(".") or path.suffix.lower() not in suffixes:
+    for found, names in _walk(root, inside, folder):
+        for path in (found / name for name in names):
+            if path.suffix.lower() not in suffixes:
                 continue
-            try:
-                regular = stat.S_ISREG(path.stat().st_mode)
-            except OSError as error:
-                raise _unreadable(root, path, error) from error
-            if not regular:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
                 raise ValueError(f"root={root!r}: {str(path)!r} is no regular file")
-            yield path
+            yield path, status
 
 
 @lru_cache(maxsize=1)
@@ -240,7 +280,8 @@ def _read(root: str, found: Listing, pixels: int, grey: bool, key: str) -> Split
 def _shown(entries: tuple[Any, ...]) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(entries, desc="reading pictures", unit="picture", leave=False, delay=2)
+    words = {"desc": "reading pictures", "unit": "picture"}
+    return tqdm(entries, **words, leave=False, delay=_DELAY, disable=not loud())
 
 
 def _picture(root: str, path: Path, pixels: int, grey: bool) -> NDArray[np.uint8]:
@@ -253,9 +294,7 @@ def _picture(root: str, path: Path, pixels: int, grey: bool) -> NDArray[np.uint8
             width, height = image.size
             if width * height > MAX_PIXELS:  # known from the header, before anything is decoded
                 raise ValueError(f"{width} × {height} pixels; must be at most {MAX_PIXELS:,}")
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):  # 16 bits a pixel, which Pillow would cut off
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            upright = _of_bytes(ImageOps.exif_transpose(image))
             plain = upright.convert("L" if grey else "RGB")
     except MemoryError:
         raise
@@ -266,6 +305,22 @@ def _picture(root: str, path: Path, pixels: int, grey: bool) -> NDArray[np.uint8
         plain = ImageOps.fit(plain, (pixels, pixels), Image.Resampling.BILINEAR)
     values = np.asarray(plain)
     return values[None] if grey else values.transpose(2, 0, 1)
+
+
+def _of_bytes(image: Any) -> Any:
+    """A picture that Pillow can make grey or colour of without cutting values off, or warnings."""
+    from PIL import Image
+
+    if image.mode == "F":
+        raise ValueError("floating-point values, of which nobody can tell what is white")
+    if image.mode.startswith("I"):  # of 16 bits, whether Pillow says so or not
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65_535:
+            raise ValueError(f"values from {values.min()} to {values.max()}; must be 0 to 65,535")
+        return Image.fromarray((values >> 8).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA")
+    return image
 
 
 def _name(root: Path, pixels: int, grey: bool) -> str:
@@ -285,4 +340,4 @@ def _cache(path: Path, array: NDArray[np.uint8]) -> None:
     """Keep what was read; what the folder held before goes."""
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
-    cache(path, stream.getvalue())
+    cache(path, stream.getbuffer())

@@ -99,6 +99,10 @@ def test_settings_of_every_type(tmp_path: Path) -> None:
         (["run", "--save=nowhere/run"], "--save='nowhere/run': must be in a folder"),
         (["run", "--html=nowhere/run"], "--html='nowhere/run': must be in a folder"),
         (["recipe", "learning_rate", "--seeds=0"], "seeds=0: must be an integer ≥ 1"),
+        (["recipe", "mup", "--size=desk"], "size='desk': mup has no such runs; must be one of lap"),
+        (["recipe", "regression", "--store=/dev/null"], "store='/dev/null': must be a folder"),
+        (["recipe", "regression", "--workers=0"], "workers=0: must be an integer ≥ 1"),
+        (["recipe", "regression", "--hours=nan"], "hours=nan: must be a positive number"),
         (["recipe", "cold_fusion"], "'cold_fusion': must be one of"),
         (["view", "nothing.npz"], "nothing.npz"),
     ],
@@ -108,6 +112,17 @@ def test_impossible_arguments_are_named(
 ) -> None:
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_whoever_reads_the_output_may_have_enough(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    with open(writes, "w", encoding="utf-8") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(["recipe"]) == 1
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("arguments", [[], ["walk"], ["run", "--colour=red"], ["view"]])

@@ -145,7 +145,7 @@ def test_a_run_that_fails_is_told_after_the_others(tmp_path: Path) -> None:
     assert [arm for arm, _, _ in recipe.left(seeds=1, store=tmp_path)] == ["diverges"]
     with pytest.raises(ValueError, match=r"workers=0: must be an integer ≥ 1"):
         recipe.run(store=tmp_path, workers=0)
-    with pytest.raises(ValueError, match=r"hours=0: must be positive"):
+    with pytest.raises(ValueError, match=r"hours=0: must be a positive number"):
         recipe.run(store=tmp_path, hours=0)
 
 

@@ -2,9 +2,11 @@
 
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,10 @@ import torch
 from PIL import Image
 
 import fswidget as fs
+from fswidget.cli import main
+from fswidget.recording import caching
+from fswidget.recording.caching import cache_folder
+from fswidget.recording.quiet import quiet
 from fswidget.training import picture_folders
 from fswidget.training.config import Config
 from fswidget.training.datasets import load
@@ -78,11 +84,18 @@ def test_pictures_of_any_kind_and_shape(tmp_path: Path) -> None:
     Image.fromarray(wide).save(root / "train/cat/0.png")
     deep = np.full((8, 8), 40_000, np.uint16)
     Image.fromarray(deep).save(root / "train/dog/0.png")
-    grey = picture_folders.read(str(root), 8, True, 0.5)
+    # As older Pillows read 16 bits, and netpbm's always.
+    Image.fromarray(deep.astype(np.int32)).save(root / "train/dog/1.tiff")
+    see_through = Image.new("P", (8, 8), 1)
+    see_through.putpalette([0, 0, 0, 200, 200, 200])
+    see_through.save(root / "train/owl/2.png", transparency=bytes([0, 128]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        grey = picture_folders.read(str(root), 8, True, 0.5)
     pictures = torch.cat([grey.train_inputs, grey.test_inputs])
-    assert pictures.shape == (6, 1, 8, 8)
+    assert pictures.shape == (8, 1, 8, 8)
     assert any(float(picture.float().mean()) > 240 for picture in pictures)
-    assert any(bool((picture == 40_000 >> 8).all()) for picture in pictures)
+    assert sum(bool((picture == 40_000 >> 8).all()) for picture in pictures) == 2
 
 
 def test_the_cache_is_used_and_follows_the_files(
@@ -117,6 +130,74 @@ def test_the_cache_is_used_and_follows_the_files(
     next(cache.iterdir()).write_bytes(b"no array")
     again()
     assert len(opened) == 30
+    # Two pictures of one size and time that change places.
+    first, second = root / "train/cat/1.png", root / "train/dog/1.png"
+    for path in (first, second):
+        path.write_bytes(path.read_bytes() + bytes(200 - path.stat().st_size))
+        os.utime(path, (1, 1))
+    before = again()
+    first.rename(root / "aside")
+    second.rename(first)
+    (root / "aside").rename(second)
+    assert not torch.equal(again(), before)
+
+
+def test_links_within_are_followed_and_what_programs_leave_is_not_read(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own", count=3)
+    draw(root / "pool/more/0.png", (1, 2, 3))
+    (root / "pool/back").symlink_to(root / "pool/more")
+    (root / "train/cat/pool").symlink_to(root / "pool")
+    draw(root / "train/__MACOSX/cat/0.png", (1, 2, 3))
+    draw(root / "train/cat/@eaDir/0.png", (1, 2, 3))
+    (root / "train/cat/.#notes").symlink_to("somebody@somewhere")
+    (root / "train/cat/clip.mpg").write_bytes(b"a film")
+    found = picture_folders.listing(str(root), 0.3)
+    assert found.class_names == ("cat", "dog", "owl")
+    names = sorted(name for name, label, *_ in (*found.train, *found.test) if label == 0)
+    own = [f"train/cat/{index}.png" for index in range(3)]
+    assert names == [*own, "train/cat/pool/back/0.png"]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = fill(tmp_path / "own", count=3)
+    draw(root / "train/cat/sub/0.png", (1, 2, 3))
+    scan = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(ValueError, match=r"^root='.*own': cannot be looked into .*cat/sub"):
+        picture_folders.listing(str(root), 0.3)
+
+
+def test_pictures_are_read_in_silence_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_folders, "_DELAY", 0)
+    root = fill(tmp_path / "own", count=3)
+    options = ["--dataset=folder", "--pixels=8", "--train-size=6", "--width=8", "--epochs=1"]
+
+    def told(*more: str, pixels: int = 8) -> str:
+        assert main(["run", *options, f"--root={root}", f"--pixels={pixels}", *more]) == 0
+        return capsys.readouterr().err
+
+    assert "reading pictures" in told()
+    assert told("--quiet", pixels=9) == ""
+    with quiet():
+        picture_folders.read(str(root), 10, False, 0.2)
+    assert capsys.readouterr().err == ""
+
+
+def test_nothing_is_kept_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FSWIDGET_CACHE", "~nobody-of-this-name/cache")
+    path = cache_folder() / "array.npy"
+    caching.cache(path, b"array")
+    assert not path.exists()
 
 
 def unreadable(root: Path) -> None:
@@ -173,6 +254,22 @@ def dangling(root: Path) -> None:
     (root / "train/cat/link.png").symlink_to(root / "train/cat/none.png")
 
 
+def circling(root: Path) -> None:
+    (root / "train/cat/link.png").symlink_to(root / "train/cat/link.png")
+
+
+def gone_class(root: Path) -> None:
+    (root / "train/fox").symlink_to(root / "unmounted")
+
+
+def holding_itself(root: Path) -> None:
+    (root / "train/fox").symlink_to(root / "train")
+
+
+def without_white(root: Path) -> None:
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(root / "train/cat/3.tiff")
+
+
 def pipe(root: Path) -> None:
     os.mkfifo(root / "train/cat/3b.png")
 
@@ -195,7 +292,11 @@ def program(root: Path) -> None:
         (leaving, r"'.*link\.png' is a link that leaves the folder"),
         (leaving_folder, r"'.*fox' is a link that leaves the folder"),
         (leaving_train, r"'.*train' is a link that leaves the folder"),
-        (dangling, r"'.*link\.png' cannot be read"),
+        (dangling, r"'.*link\.png' is a link that leads nowhere"),
+        (circling, r"'.*link\.png' is a link that leads nowhere"),
+        (gone_class, r"'.*fox' is a link that leads nowhere"),
+        (holding_itself, r"'.*fox' is a link that leads to a folder that it is in itself"),
+        (without_white, r"'.*cat/3\.tiff' cannot be read \(floating-point values"),
         (pipe, r"'.*3b\.png' is no regular file"),
         (program, r"'.*cat/3\.png' cannot be read"),
     ],
