@@ -24,11 +24,12 @@ from hypothesis.strategies import booleans, integers, sampled_from
 
 from fswidget.probing.inference import Diverged
 from fswidget.probing.run_control import RunControl
+from fswidget.recording.frame import Frame
 from fswidget.widget import explorer as explorer_module
 from fswidget.widget import job, trainer
 from fswidget.widget.explorer import Explorer
 from tests.widget.conftest import FrontEnd
-from tests.widget.training import FakeTraining, until
+from tests.widget.training import FRAMES, FakeTraining, until
 
 ENDED = ("idle", "finished", "diverged", "error")
 
@@ -306,10 +307,13 @@ def shell() -> Iterator[Any]:
 
 
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames until somebody says stop."""
-    from tests.widget import training
+    """A run that goes on until somebody says stop."""
 
-    monkeypatch.setattr(training, "FRAMES", [training.FRAMES[0]] * 10**6)
+    def frames(self: FakeTraining, *, first: bool = True) -> Iterator[Frame]:
+        yield FRAMES[0]
+        until(lambda: not self._keep_going())
+
+    monkeypatch.setattr(FakeTraining, "frames", frames)
 
 
 CELL = "explorer = Explorer(width=16, epochs=10**6)\nexplorer.start()\nexplorer"
@@ -373,7 +377,7 @@ def test_a_forked_process_has_no_run(make: Callable[..., Explorer]) -> None:
 
 # Children are made before torch has any thread, and leave as a script does, at the end of the file.
 EXITS = """
-import os, sys, sklearn.datasets, torch._dynamo
+import os, sys, torch._dynamo
 from pathlib import Path
 import fswidget as fs
 from fswidget.widget.explorer import Explorer
@@ -389,7 +393,7 @@ else:
     codes = {way: os.waitpid(child, 0)[1] for child, way in children.items()}
     assert all(code == (256 if way == "raising" else 0) for way, code in codes.items()), codes
     os._exit(0)
-explorer = Explorer(width=16, epochs=10**6, train_size=100, probe_size=50)
+explorer = Explorer(dataset="teacher", width=16, epochs=10**6, train_size=100, probe_size=50)
 explorer.start()
 while not explorer.recording or len(explorer.recording) < 2:
     explorer.wait(0.01)
