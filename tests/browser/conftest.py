@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.conftest import ARTIFACTS
 
 from .jupyter import CHROMIUM_ARGS, JupyterServer, Notebook
-from .pages import describe, open_page
+from .pages import describe, heard, open_page
 
 # Long enough for a slow and busy machine; a condition that holds is not waited for.
 expect.set_options(timeout=60_000)
@@ -73,18 +73,30 @@ def page(new_page: Callable[..., Page]) -> Page:
     return new_page()
 
 
+@pytest.fixture(scope="package")
+def desk(browser: Browser) -> Iterator[Page]:
+    """The page in which notebooks are opened in JupyterLab, one after the other."""
+    page = open_page(browser, [])
+    yield page
+    page.context.close()
+
+
 @pytest.fixture
-def open_notebook(lab: JupyterServer, page: Page) -> Iterator[Callable[..., Notebook]]:
+def open_notebook(
+    lab: JupyterServer, desk: Page, complaints: list[str]
+) -> Iterator[Callable[..., Notebook]]:
     """Open a notebook, or one with the given code cells, in JupyterLab."""
-    opened: list[str] = []
+    opened: list[Notebook] = []
 
     def open_(name: str, cells: list[str] | Path) -> Notebook:
-        opened.append(name)
-        return Notebook(page, lab, lab.write(name, cells))
+        opened.append(Notebook(desk, lab, lab.write(name, cells)))
+        return opened[-1]
 
-    yield open_
-    for name in opened:
-        lab.end(name)
+    desk.set_viewport_size({"width": 1400, "height": 1000})
+    with heard(desk, complaints):
+        yield open_
+        for notebook in opened:
+            notebook.leave()
 
 
 @pytest.hookimpl(wrapper=True)

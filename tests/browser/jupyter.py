@@ -237,13 +237,35 @@ class Notebook:
         self.page = page
         self.server = server
         self.name = name
+        self._sidebar = True
         if opened:
+            self.enter()
+
+    def enter(self) -> None:
+        """Open the notebook, in the JupyterLab that the page shows if it shows one: to load that
+        anew takes longer than most tests."""
+        if self.server.app == "lab" and self.page.url.startswith(self.server.url):
+            self.command("docmanager:open", path=self.name)
+            self.wait_until_ready()
+        else:
             self.open()
+
+    def leave(self) -> None:
+        """Close what is open as it is, without a question, and end the notebook's kernel."""
+        self.page.evaluate(
+            """async () => {
+                for (const widget of [...window.jupyterapp.shell.widgets("main")]) widget.dispose();
+                // What that cancels is reported before the next notebook is there.
+                await new Promise(done => setTimeout(done));
+            }"""
+        )
+        self.server.end(self.name)
 
     def open(self) -> None:
         """Go to the notebook, or load it anew, and wait until its kernel answers."""
         self.go()
         self.wait_until_ready()
+        self.sidebar(self._sidebar)
 
     def go(self) -> None:
         """Go to the notebook, or load it anew."""
@@ -257,7 +279,7 @@ class Notebook:
 
     def wait_until_ready(self) -> None:
         """Wait until the notebook is there and its kernel idle."""
-        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=120_000)
+        self.page.locator(".jp-Notebook .jp-Cell:visible").first.wait_for(timeout=120_000)
         self.page.wait_for_function(
             """name => {
                 const panel = window.jupyterapp?.shell.currentWidget;
@@ -359,5 +381,6 @@ class Notebook:
 
     def sidebar(self, shown: bool) -> None:
         """Show or hide the file browser, which takes a fifth of the page."""
+        self._sidebar = shown
         if self.server.app == "lab" and shown != self.page.locator("#jp-left-stack").is_visible():
             self.command("application:toggle-left-area")

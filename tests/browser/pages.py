@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page
@@ -15,15 +18,29 @@ def open_page(
     complaints: list[str],
     width: int = 1400,
     height: int = 1000,
-    *,
-    foreign: bool = False,
     **options: object,
 ) -> Page:
-    """A page with storage of its own. Added to `complaints` are uncaught errors, those of Jupyter's
-    own code where `foreign` is asked for, and errors that our code logs."""
+    """A page with storage of its own, whose errors are added to `complaints`."""
     context = browser.new_context(viewport={"width": width, "height": height}, **options)
     page = context.new_page()
     page.set_default_timeout(120_000)
+    _hear(page, complaints)
+    return page
+
+
+@contextmanager
+def heard(page: Page, complaints: list[str], *, foreign: bool = False) -> Iterator[None]:
+    """Add what goes wrong meanwhile to `complaints`: uncaught errors, those of Jupyter's own code
+    where `foreign` is asked for, and errors that our code logs."""
+    handlers = _hear(page, complaints, foreign)
+    try:
+        yield
+    finally:
+        for event, handler in handlers.items():
+            page.remove_listener(event, handler)
+
+
+def _hear(page: Page, complaints: list[str], foreign: bool = False) -> dict[str, Any]:
     said = _console.setdefault(page, [])
 
     def on_error(error: Error) -> None:
@@ -38,9 +55,10 @@ def open_page(
         if message.type == "error" and "fswidget" in message.text:
             complaints.append(f"console: {message.text}")
 
-    page.on("pageerror", on_error)
-    page.on("console", on_console)
-    return page
+    handlers = {"pageerror": on_error, "console": on_console}
+    for event, handler in handlers.items():
+        page.on(event, handler)
+    return handlers
 
 
 def describe(page: Page) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, WebSocketRoute
 
-from .jupyter import JupyterServer, Notebook, wait_until
+from .jupyter import Notebook, wait_until
 from .pages import describe
 
 #: Shows the slider.
@@ -25,11 +25,10 @@ class HostFailed(UserWarning):
     """JupyterLab restored no widget at all, not even one of its own."""
 
 
-def reopen(page: Page, server: JupyterServer, name: str) -> Notebook:
-    """Open a notebook that was saved with `SLIDER` and a view of ours, and wait for both."""
-    notebook = Notebook(page, server, name)
+def reopen(notebook: Notebook) -> None:
+    """Load a notebook anew that was saved with `SLIDER` and a view of ours, and wait for both."""
+    notebook.open()
     wait_restored(notebook)
-    return notebook
 
 
 def wait_restored(notebook: Notebook, patience: float = 60) -> None:
@@ -55,14 +54,21 @@ def _restored(page: Page, patience: float) -> bool:
 
 
 class HeldBack:
-    """What a kernel sends to a page, kept back from its first message of one kind on."""
+    """What kernels send to a page, kept back where that is asked for."""
 
-    def __init__(self, page: Page, kind: str) -> None:
-        self.kind = kind.encode()
-        self.holding = True
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.kind = b""
+        self.holding = False
         self.kept: list[Callable[[], None]] = []
         self.connections: list[WebSocketRoute] = []
         page.route_web_socket(re.compile("/api/kernels/.*/channels"), self._connect)
+
+    def hold(self, kind: str) -> None:
+        """Keep back what the next kernel sends, from its first message of one kind on."""
+        self.page.goto("about:blank")  # the connections of before are no more
+        self.kind, self.holding = kind.encode(), True
+        self.kept, self.connections = [], []
 
     def _connect(self, page_side: WebSocketRoute) -> None:
         server_side = page_side.connect_to_server()

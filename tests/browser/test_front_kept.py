@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageChops
-from playwright.sync_api import Browser, CDPSession, expect
+from playwright.sync_api import CDPSession, Page, expect
 
 from .front import RECORDING, Stage, staged
 from .jupyter import JupyterServer, wait_until
@@ -17,11 +17,9 @@ from .reopening import SLIDER, reopen
 from .widget import Widget
 
 
-def test_a_saved_notebook_shows_the_run_without_a_kernel(
-    browser: Browser, lab: JupyterServer
-) -> None:
+def test_a_saved_notebook_shows_the_run_without_a_kernel(desk: Page, lab: JupyterServer) -> None:
     cells = [RECORDING, f"viewer = fs.Viewer(recording(8))\n{SLIDER}\nviewer"]
-    with staged(browser, lab, "saved", cells) as stage:
+    with staged(desk, lab, "kept-saved", cells) as stage:
         widget = stage.widget()
         widget.wait_drawn(8)
         names = ("spectrum", "cumulative", "projections", "history", "extremes", "layers")
@@ -29,14 +27,12 @@ def test_a_saved_notebook_shows_the_run_without_a_kernel(
         # What a person ticks once: Settings, Save Widget State Automatically.
         stage.notebook.save_with_widgets()
         stage.notebook.command("kernelmenu:shutdown")
-        reopen(stage.page, lab, stage.notebook.name)
+        reopen(stage.notebook)
         # The kernel that comes with the reopened notebook knows nothing of the widget.
         widget = stage.widget()
         widget.wait_drawn(8)
         for name, picture in before.items():
-            wait_until(
-                lambda n=name, p=picture: alike(widget.picture(n), p), f"{name} as saved", 10
-            )
+            wait_until(lambda n=name, p=picture: alike(widget.picture(n), p), f"{name} as saved")
         widget.scrub(0)
         widget.wait_for("drawn", "0")
         widget.panel("projections").get_by_test_id("axis-x").select_option("3")
@@ -92,9 +88,9 @@ shown = recording(8)
 
 
 @pytest.fixture(scope="module")
-def stage(browser: Browser, lab: JupyterServer) -> Iterator[Stage]:
+def stage(desk: Page, lab: JupyterServer) -> Iterator[Stage]:
     """A notebook with a recording and nothing on show."""
-    with staged(browser, lab, "kept", [RECORDING, BARE]) as stage:
+    with staged(desk, lab, "kept", [RECORDING, BARE]) as stage:
         yield stage
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Page
 
 from fswidget.experiments.catalogue import recipes
 from fswidget.training.config import Config
@@ -30,9 +30,9 @@ HEIGHT = 2600
 
 
 @pytest.fixture(scope="module")
-def stage(browser: Browser, lab: JupyterServer) -> Iterator[Stage]:
+def stage(desk: Page, lab: JupyterServer) -> Iterator[Stage]:
     """An explorer in a page taller than it: what is out of sight is not drawn."""
-    with staged(browser, lab, "looks", [CELL], height=HEIGHT) as stage:
+    with staged(desk, lab, "looks", [CELL], height=HEIGHT) as stage:
         stage.widget().wait_for("state", "idle")
         yield stage
 

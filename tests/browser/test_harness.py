@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .jupyter import JupyterServer, Notebook
+from .pages import heard
 
 COUNTER = """
 import anywidget, traitlets
@@ -27,13 +28,22 @@ counter
 
 @pytest.mark.parametrize("app", ["lab", "notebook"])
 def test_a_click_reaches_the_kernel_and_a_change_the_page(
-    app: str, page: Page, request: pytest.FixtureRequest, complaints: list[str]
+    app: str, desk: Page, request: pytest.FixtureRequest, complaints: list[str]
 ) -> None:
     server: JupyterServer = request.getfixturevalue("lab" if app == "lab" else "notebook7")
-    notebook = Notebook(page, server, server.write("counter.ipynb", [COUNTER]))
-    notebook.run_all()
+    with heard(desk, complaints):
+        notebook = Notebook(desk, server, server.write("counter.ipynb", [COUNTER]))
+        notebook.run_all()
+        count(notebook)
+        notebook.leave()
+    assert complaints == []
+
+
+def count(notebook: Notebook) -> None:
+    """To the kernel and back, past a page that is loaded anew; and what fails is told."""
+    page = notebook.page
     page.get_by_role("button", name="count 0").click()
-    with server.kernel("counter.ipynb") as kernel:
+    with notebook.server.kernel("counter.ipynb") as kernel:
         kernel.wait("counter.count == 1")
         notebook.run_code("counter.count = 41; counter")
         expect(page.get_by_role("button", name="count 41")).to_have_count(2)
@@ -44,4 +54,3 @@ def test_a_click_reaches_the_kernel_and_a_change_the_page(
             notebook.run_code("1 / 0")
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
             kernel.evaluate("1 / 0")
-    assert complaints == []

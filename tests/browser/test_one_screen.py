@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Page, expect
 
 from .front import Stage, staged
 from .jupyter import JupyterServer
@@ -24,10 +24,10 @@ PARTS = [
 
 
 @pytest.fixture(scope="module")
-def stage(browser: Browser, lab: JupyterServer) -> Iterator[Stage]:
+def stage(desk: Page, lab: JupyterServer) -> Iterator[Stage]:
     """The default explorer on a laptop of 1440 × 900, less the browser's own bars."""
     cells = ["import fswidget as fs\nexplorer = fs.Explorer()\nexplorer"]
-    with staged(browser, lab, "screen", cells, width=1440, height=780) as stage:
+    with staged(desk, lab, "screen", cells, width=1440, height=780) as stage:
         stage.widget().wait_for("state", "idle")
         yield stage
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbconvert import HTMLExporter, WebPDFExporter
 from nbformat.sign import NotebookNotary
 from playwright.async_api import BrowserType
@@ -22,7 +20,7 @@ from tests.synthetic import make_recording
 from tests.unit.test_paper import notebook_of
 
 from .jupyter import JupyterServer, Notebook, wait_until
-from .pages import open_page
+from .pages import heard, open_page
 from .reopening import SLIDER, HeldBack, reopen, wait_restored
 from .widget import Widget
 
@@ -44,38 +42,35 @@ def recording() -> Recording:
     return make_recording(6, num_features=64, num_shown=200, num_eigenfunctions=4)
 
 
-def end_all_kernels(server: JupyterServer) -> None:
-    """End every kernel, as a machine does that is switched off."""
-    for session in server.request("api/sessions"):
-        request = urllib.request.Request(
-            f"{server.url}api/sessions/{session['id']}",
-            method="DELETE",
-            headers={"Authorization": f"token {server.token}"},
-        )
-        urllib.request.urlopen(request, timeout=30).close()
-
-
 @pytest.mark.parametrize("application", ["lab", "notebook7"])
 def test_replay_after_reopening_with_nothing_run(
     application: str,
     request: pytest.FixtureRequest,
-    new_page: Callable[..., Page],
+    desk: Page,
     recording: Recording,
     artifacts: Path,
     complaints: list[str],
 ) -> None:
     server: JupyterServer = request.getfixturevalue(application)
     recording.save(server.work / "run.npz")
-    notebook = Notebook(new_page(), server, server.write("saved.ipynb", [COMPARE]))
-    notebook.run_all()
-    Widget(notebook.page).wait_for("drawn", "6 3")
-    notebook.save_with_widgets()
-    notebook.page.context.close()
-    end_all_kernels(server)
-    (server.work / "run.npz").unlink()
+    with heard(desk, complaints):
+        notebook = Notebook(desk, server, server.write("saved.ipynb", [COMPARE]))
+        notebook.run_all()
+        Widget(desk).wait_for("drawn", "6 3")
+        notebook.save_with_widgets()
+        desk.goto("about:blank")
+        server.end("saved.ipynb")
+        (server.work / "run.npz").unlink()
+        desk.set_viewport_size({"width": 1800, "height": 1000})
+        reopen(notebook)
+        replay(notebook, artifacts / f"saved-{application}.png")
+        notebook.leave()
+    assert complaints == []
 
-    again = reopen(new_page(width=1800), server, "saved.ipynb")
-    widget = Widget(again.page)
+
+def replay(notebook: Notebook, picture: Path) -> None:
+    """Both runs are there and go through time together, though the kernel knows nothing."""
+    widget = Widget(notebook.page)
     widget.wait_for("drawn", "6 3")
     samples = widget.root.locator("[data-panel='projections']")
     tops = [panel.bounding_box()["y"] for panel in samples.all()]
@@ -85,10 +80,9 @@ def test_replay_after_reopening_with_nothing_run(
     widget.scrub(5)
     widget.wait_for("drawn", "5 2")  # epoch 4, the last before 5
     assert widget.picture("spectrum") != late
-    again.page.screenshot(path=artifacts / f"saved-{application}.png")
-    with server.kernel("saved.ipynb") as kernel:
+    notebook.page.screenshot(path=picture)
+    with notebook.server.kernel("saved.ipynb") as kernel:
         assert kernel.evaluate("'fs' in globals()") is False
-    assert complaints == []
 
 
 SAVED = f"""
@@ -99,23 +93,29 @@ fs.Viewer(fs.load("run.npz"))
 
 
 @pytest.fixture(scope="module")
-def saved_file(browser: Browser, lab: JupyterServer) -> Path:
+def saved_file(desk: Page, lab: JupyterServer) -> Path:
     """A notebook that was saved with what it showed."""
-    page = open_page(browser, [])
     make_recording(6).save(lab.work / "run.npz")
-    notebook = Notebook(page, lab, lab.write("shown.ipynb", [SAVED]))
+    notebook = Notebook(desk, lab, lab.write("shown.ipynb", [SAVED]))
     notebook.run_all()
-    Widget(page).wait_drawn(6)
+    Widget(desk).wait_drawn(6)
     notebook.save_with_widgets()
-    page.context.close()
-    lab.end("shown.ipynb")
+    notebook.leave()
     return lab.work / "shown.ipynb"
 
 
+@pytest.fixture(scope="module")
+def held(browser: Browser) -> Iterator[HeldBack]:
+    """A page of which what kernels send it can be kept back."""
+    page = open_page(browser, [])
+    yield HeldBack(page)
+    page.context.close()
+
+
 @pytest.fixture
-def saved(page: Page, lab: JupyterServer, saved_file: Path) -> Iterator[Notebook]:
+def saved(held: HeldBack, lab: JupyterServer, saved_file: Path) -> Iterator[Notebook]:
     """The same before it is opened; no kernel knows its widgets."""
-    yield Notebook(page, lab, lab.write("reopened.ipynb", saved_file), opened=False)
+    yield Notebook(held.page, lab, lab.write("reopened.ipynb", saved_file), opened=False)
     lab.end("reopened.ipynb")
 
 
@@ -123,10 +123,10 @@ def saved(page: Page, lab: JupyterServer, saved_file: Path) -> Iterator[Notebook
     "fate", ["late", "kernel replaced", pytest.param("connection lost", marks=pytest.mark.soak)]
 )
 def test_a_blank_is_the_hosts_fault_and_goes_when_the_page_is_loaded_again(
-    saved: Notebook, fate: str
+    saved: Notebook, held: HeldBack, fate: str
 ) -> None:
     """The kernel's answer is held back while the notebook opens."""
-    held = HeldBack(saved.page, "comm_info_reply")
+    held.hold("comm_info_reply")
     saved.go()
     wait_until(lambda: saved.page.wait_for_timeout(50) or held.kept, "the answer to be held back")
     with warnings.catch_warnings(record=True) as caught:
@@ -169,15 +169,10 @@ def test_a_converted_notebook_keeps_the_page_in_an_iframe(
     new_page: Callable[..., Page], recording: Recording, tmp_path: Path
 ) -> None:
     """`nbconvert --to html` needs a CDN for widgets; an exported page as output needs nothing."""
-    recording.save(tmp_path / "run.npz")
-    code = """
-    import fswidget as fs
-    from IPython.display import HTML
-    HTML(fs.load("run.npz").to_html("run.html", iframe=True).read_text())
-    """
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, kernel_name="python3", resources=resources).execute()
+    # What a cell keeps that ends with IPython's `HTML` of the file.
+    shown = {"text/html": recording.to_html(tmp_path / "run.html", iframe=True).read_text()}
+    output = nbformat.v4.new_output("execute_result", data=shown)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
     converted = tmp_path / "notebook.html"
     converted.write_text(HTMLExporter().from_notebook_node(notebook)[0])
     page = new_page(offline=True)
