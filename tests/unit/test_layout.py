@@ -106,7 +106,7 @@ def test_a_compiled_step_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_compiler_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(model: nn.Module, **_: object) -> object:
         def call(inputs: Tensor) -> Tensor:
-            raise torch._dynamo.exc.BackendCompilerFailed("inductor", RuntimeError("no g++"), None)
+            raise torch._dynamo.exc.TorchDynamoException("no g++")
 
         return call
 
