@@ -35,12 +35,12 @@ class Regime:
         MF and EF are named in arXiv 2410.04264v1; the rules are our choice. With m = C for classes
         and d + 1 for d values or labels: MF where k95 ≤ m, EF where k95 > 2 m, else TRANSITION.
         MF is said only where the outputs hold a tenth of the targets' variance; what holds less
-        with k95 ≤ m has learned nothing and is UNTRAINED. With fewer than 2 m features, D_LR must
-        also lie below that of 95% of random heads on the same features (`nulls`); with fewer than
-        m nothing can be told, and it is TRANSITION. LAZY where the kernel drift is at most 0.01
-        of the outputs' own, 1 − CKA both, which is all of it where the outputs began at 0:
-        features count as unmoved beside what the outputs learned, so that a network on its way is
-        not lazy. CONSTANT where D_LR does not exist, as in a network whose units have died. In a
+        with k95 ≤ m has learned nothing and is UNTRAINED. With fewer than 2 m features, or samples,
+        D_LR must also lie below that of 95% of random heads on the same features (`nulls`); with
+        fewer than m nothing can be told, and it is TRANSITION. LAZY where the kernel drift is at
+        most 0.01 of the outputs' own, 1 − CKA both, which is all of it where the outputs began at
+        0: features count as unmoved beside what the outputs learned, so that a network on its way
+        is not lazy. CONSTANT where D_LR does not exist, as in a network whose units have died. In a
         recording a label replaces the one before where its probability is 3/5 at least, or the
         former's is below 1/20.
     evidence : str
@@ -88,8 +88,8 @@ def label(
 ) -> str:
     """The label alone; `limit` is C, or d + 1 for a d-dimensional regression.
 
-    `room` is "none" where there are fewer features than that, "little" where there are fewer than
-    twice as many and random heads do no worse.
+    `room` is "none" where there are fewer features, or samples, than that, "little" where there are
+    fewer than twice as many and random heads do no worse.
     """
     if not outputs_moved:
         return "UNTRAINED"
@@ -150,7 +150,8 @@ def classify(
     """
     limit = minimal_features(task, classification, num_outputs)
     band = Band() if null is None else null
-    room = _room(num_features, limit, low_rank_measure, band)
+    directions = num_features if num_samples is None else min(num_features, num_samples)
+    room = _room(directions, limit, low_rank_measure, band)
     same: dict[str, Any] = {
         "constant": math.isnan(low_rank_measure),
         "output_drift": output_drift,
@@ -185,11 +186,11 @@ def classify(
     return Regime(found, evidence, confidence, numbers)
 
 
-def _room(num_features: int, limit: int, low_rank_measure: float, band: Band) -> str:
-    """What `label` takes as `room`."""
-    if num_features < limit:
+def _room(directions: int, limit: int, low_rank_measure: float, band: Band) -> str:
+    """What `label` takes as `room`, of as many directions as there are features or samples."""
+    if directions < limit:
         return "none"
-    little = num_features < 2 * limit and low_rank_measure >= band.low_rank_measure_low
+    little = directions < 2 * limit and low_rank_measure >= band.low_rank_measure_low
     return "little" if little else ""
 
 
@@ -223,6 +224,9 @@ def _evidence(
 ) -> str:
     """One sentence for a label, and what cannot be told."""
     outputs, limit, used = (int(numbers[k]) for k in ("outputs", "limit", "used_features"))
+    fewest, few_what = num_features, "features"
+    if num_samples is not None and num_samples < num_features:
+        fewest, few_what = num_samples, "samples"
     if found == "CONSTANT":
         if num_samples is not None and num_samples < 2:
             return f"Too few samples to tell: {num_samples} sample."
@@ -232,9 +236,7 @@ def _evidence(
         f"what it expresses ({outputs} output{'s' if outputs > 1 else ''})"
     )
     if room == "none" and found == "TRANSITION":
-        return (
-            f"Not defined: fewer features than outputs, {num_features} of at least {limit}; {use}."
-        )
+        return f"Not defined: fewer {few_what} than outputs, {fewest} of at least {limit}; {use}."
     drift = ""
     if not math.isnan(numbers["kernel_drift"]):
         drift = f", features moved {numbers['kernel_drift']:.2f} from the start"
@@ -252,9 +254,9 @@ def _evidence(
             "TRANSITION": f"Somewhat more features than outputs are in use: {use}, and {share}.",
             "EF": f"Many more features are in use than the outputs need: {use}, and {share}.",
         }[found]
-    if num_features < 2 * limit and found in ("MF", "TRANSITION"):
+    if fewest < 2 * limit and found in ("MF", "TRANSITION"):
         told = ", and random heads on these features do no worse" if room == "little" else ""
-        text += f" Extended features cannot be told: fewer than 2 × {limit} features{told}."
+        text += f" Extended features cannot be told: fewer than 2 × {limit} {few_what}{told}."
     text += _about_k95(found, numbers)
     if few and num_samples is not None:
         text += f" Too few samples for the debiased D_LR: {num_samples} samples, {outputs} outputs."

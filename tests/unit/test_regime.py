@@ -85,6 +85,15 @@ def test_random_features_are_never_minimal_whatever_their_number(p):
             assert found.evidence.startswith("Not defined: fewer features than outputs")
 
 
+@pytest.mark.parametrize("n", [2, C - 1, C, 2 * C - 1])
+def test_nor_are_those_of_few_samples(n):
+    for seed in range(4):
+        found = fs.analyze(*random_head(seed, n=n, p=40, classes=C), errors=False).regime
+        assert found.label != "MF"
+        if n < C:
+            assert found.evidence.startswith(f"Not defined: fewer samples than outputs, {n} of")
+
+
 @pytest.mark.parametrize("p", range(C, 2 * C + 1))
 def test_collapsed_features_are_minimal_where_there_are_as_many_as_outputs(p):
     rng = np.random.default_rng(p)
