@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 import fswidget as fs
 from fswidget.recording.grid import Run, Sweep
@@ -27,6 +27,7 @@ from fswidget.recording.recording import Recording
 from fswidget.widget.html import to_html
 
 from .jupyter import wait_until
+from .pages import open_page
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -162,21 +163,27 @@ def compared(now: Image.Image, kept: Path) -> str:
     return f"{kept.name} differs by {far} over all"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_view_looks_as_it_did(
-    new_page: Callable[..., Page], theme: str, tmp_path: Path, artifacts: Path
-) -> None:
-    page = new_page(color_scheme=theme, reduced_motion="reduce")
+@pytest.fixture(scope="module")
+def states(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The page of all states; to make and draw it takes as long as all pictures of one theme."""
+    page = open_page(browser, [], reduced_motion="reduce")
     fonts, measured = GOLDEN / "fonts.json", page.evaluate(MEASURE)
-    if not UPDATE and json.loads(fonts.read_text()) != measured:
+    if UPDATE:
+        fonts.write_text(json.dumps(measured) + "\n")
+    elif json.loads(fonts.read_text()) != measured:
         pytest.skip(f"Chromium has other fonts here: texts are {measured} pixels wide")
-    show(page, tmp_path / "states.html")
+    show(page, tmp_path_factory.mktemp("golden") / "states.html")
+    yield page
+    page.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_view_looks_as_it_did(states: Page, theme: str, artifacts: Path) -> None:
     wrong = []
     for width in WIDTHS:
-        for name, now in look(page, width, theme).items():
+        for name, now in look(states, width, theme).items():
             file = f"{name}-{width}-{theme}.png"
             if UPDATE:
-                fonts.write_text(json.dumps(measured) + "\n")
                 kept = now.quantize(COLORS, dither=Image.Dither.NONE, kmeans=1)
                 kept.save(GOLDEN / file, optimize=True)
             now.save(artifacts / f"golden-{file}")
