@@ -28,14 +28,14 @@ export PYTHON
 # Where this is set, as in containers, every process would compile torch again: six seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test soak coverage test-lowest bench reproduce tables gpu docs check watch hooks setup clean
+.PHONY: demo test vitest soak coverage test-lowest bench reproduce tables gpu docs check watch hooks setup clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo $(BUNDLE)
 	$(BIN)/python scripts/demo.py
 
-test: setup check
-	cd js && npm test
+test: setup
+	$(MAKE) --jobs 2 check vitest
 	$(BIN)/python -m pytest $(or $(PYTEST_ARGS),-q $(PARALLEL))
 
 soak: setup
@@ -57,6 +57,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cd js && npm run check
+
+vitest: setup
+	cd js && npm test
 
 docs: setup
 	$(BIN)/mkdocs build --strict
