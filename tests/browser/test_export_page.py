@@ -11,13 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from fswidget.recording.recording import Recording
 from tests.synthetic import make_recording
 
 from .firefox import Firefox
 from .jupyter import wait_until
+from .pages import open_page
 from .widget import Widget
 
 EVIL = "<img src=x onerror='window.pwned = 1'></script><script>window.pwned = 2</script>"
@@ -28,17 +29,34 @@ def recording() -> Recording:
     return make_recording(6, num_features=64, num_shown=200, num_eigenfunctions=4, num_layers=3)
 
 
+@pytest.fixture(scope="module")
+def cut_off(browser: Browser) -> Iterator[Page]:
+    """A page without network, in which the tests open their files one after the other."""
+    page = open_page(browser, [], offline=True)
+    yield page
+    page.context.close()
+
+
 @pytest.fixture
-def offline(new_page: Callable[..., Page]) -> Iterator[Page]:
-    """A page without network; at the end, nothing was asked for and nothing complained."""
-    page = new_page(height=1300, offline=True)
+def offline(cut_off: Page) -> Iterator[Page]:
+    """The same as if it were new; at the end, nothing was asked for and nothing complained."""
+    page = cut_off
+    page.goto("about:blank")
+    page.set_viewport_size({"width": 1400, "height": 1300})
+    page.emulate_media(color_scheme="light", media="screen")
     said: list[str] = []
     asked: list[str] = []
-    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(f"uncaught: {error.stack}"))
-    page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
-    page.on("request", lambda request: asked.append(request.url))
+    handlers = {
+        "console": lambda message: said.append(f"{message.type}: {message.text}"),
+        "pageerror": lambda error: said.append(f"uncaught: {error.stack}"),
+        "dialog": lambda dialog: said.append(f"dialog: {dialog.message}"),
+        "request": lambda request: asked.append(request.url),
+    }
+    for event, handler in handlers.items():
+        page.on(event, handler)
     yield page
+    for event, handler in handlers.items():
+        page.remove_listener(event, handler)
     own = ("file:", "data:", "blob:", "about:")
     assert [url for url in asked if not url.startswith(own)] == []
     assert sum(url.startswith("file:") for url in asked) == 1
