@@ -25,8 +25,9 @@ PARTS = [
 
 @pytest.fixture(scope="module")
 def stage(desk: Page, lab: JupyterServer) -> Iterator[Stage]:
-    """The default explorer on a laptop of 1440 × 900, less the browser's own bars."""
-    cells = ["import fswidget as fs\nexplorer = fs.Explorer()\nexplorer"]
+    """The default explorer on a laptop of 1440 × 900, less the browser's own bars; five frames of a
+    run tell its story, and it is drawn while it trains in other tests."""
+    cells = ["import fswidget as fs\nexplorer = fs.Explorer(frame_every=80)\nexplorer"]
     with staged(desk, lab, "screen", cells, width=1440, height=780) as stage:
         stage.widget().wait_for("state", "idle")
         yield stage
