@@ -16,6 +16,7 @@ from playwright.sync_api import Page, WebSocketRoute
 
 from .jupyter import Notebook, wait_until
 from .pages import describe
+from .widget import Widget
 
 #: Shows the slider.
 SLIDER = "import ipywidgets; display(ipywidgets.IntSlider(description='bare'))"
@@ -51,6 +52,18 @@ def _restored(page: Page, patience: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def go_together(comparison: Widget) -> None:
+    """A run and its every other frame, shown beside each other, go through time together."""
+    samples = comparison.root.locator("[data-panel='projections']")
+    tops = [panel.bounding_box()["y"] for panel in samples.all()]
+    assert len(tops) == 2
+    assert tops[0] == tops[1], "side by side"
+    late = comparison.picture("spectrum")
+    comparison.scrub(5)
+    comparison.wait_for("drawn", "5 2")  # epoch 4, the last before 5
+    assert comparison.picture("spectrum") != late
 
 
 class HeldBack:

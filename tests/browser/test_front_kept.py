@@ -13,15 +13,24 @@ from playwright.sync_api import CDPSession, Page, expect
 
 from .front import RECORDING, Stage, staged
 from .jupyter import JupyterServer, wait_until
-from .reopening import SLIDER, reopen
+from .reopening import SLIDER, go_together, reopen
 from .widget import Widget
+
+COMPARE = """
+whole = recording(8)
+every_other = whole[:0]
+for each in whole[::2]:
+    every_other.append(each)
+fs.compare(whole, every_other)
+"""
 
 
 def test_a_saved_notebook_shows_the_run_without_a_kernel(desk: Page, lab: JupyterServer) -> None:
-    cells = [RECORDING, f"viewer = fs.Viewer(recording(8))\n{SLIDER}\nviewer"]
+    cells = [RECORDING, f"viewer = fs.Viewer(recording(8))\n{SLIDER}\nviewer", COMPARE]
     with staged(desk, lab, "kept-saved", cells) as stage:
         widget = stage.widget()
         widget.wait_drawn(8)
+        stage.widget(1).wait_for("drawn", "8 4")
         names = ("spectrum", "cumulative", "projections", "history", "extremes", "layers")
         before = {name: widget.picture(name) for name in names}
         # What a person ticks once: Settings, Save Widget State Automatically.
@@ -37,6 +46,13 @@ def test_a_saved_notebook_shows_the_run_without_a_kernel(desk: Page, lab: Jupyte
         widget.wait_for("drawn", "0")
         widget.panel("projections").get_by_test_id("axis-x").select_option("3")
         widget.wait_for("drawn", "0")
+        # Two runs beside each other go through time together.
+        stage.page.set_viewport_size({"width": 1800, "height": 1800})
+        comparison = stage.widget(1)
+        comparison.wait_for("drawn", "8 4")
+        go_together(comparison)
+        with lab.kernel(stage.notebook.name) as kernel:
+            assert kernel.evaluate("'fs' in globals()") is False
 
 
 def alike(one: bytes, other: bytes) -> bool:

@@ -21,7 +21,7 @@ from tests.unit.test_paper import notebook_of
 
 from .jupyter import JupyterServer, Notebook, wait_until
 from .pages import heard, open_page
-from .reopening import SLIDER, HeldBack, reopen, wait_restored
+from .reopening import SLIDER, HeldBack, go_together, reopen, wait_restored
 from .widget import Widget
 
 pytestmark = pytest.mark.timeout(600)
@@ -42,47 +42,32 @@ def recording() -> Recording:
     return make_recording(6, num_features=64, num_shown=200, num_eigenfunctions=4)
 
 
-@pytest.mark.parametrize("application", ["lab", "notebook7"])
-def test_replay_after_reopening_with_nothing_run(
-    application: str,
-    request: pytest.FixtureRequest,
+def test_replay_in_notebook_7_with_nothing_run(
+    notebook7: JupyterServer,
     desk: Page,
     recording: Recording,
     artifacts: Path,
     complaints: list[str],
 ) -> None:
-    server: JupyterServer = request.getfixturevalue(application)
-    recording.save(server.work / "run.npz")
+    recording.save(notebook7.work / "run.npz")
+    desk.set_viewport_size({"width": 1800, "height": 1000})
     with heard(desk, complaints):
-        notebook = Notebook(desk, server, server.write("saved.ipynb", [COMPARE]))
+        notebook = Notebook(desk, notebook7, notebook7.write("saved.ipynb", [COMPARE]))
         notebook.run_all()
         Widget(desk).wait_for("drawn", "6 3")
         notebook.save_with_widgets()
         desk.goto("about:blank")
-        server.end("saved.ipynb")
-        (server.work / "run.npz").unlink()
-        desk.set_viewport_size({"width": 1800, "height": 1000})
+        notebook7.end("saved.ipynb")
+        (notebook7.work / "run.npz").unlink()
         reopen(notebook)
-        replay(notebook, artifacts / f"saved-{application}.png")
+        widget = Widget(desk)
+        widget.wait_for("drawn", "6 3")
+        go_together(widget)
+        desk.screenshot(path=artifacts / "saved-notebook7.png")
+        with notebook7.kernel("saved.ipynb") as kernel:
+            assert kernel.evaluate("'fs' in globals()") is False
         notebook.leave()
     assert complaints == []
-
-
-def replay(notebook: Notebook, picture: Path) -> None:
-    """Both runs are there and go through time together, though the kernel knows nothing."""
-    widget = Widget(notebook.page)
-    widget.wait_for("drawn", "6 3")
-    samples = widget.root.locator("[data-panel='projections']")
-    tops = [panel.bounding_box()["y"] for panel in samples.all()]
-    assert len(tops) == 2
-    assert tops[0] == tops[1], "side by side"
-    late = widget.picture("spectrum")
-    widget.scrub(5)
-    widget.wait_for("drawn", "5 2")  # epoch 4, the last before 5
-    assert widget.picture("spectrum") != late
-    notebook.page.screenshot(path=picture)
-    with notebook.server.kernel("saved.ipynb") as kernel:
-        assert kernel.evaluate("'fs' in globals()") is False
 
 
 SAVED = f"""
