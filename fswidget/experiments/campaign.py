@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import pickle
 import shutil
 import signal
@@ -14,13 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
 from fswidget.experiments.small import small
-from fswidget.recording.atomic import atomic_write
+from fswidget.recording.atomic import alone, atomic_write
 from fswidget.recording.quiet import hush
-from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
 
 Status = Literal["finished", "left", "failed"]
@@ -56,6 +57,11 @@ class _Stop(Protocol):
 
     def is_set(self) -> bool: ...
     def set(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+
+#: Seconds to wait for a run that another process trains, and how often to look.
+_PATIENCE, _EVERY = 30.0, 0.5
 
 
 #: Set where the runs of this process are to stop; a worker is given that of its pool.
@@ -90,7 +96,8 @@ def advance(config: Config, path: Path, terms: Terms | None = None) -> Outcome:
     """Train one run until it ends or is stopped.
 
     It grows in the folder `growing(path)`, and becomes the file `path` once it is finished; one
-    that was left goes on from there, on a CPU bit for bit.
+    that was left goes on from there, on a CPU bit for bit. One that another process goes on
+    training is left to it.
 
     Parameters
     ----------
@@ -105,35 +112,50 @@ def advance(config: Config, path: Path, terms: Terms | None = None) -> Outcome:
     if _stop.is_set() or time.time() >= terms.stop_at:
         return Outcome(path, "left")
     try:
-        recording, finished = _train(config, path, terms)
+        epoch, finished = _patiently(config, path, terms)
+    except BlockingIOError:
+        return Outcome(path, "left")
     except Exception:  # one run's end must not be that of the others; its traceback is handed on
         seconds = time.perf_counter() - start
         return Outcome(path, "failed", seconds=seconds, error=traceback.format_exc())
     seconds = time.perf_counter() - start
-    epoch = recording[-1].epoch if len(recording) else 0.0
     return Outcome(path, "finished" if finished else "left", epoch, seconds)
 
 
-def _train(config: Config, path: Path, terms: Terms) -> tuple[Recording, bool]:
+def _patiently(config: Config, path: Path, terms: Terms) -> tuple[float, bool]:
+    """Train once nobody else does: what is left of a command that was killed ends soon."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return _train(config, path, terms)
+        except BlockingIOError:
+            if time.monotonic() >= until or _stop.wait(_EVERY):
+                raise
+
+
+def _train(config: Config, path: Path, terms: Terms) -> tuple[float, bool]:
+    """The epoch that a run has reached, and whether it is finished."""
     import torch
 
-    from fswidget.training.run_folder import RunFolder, record
+    from fswidget.training.run_folder import RunFolder, record_in, training_that
 
     if terms.threads is not None:
         torch.set_num_threads(terms.threads)
     folder = RunFolder(growing(path))
-    recording = record(
-        config,
-        store=folder.path,
-        keep_going=lambda: not _stop.is_set() and time.time() < terms.stop_at,
-    )
-    progress = folder.progress()
-    finished = progress is not None and progress.step >= progress.total_steps
-    if finished:
-        whole = recording.to_bytes() if terms.limit is None else small(recording, terms.limit)
-        atomic_write(path, whole)
-        shutil.rmtree(folder.path)
-    return recording, finished
+    with alone(folder.path) as free:
+        if path.exists():  # another process has just finished it
+            return config.epochs, True
+        recording, finished = record_in(
+            folder,
+            partial(training_that(None), config),
+            lambda: not _stop.is_set() and time.time() < terms.stop_at,
+            free=free,
+        )
+        if free and finished:
+            whole = recording.to_bytes() if terms.limit is None else small(recording, terms.limit)
+            atomic_write(path, whole)
+            shutil.rmtree(folder.path)
+        return (recording[-1].epoch if len(recording) else 0.0), free and finished
 
 
 def run_side_by_side(
@@ -203,12 +225,28 @@ def _begin(stop: _Stop) -> None:
     global _stop
     _stop = stop
     hush()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+#: Held while this process trains.
+_training = threading.Lock()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed stops nobody, and would be run anew beside us."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        _stop.set()
+        with _training:
+            os._exit(1)
 
 
 def _advance_in_worker(config: Config, path: Path, terms: Terms) -> Outcome:
     """Ctrl-C reaches every process of a terminal; what comes of it is for the parent to say."""
     try:
-        return advance(config, path, terms)
+        with _training:
+            return advance(config, path, terms)
     except (KeyboardInterrupt, SystemExit):
         return Outcome(path, "left")
 

@@ -158,6 +158,19 @@ def locked(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
+def alone(folder: Path) -> Iterator[bool]:
+    """Whether this has a folder to itself until the end; True too where no lock can tell."""
+    if fcntl is None:
+        yield True
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield _lock(descriptor, wait=False) is not False
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Errors that name the argument."""
     try:
@@ -207,7 +220,7 @@ def _sweep(folder: Path) -> None:
                     name.unlink()
 
 
-def _lock(stream: IO[bytes], *, wait: bool) -> bool | None:
+def _lock(stream: IO[bytes] | int, *, wait: bool) -> bool | None:
     """Whether this process has the file to itself, until it closes it; None where none can tell."""
     if fcntl is None:
         return None

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from fswidget.recording.atomic import as_path, atomic_write
+from fswidget.recording.atomic import alone, as_path, atomic_write
 from fswidget.recording.frame import Frame
 from fswidget.recording.loading import load_recording
 from fswidget.recording.recording import Recording
@@ -79,10 +79,12 @@ class RunFolder:
             return {**state, "step": int(state["step"])}
         except Exception as error:
             # Files can be damaged in many ways, and torch's advice is to trust them.
-            raise ValueError(
-                f"store={str(self.path)!r}: {self.state_path.name} is damaged; delete it to begin "
-                "anew"
-            ) from error
+            raise self.damaged(f"{self.state_path.name} is damaged") from error
+
+    def damaged(self, what: str) -> ValueError:
+        """What to raise where a run cannot go on from what is here."""
+        told = f"store={str(self.path)!r}: {what}; delete {self.state_path.name} to begin anew"
+        return ValueError(told)
 
     def recording(self, until: int | None = None) -> Recording:
         """What was recorded, at most to step `until`."""
@@ -92,10 +94,11 @@ class RunFolder:
         return recording[: sum(frame.step <= until for frame in recording)]
 
     def progress(self) -> Progress | None:
-        """How far the run is; None where nothing was kept yet."""
-        if not self.progress_path.exists():
+        """How far the run is; None where nothing was kept yet, or the file is damaged."""
+        try:
+            return Progress(**json.loads(self.progress_path.read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
             return None
-        return Progress(**json.loads(self.progress_path.read_text(encoding="utf-8")))
 
     def keep(self, training: Training, recording: Recording, *, always: bool = True) -> None:
         """Write the run as it is, unless `always` is off and writing takes too much of the time."""
@@ -142,6 +145,8 @@ def record(
     ------
     FileNotFoundError, ValueError, TypeError
         At once, as `Training` does, or if `store` holds another run or is damaged.
+    BlockingIOError
+        If the run in `store` is being trained already, here or in another process.
     Diverged
         If the loss or the features are no longer finite.
 
@@ -158,13 +163,31 @@ def record(
         recording = Recording(training.info)
         _train(training, training.frames(), recording, progress)
         return recording
+    folder = RunFolder(store)
+    with alone(folder.path) as free:
+        make = partial(training_that(overlap), config)
+        return record_in(folder, make, keep_going, progress=progress, free=free)[0]
+
+
+def record_in(
+    folder: RunFolder,
+    make: Callable[..., Training],
+    keep_going: Callable[[], bool] | None = None,
+    *,
+    progress: bool = False,
+    free: bool = True,
+) -> tuple[Recording, bool]:
+    """The recording of a run, and whether it is at its end; as `record`, where a folder is `free`.
+
+    `make` is called as `Training` would be, but for the settings.
+    """
     with _stop_signals() as received:
-        recording = _train_in(RunFolder(store), config, keep_going, progress, received, overlap)
+        found = _train_in(folder, make, keep_going, progress, received, free)
     if signal.SIGINT in received:
         raise KeyboardInterrupt
     if signal.SIGTERM in received:
         raise SystemExit(128 + signal.SIGTERM)
-    return recording
+    return found
 
 
 def training_that(overlap: bool | None) -> Callable[..., Training]:
@@ -176,26 +199,40 @@ def training_that(overlap: bool | None) -> Callable[..., Training]:
 
 def _train_in(
     folder: RunFolder,
-    config: Config,
+    make: Callable[..., Training],
     keep_going: Callable[[], bool] | None,
     progress: bool,
     received: list[int],
-    overlap: bool | None,
-) -> Recording:
+    free: bool,
+) -> tuple[Recording, bool]:
     state = folder.state()
     allowed = keep_going or (lambda: True)
-    training: Training = training_that(overlap)(
-        config,
-        keep_going=lambda: not received and allowed(),
-        state=state,
-        on_epoch=lambda: folder.keep(training, recording, always=False),
-    )
+    try:
+        training: Training = make(
+            keep_going=lambda: not received and allowed(),
+            state=state,
+            on_epoch=lambda: folder.keep(training, recording, always=False),
+        )
+    except (LookupError, TypeError, RuntimeError) as error:
+        if state is None:
+            raise
+        # Of what `state` reads as a whole, but other versions wrote.
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise folder.damaged(f"cannot go on from {folder.state_path.name} ({reason})") from error
     recording: Recording = Recording(training.info)
     if state is not None:
-        recording = folder.recording(until=training.step)
+        try:
+            recording = folder.recording(until=training.step)
+        except (OSError, ValueError) as error:
+            raise folder.damaged(str(error)) from error
         recording.info = training.info
         if training.finished:
-            return recording
+            return recording, True
+    if not free:
+        raise BlockingIOError(
+            f"store={str(folder.path)!r}: this run is being trained already; wait until it ends, "
+            "or name another folder"
+        )
     try:
         _train(training, training.frames(first=not len(recording)), recording, progress)
     except Exception:
@@ -203,7 +240,7 @@ def _train_in(
             recording.save(folder.recording_path)
         raise
     folder.keep(training, recording)
-    return recording
+    return recording, training.finished
 
 
 def _train(

@@ -13,7 +13,9 @@ import pytest
 
 from fswidget.experiments import campaign
 from fswidget.experiments.campaign import Terms, advance, growing, run_side_by_side
+from fswidget.experiments.progress_bar import ProgressBar
 from fswidget.experiments.small import small
+from fswidget.recording.atomic import alone
 from fswidget.recording.loading import load
 from fswidget.training.config import Config
 from fswidget.training.run_folder import record
@@ -38,6 +40,49 @@ def test_a_run_that_was_left_goes_on_bit_for_bit(tmp_path: Path) -> None:
     for name, column in whole.table().items():
         if "seconds" not in name and name != "regime":
             assert again.table()[name] == pytest.approx(column, rel=0, abs=0, nan_ok=True), name
+
+
+def test_a_run_that_ended_as_it_was_killed_is_finished(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    whole = record(TINY, store=growing(path))
+    (growing(path) / "progress.json").write_text('{"epoch": ')  # of before, or half of it
+    assert ProgressBar("One", [(TINY, path)], shown=False)._reached[path] == 0
+    assert advance(TINY, path).status == "finished"
+    assert len(load(path)) == len(whole)
+    assert not growing(path).exists()
+    assert ProgressBar("One", [(TINY, path)], shown=False)._reached[path] == TINY.epochs
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_a_run_that_another_command_trains_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign, "_PATIENCE", 0)
+    path, other = tmp_path / "run.npz", tmp_path / "other.npz"
+    growing(path).mkdir()
+    with alone(growing(path)) as free:
+        assert free
+        statuses = [o.status for o in run_side_by_side([(TINY, path), (TINY, other)])]
+        with pytest.raises(BlockingIOError, match=r"store='.*run': this run is being trained"):
+            record(TINY, store=growing(path))
+    assert statuses == ["left", "finished"]
+    assert advance(TINY, path).status == "finished"
+
+
+def test_workers_end_with_the_command_that_made_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    gone = SimpleNamespace(join=lambda: None)
+    monkeypatch.setattr(campaign.multiprocessing, "parent_process", lambda: gone)
+    monkeypatch.setattr(campaign.os, "_exit", ended.append)
+    stop = threading.Event()
+    monkeypatch.setattr(campaign, "_stop", stop)
+    with campaign._training:  # until the run is kept
+        watching = threading.Thread(target=campaign._end_with_parent)
+        watching.start()
+        assert stop.wait(10)
+        assert not ended
+    watching.join()
+    assert ended == [1]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are Unix's")

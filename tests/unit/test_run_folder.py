@@ -90,8 +90,21 @@ def test_another_run_or_a_damaged_state_is_refused(tmp_path: Path) -> None:
     record(config_of(epochs=1), store=tmp_path)
     with pytest.raises(ValueError, match=r"state: is of another run \(lr 0.001 → 0.01\)"):
         record(config_of(epochs=1, lr=0.01), store=tmp_path)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    for changed in (
+        {name: part for name, part in state.items() if name != "model"},
+        {**state, "config": {**state["config"], "of_later": 1}},
+        {**state, "model": {}},
+    ):
+        torch.save(changed, tmp_path / "state.pt")
+        with pytest.raises(ValueError, match=r"store=.*cannot go on from state.pt \(.*delete"):
+            record(config_of(epochs=1), store=tmp_path)
+    torch.save(state, tmp_path / "state.pt")
+    (tmp_path / "recording.npz").rename(tmp_path / "aside")
+    with pytest.raises(ValueError, match=r"store=.*recording.npz.*delete state.pt to begin anew"):
+        record(config_of(epochs=1), store=tmp_path)
     (tmp_path / "state.pt").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"store=.*state.pt is damaged; delete it"):
+    with pytest.raises(ValueError, match=r"store=.*state.pt is damaged; delete state.pt"):
         record(config_of(epochs=1), store=tmp_path)
 
 
