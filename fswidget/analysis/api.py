@@ -200,11 +200,12 @@ def analyze(
     reference = None if reference is None else as_matrix("reference", reference, "p_0")
     groups = None if positions is None else positions.owners.numpy()
     basis, few = orthonormal_basis(features), FewerOutputs.of(features, outputs)
-    num_outputs, labels = outputs.shape[1], read.labels
+    num_outputs, labels, there = outputs.shape[1], read.labels, None
     if labels is not None:
         warn_unbalanced(labels, read.num_targets)
     if few is not None:
-        outputs, read = few.reduce(outputs), _classes_there(read)
+        outputs = few.reduce(outputs)
+        read, there = _classes_there(read)
     many, few = few is not None, None  # its axes are large
     moments = _moments(features, outputs, read, reference, basis, errors, groups=groups)
     weighted, weights = None, class_weights(labels)
@@ -214,16 +215,16 @@ def analyze(
     options: dict[str, Any] = {"debias": debias, "errors": errors, "top": top}
     options["tolerance"] = tolerance
     found = diagonalize(moments, task, basis=basis, weighted=weighted, **options)
-    return of_many_outputs(found, num_outputs) if many else found
+    return of_many_outputs(found, num_outputs, there) if many else found
 
 
-def _classes_there(read: Targets) -> Targets:
-    """Without the classes that no sample has, which change no measure."""
+def _classes_there(read: Targets) -> tuple[Targets, Tensor | None]:
+    """Without the classes that no sample has, which change no measure, and those that are there."""
     if read.rows.ndim > 1:
-        return read
+        return read, None
     there, labels = torch.unique(read.rows, return_inverse=True)
     # Of a single column integers are values.
-    return Targets(labels, labels, max(2, len(there)))
+    return Targets(labels, labels, max(2, len(there))), there
 
 
 def _read(

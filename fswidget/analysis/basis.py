@@ -127,7 +127,12 @@ def _against(basis: Tensor, outputs: Tensor, common: Tensor) -> tuple[Tensor, Te
     return rows, total
 
 
-def of_many_outputs(spectrum: Spectrum, num_outputs: int) -> Spectrum:
-    """A spectrum of fewer outputs as that of all: NC3 needs a class for each."""
+def of_many_outputs(spectrum: Spectrum, num_outputs: int, there: Tensor | None) -> Spectrum:
+    """A spectrum of fewer outputs as that of all, and of the classes `there` by their own names.
+
+    NC3 needs a class for each output; what each is made of, C numbers for every feature, is not
+    kept.
+    """
     errors = {name: math.nan if name == "nc3" else e for name, e in spectrum.errors.items()}
-    return replace(spectrum, num_outputs=num_outputs, nc3=math.nan, errors=errors)
+    centers = spectrum.centers_without_outputs(there)
+    return replace(spectrum, num_outputs=num_outputs, nc3=math.nan, errors=errors, _centers=centers)

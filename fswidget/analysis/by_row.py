@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,16 @@ class ClassCenters:
     names : ndarray of int, shape (K,)
         The classes that are there.
     means : ndarray, shape (K, p)
-    coefficients : ndarray, shape (C, N)
-        ⟨f̂_c|e_k⟩; for cross-entropy of the logits less their common shift.
+    coefficients : ndarray, shape (C, N), or None
+        ⟨f̂_c|e_k⟩; for cross-entropy of the logits less their common shift. Not kept of outputs so
+        many that fewer numbers hold what they do.
     single : bool
         Whether a single logit tells two classes apart.
     """
 
     names: NDArray[np.int64]
     means: Array
-    coefficients: Array
+    coefficients: Array | None
     single: bool
 
     def nearest(self, features: Tensor) -> Tensor:
@@ -59,6 +60,7 @@ class ClassCenters:
         outputs : Tensor, shape (n, C)
         labels : Tensor of int, shape (n,)
         """
+        assert self.coefficients is not None
         outputs, labels = outputs.double().cpu(), labels.cpu()
         if not self.single:
             outputs = outputs - outputs.mean(1, keepdim=True)
@@ -83,6 +85,19 @@ class ByRow:
 
     def eigenfunctions(self, features: Any, k: int | None = None) -> Array:
         raise NotImplementedError
+
+    @property
+    def truncates(self) -> bool:
+        """Whether `truncated_accuracy` can be told."""
+        return self._centers is not None and self._centers.coefficients is not None
+
+    def centers_without_outputs(self, there: Tensor | None) -> ClassCenters | None:
+        """Of fewer outputs than were given, and of the classes `there` by their own names."""
+        if self._centers is None:
+            return None
+        names = self._centers.names
+        names = names if there is None else there.cpu().numpy()[names]
+        return replace(self._centers, names=names, coefficients=None)
 
     def nc4_of(self, features: Any, outputs: Any) -> float:
         """Share of samples whose nearest class mean is not the class that the network names.
@@ -130,7 +145,8 @@ class ByRow:
         Raises
         ------
         ValueError
-            Where the targets do not name one class each.
+            Where the targets do not name one class each, or the outputs were more than twice the
+            samples or the features and 1.
 
         Examples
         --------
@@ -143,6 +159,11 @@ class ByRow:
         read = read_targets(targets, self.task, self.num_outputs)
         if self._centers is None or read.labels is None:
             raise ValueError("targets: are values; must name one class each")
+        if not self.truncates:
+            raise ValueError(
+                f"outputs: {self.num_outputs}; must be at most twice the samples, or the features "
+                "and 1"
+            )
         rows = as_matrix("outputs", outputs, self.num_outputs)
         hits = self._centers.hits(self.eigenfunctions(features), rows, read.labels)
         return np.asarray(hits / len(rows))

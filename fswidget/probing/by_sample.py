@@ -36,12 +36,14 @@ def kept_and_nearest(
     mine = slice(-rows.start % step, None, step)
     some = features[mine], as_whole(rows.outputs[mine])
     truth = labels[rows.start : rows.start + len(features)][mine]
-    found = np.zeros(len(spectrum.eigenvalues) + 2)
+    told = spectrum.truncates
+    found = np.zeros(2 + (len(spectrum.eigenvalues) if told else 0))
     if len(truth):
-        right = spectrum.truncated_accuracy(*some, truth)
+        right = spectrum.truncated_accuracy(*some, truth) if told else np.empty(0)
         found = len(truth) * np.array([*right, spectrum.nc4_of(*some), 1])
     *hits, wrong, count = team.sum(found.tolist(), features.device)
-    arrays["truncated_accuracy"] = np.array(hits) / count
+    if told:
+        arrays["truncated_accuracy"] = np.array(hits) / count
     return {"nc4": wrong / count}
 
 

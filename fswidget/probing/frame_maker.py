@@ -234,7 +234,7 @@ class FrameMaker:
             weighted = self._moments(features, rows, self.samples, weights=self._weights)
         spectrum = spectrum_of(moments, self.samples.task, self.top, start, weighted)
         if self._few is not None:
-            spectrum = of_many_outputs(spectrum, self.num_outputs)
+            spectrum = of_many_outputs(spectrum, self.num_outputs, self._there)
         return spectrum, moments.num_blocks
 
     def _since(

@@ -99,7 +99,8 @@ class Probe:
     more_measures : bool
         Whether frames carry what costs more: ``ablated_score``, the accuracy or R² on the probe
         without each of the eigenfunctions shown; for classes ``nc4`` and the curve
-        ``truncated_accuracy`` (of at most 1,000 samples, evenly spread over the probe), and
+        ``truncated_accuracy`` (of at most 1,000 samples, evenly spread over the probe; not of more
+        outputs than twice the samples, or the features and 1), and
         ``weight_change``, for which the untrained network's parameters are kept.
     ntk : bool
         Whether frames carry ``ntk_drift`` and ``ntk_alignment`` of the tangent kernel on at most

@@ -63,8 +63,9 @@ class Difference:
         few, many = min(self.seeds), max(self.seeds)
         runs = f"{few} seeds" if few == many else f"{self.seeds[0]} and {self.seeds[1]} seeds"
         if self.differ is None:
-            found = f"{self.low:+.3g} to {self.high:+.3g} on these runs"
-            return f"undecided: {found}, and {_LEAST_SEEDS} seeds are the least, not {few}"
+            found = f"{self.low:+.3g} to {self.high:+.3g} on these runs, and "
+            known = "" if math.isnan(self.error) else found
+            return f"undecided: {known}{_LEAST_SEEDS} seeds are the least, not {few}"
         answer = "yes" if self.differ else "no"
         return f"{answer}, beyond {beyond}: {self.low:+.3g} to {self.high:+.3g} ({runs})"
 

@@ -133,3 +133,25 @@ def test_samples_of_one_class_only_are_classes_still() -> None:
     one = np.full(len(labels), 7)
     assert fs.analyze(features, outputs, one).regime.label
     assert fs.Recorder().snapshot(features, outputs, one).scalars["train_accuracy"] < 1
+
+
+@pytest.mark.filterwarnings("ignore:targets")
+def test_many_outputs_have_nc4_by_the_names_of_the_classes_and_no_truncated_accuracy():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(5, 16), torch.nn.ReLU(), torch.nn.Linear(16, 60))
+    inputs = torch.randn(50, 5)
+    with torch.no_grad():
+        features, outputs = model[:2](inputs), model(inputs)
+    labels = torch.where(torch.arange(50) % 3 > 0, outputs.argmax(1), 41)
+    names = labels.unique()
+    means = torch.stack([features[labels == name].mean(0) for name in names])
+    wrong = names[torch.cdist(features, means).argmin(1)] != outputs.argmax(1)
+    expected = pytest.approx(float(wrong.double().mean()))
+    spectrum = fs.analyze(features, outputs, labels, errors=False)
+    assert spectrum.nc4_of(features, outputs) == expected
+    with pytest.raises(ValueError, match="outputs: 60; must be at most twice"):
+        spectrum.truncated_accuracy(features, outputs, labels)
+    frame = fs.watch(model, inputs, labels, more_measures=True).snapshot(epoch=0)
+    assert frame.scalars["nc4"] == expected
+    assert "truncated_accuracy" not in frame.arrays
+    assert "ablated_score" in frame.arrays
