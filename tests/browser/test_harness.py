@@ -1,10 +1,11 @@
 """The harness itself, on the smallest widget there is: what fails here is not fswidget's fault."""
 
-import pytest
-from playwright.sync_api import Page, expect
+from collections.abc import Callable
 
-from .jupyter import JupyterServer, Notebook
-from .pages import heard
+import pytest
+from playwright.sync_api import expect
+
+from .jupyter import Notebook
 
 COUNTER = """
 import anywidget, traitlets
@@ -26,16 +27,12 @@ counter
 """
 
 
-@pytest.mark.parametrize("app", ["lab", "notebook"])
 def test_a_click_reaches_the_kernel_and_a_change_the_page(
-    app: str, desk: Page, request: pytest.FixtureRequest, complaints: list[str]
+    open_notebook: Callable[..., Notebook], complaints: list[str]
 ) -> None:
-    server: JupyterServer = request.getfixturevalue("lab" if app == "lab" else "notebook7")
-    with heard(desk, complaints):
-        notebook = Notebook(desk, server, server.write("counter.ipynb", [COUNTER]))
-        notebook.run_all()
-        count(notebook)
-        notebook.leave()
+    notebook = open_notebook("counter.ipynb", [COUNTER])
+    notebook.run_all()
+    count(notebook)
     assert complaints == []
 
 
@@ -43,7 +40,7 @@ def count(notebook: Notebook) -> None:
     """To the kernel and back, past a page that is loaded anew; and what fails is told."""
     page = notebook.page
     page.get_by_role("button", name="count 0").click()
-    with notebook.server.kernel("counter.ipynb") as kernel:
+    with notebook.server.kernel(notebook.name) as kernel:
         kernel.wait("counter.count == 1")
         notebook.run_code("counter.count = 41; counter")
         expect(page.get_by_role("button", name="count 41")).to_have_count(2)

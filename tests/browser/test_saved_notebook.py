@@ -20,54 +20,16 @@ from tests.synthetic import make_recording
 from tests.unit.test_paper import notebook_of
 
 from .jupyter import JupyterServer, Notebook, wait_until
-from .pages import heard, open_page
-from .reopening import SLIDER, HeldBack, go_together, reopen, wait_restored
+from .pages import open_page
+from .reopening import SLIDER, HeldBack, wait_restored
 from .widget import Widget
 
 pytestmark = pytest.mark.timeout(600)
-
-COMPARE = f"""
-import fswidget as fs
-{SLIDER}
-recording = fs.load("run.npz")
-every_other = recording[:0]
-for frame in recording[::2]:
-    every_other.append(frame)
-fs.compare(recording, every_other)
-"""
 
 
 @pytest.fixture
 def recording() -> Recording:
     return make_recording(6, num_features=64, num_shown=200, num_eigenfunctions=4)
-
-
-def test_replay_in_notebook_7_with_nothing_run(
-    notebook7: JupyterServer,
-    desk: Page,
-    recording: Recording,
-    artifacts: Path,
-    complaints: list[str],
-) -> None:
-    recording.save(notebook7.work / "run.npz")
-    desk.set_viewport_size({"width": 1800, "height": 1000})
-    with heard(desk, complaints):
-        notebook = Notebook(desk, notebook7, notebook7.write("saved.ipynb", [COMPARE]))
-        notebook.run_all()
-        Widget(desk).wait_for("drawn", "6 3")
-        notebook.save_with_widgets()
-        desk.goto("about:blank")
-        notebook7.end("saved.ipynb")
-        (notebook7.work / "run.npz").unlink()
-        reopen(notebook)
-        widget = Widget(desk)
-        widget.wait_for("drawn", "6 3")
-        go_together(widget)
-        desk.screenshot(path=artifacts / "saved-notebook7.png")
-        with notebook7.kernel("saved.ipynb") as kernel:
-            assert kernel.evaluate("'fs' in globals()") is False
-        notebook.leave()
-    assert complaints == []
 
 
 SAVED = f"""
