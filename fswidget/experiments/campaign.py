@@ -209,10 +209,11 @@ def _in_pool(unique: dict[Path, Config], terms: Terms, workers: int) -> Iterator
     stop = context.Event()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(stop,))
     with _stopping_softly(stop), pool:
-        futures: dict[Future[Outcome], Path] = {
-            pool.submit(_advance_in_worker, config, path, terms): path
-            for path, config in unique.items()
-        }
+        with _deaf_to_interrupts():
+            futures: dict[Future[Outcome], Path] = {
+                pool.submit(_advance_in_worker, config, path, terms): path
+                for path, config in unique.items()
+            }
         for future in as_completed(futures):
             try:
                 yield future.result()
@@ -221,9 +222,27 @@ def _in_pool(unique: dict[Path, Config], terms: Terms, workers: int) -> Iterator
                 yield Outcome(futures[future], "failed", error=repr(error))
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that begin within hear of Ctrl-C only what `_begin` lets them, not while they still
+    import what they need; this one hears of it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(stop: _Stop) -> None:
     global _stop
     _stop = stop
+    # A run hears of Ctrl-C by itself; between runs it is for the parent to set `stop`.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     hush()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,5 +1,6 @@
 """Runs side by side: they go on where they were left, and none takes another down."""
 
+import contextvars
 import os
 import signal
 import sys
@@ -67,6 +68,21 @@ def test_a_run_that_another_command_trains_is_left_to_it(
             record(TINY, store=growing(path))
     assert statuses == ["left", "finished"]
     assert advance(TINY, path).status == "finished"
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals are Unix's")
+def test_workers_leave_an_interrupt_to_the_command_that_made_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(campaign, "_stop", campaign._stop)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with campaign._deaf_to_interrupts():  # as a worker while it imports what it needs
+            signal.raise_signal(signal.SIGINT)
+            contextvars.copy_context().run(campaign._begin, threading.Event())
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_workers_end_with_the_command_that_made_them(monkeypatch: pytest.MonkeyPatch) -> None:
