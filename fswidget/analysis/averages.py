@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -238,6 +238,14 @@ def inverse_root(values: Tensor, kept: Tensor) -> Tensor:
     return torch.where(kept, torch.where(kept, values, 1.0).rsqrt(), 0.0)
 
 
+class Scatter(NamedTuple):
+    """Of one covariance Σ_W within all classes, each of shape (…)."""
+
+    trace: Tensor
+    square: Tensor  # ‖Σ_W‖²
+    between: Tensor  # ⟨Cov Φ, Σ_B⟩, as it is of the samples
+
+
 @dataclass(frozen=True)
 class ClassMeans:
     """What NC1 and debiasing need of the class means μ_c about the global mean; 0 where absent."""
@@ -251,7 +259,6 @@ class ClassMeans:
     covariance: Tensor  # (…, T, T) μ_cᵀ Cov(Φ) μ_c'
     variance: Tensor  # (…) tr Cov(Φ)
     within: Tensor  # (…) share of Φ's variance in some directions that is within classes
-    noise: Tensor  # (…) what sampling adds to the square of each direction of the means
 
     @classmethod
     def of(cls, averages: Averages, coding: Coding, directions: Tensor) -> ClassMeans:
@@ -273,10 +280,6 @@ class ClassMeans:
         total = (turned * axes).sum((-2, -1))
         between = applied(share, (axes @ means).square().mT).sum(-1)
         gram, count = means.mT @ means, present.sum(-1)
-        variance = averages.variance(columns.features).sum(-1)
-        scatter = (variance - (share * gram.diagonal(dim1=-2, dim2=-1)).sum(-1)).clamp(min=0)
-        # tr Σ_W, without bias, over the samples of a class: the harmonic mean of their numbers.
-        one_by_one = torch.where(present, 1 / share, 0.0).sum(-1) / count
         return cls(
             present,
             count,
@@ -285,31 +288,20 @@ class ClassMeans:
             gram,
             image,
             means.mT @ image,
-            variance,
+            averages.variance(columns.features).sum(-1),
             torch.where(total > 0, (1 - between / total).clamp(0, 1), 1.0),
-            scatter * one_by_one / (averages.n - count),
         )
 
     def counts(self, n: Tensor) -> Array:
         """Samples of each class, shape (T,), of one set of samples."""
         return to_numpy(self.share * n)
 
-    def nc1(self, tolerance: float) -> tuple[Tensor, Tensor]:
-        """tr(Σ_W Σ_B⁺), NaN below two distinct class means, and the square of the weakest direction
-        of the means over `noise`.
-
-        Σ_B = μ μᵀ / K with the K class means as columns. By their singular vectors: those of the
-        K × K side would have half the digits, which one outlier takes.
-        """
-        frame, corner = torch.linalg.qr(self.means)  # the SVD of a tall matrix is far slower
-        inner, sizes, mix = torch.linalg.svd(corner, full_matrices=False)
-        # Means that differ by little more than the features' rounding do not differ.
-        least = 1e-12 * self.variance.clamp(min=0).sqrt()[..., None]
-        kept = counted(sizes.square().flip(-1), tolerance).flip(-1) & (sizes > least)
-        scale = torch.where(kept, 1 / sizes, 0.0)
-        axes = frame @ inner
-        total = (axes * (self.image @ (mix.mT * scale[..., None, :]))).sum(-2)
-        within = total - applied(self.share, (self.means.mT @ axes).square())
-        found = ((within * scale.square()).sum(-1) * self.count).clamp(min=0)
-        weakest = torch.where(kept, sizes.square(), math.inf).amin(-1)
-        return torch.where((self.count > 1) & kept.any(-1), found, math.nan), weakest / self.noise
+    def scatter(self, n: Tensor, norm: Tensor) -> Scatter:
+        """Of n samples whose ‖Cov Φ‖² is `norm`, without the bias that normal classes give it."""
+        total = (self.share * self.covariance.diagonal(dim1=-2, dim2=-1)).sum(-1)
+        square = (applied(self.share, self.gram.square()) * self.share).sum(-1)  # ‖Σ_B‖²
+        between = (self.share * self.gram.diagonal(dim1=-2, dim2=-1)).sum(-1)
+        left = n - self.count
+        trace = (self.variance - between).clamp(min=0) * n / left
+        within = (norm - 2 * total + square).clamp(min=0) * (n / left) ** 2
+        return Scatter(trace, within - trace**2 / left, total)

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from fswidget.analysis.averages import Averages, ClassMeans, squared
+from fswidget.analysis.averages import Averages, ClassMeans, Scatter, applied, counted, squared
+from fswidget.analysis.eigensolvers import eigh_small
 from fswidget.analysis.gram import householder
 from fswidget.analysis.targets import Coding
 
@@ -47,9 +48,13 @@ def neural_collapse(
     cdnv : Tensor, shape (…)
         Mean over pairs of classes of (σ_c² + σ_c'²) / (2 ‖μ_c − μ_c'‖²), 0 to ∞, with
         σ_c² = E[‖Φ − μ_c‖² | c] (Galanti et al. 2022).
+    nc1_of_means : Tensor, shape (…)
+        NC1 less what sampling adds to the class means (our choice; see `_nc1`).
     class_signal : Tensor, shape (…)
-        Square of the weakest direction between the class means over what sampling adds to each,
-        0 to ∞: where it is 1 or less, the samples do not tell NC1 (our choice).
+        The weakest direction between the class means in standard deviations of what sampling adds
+        to it; −∞ to ∞ (our choice).
+    noise_directions : Tensor, shape (…)
+        How many directions the noise within classes has, (tr Σ_W)² / ‖Σ_W‖².
     """
     step, columns = coding.high - coding.low, averages.columns
     there = classes.present.to(averages.about)
@@ -60,7 +65,9 @@ def neural_collapse(
     sizes = classes.gram.diagonal(dim1=-2, dim2=-1)
     variances = (squares * per_class - sizes).clamp(min=0)
     outputs = averages.covariance(columns.outputs, columns.targets) * per_class[..., None, :]
-    nc1, signal = classes.nc1(tolerance)
+    norm = averages.inner_product(columns.features, columns.features)
+    scatter = classes.scatter(averages.n, norm)
+    nc1, of_means, signal = _nc1(classes, averages.n, scatter, tolerance)
     found = (
         nc1,
         _from_simplex(_centred(_centred(classes.gram, there).mT, there), there),
@@ -68,10 +75,64 @@ def neural_collapse(
         _cdnv(classes.gram, variances, there),
     )
     several = classes.count > 1
-    return {"class_signal": signal} | {
+    directions = scatter.trace.square() / scatter.square.clamp(min=0)
+    aside = {"nc1_of_means": of_means, "class_signal": signal, "noise_directions": directions}
+    return aside | {
         name: torch.where(several, value, math.nan)
         for name, value in zip(COLLAPSE, found, strict=True)
     }
+
+
+def _nc1(
+    classes: ClassMeans, n: Tensor, scatter: Scatter, tolerance: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """tr(Σ_W Σ_B⁺), NaN below two distinct class means; `nc1_of_means` and `class_signal`.
+
+    Σ_B = M Mᵀ / K with the K class means as columns: NC1 = K tr(A G⁺²) of G = MᵀM and
+    A = Mᵀ Σ_W M. Means of n_c samples add N = diag(1/n_c) − 11ᵀ/n times tr Σ_W to G and times
+    ‖Σ_W‖² to A, since their noise has as many directions as the features; that is taken away. By
+    the singular vectors of M: those of the K × K side would have half the digits, which one outlier
+    takes.
+    """
+    frame, corner = torch.linalg.qr(classes.means)  # the SVD of a tall matrix is far slower
+    inner, sizes, mix = torch.linalg.svd(corner, full_matrices=False)
+    # Means that differ by little more than the features' rounding do not differ.
+    least = 1e-12 * classes.variance.clamp(min=0).sqrt()[..., None]
+    kept = counted(sizes.square().flip(-1), tolerance).flip(-1) & (sizes > least)
+    scale = torch.where(kept, 1 / sizes, 0.0)
+    axes = frame @ inner
+    along = axes.mT @ classes.means
+    within = axes.mT @ (classes.image @ (mix.mT * scale[..., None, :]))
+    within = within - along @ (classes.share[..., None] * along.mT)
+    square = scale.square()
+    plain = (within.diagonal(dim1=-2, dim2=-1) * square).sum(-1) * classes.count
+
+    there = classes.present.to(n)
+    enough = n > classes.count  # else nothing is within classes, and nothing is taken away
+    spread = torch.where(enough, scatter.trace, 0.0)[..., None, None]
+    size = torch.where(enough, scatter.square.clamp(min=0), 0.0)
+    per_class = torch.where(classes.present, 1 / classes.share, 0.0)
+    turned = scale[..., :, None] * mix
+    common = applied(there, turned.mT)
+    noise = (
+        turned @ (per_class[..., None] * turned.mT) - common[..., :, None] * common[..., None, :]
+    )
+    noise = noise / n[..., None, None]
+    within = within * torch.where(enough, n / (n - classes.count), 1.0)[..., None, None]
+    within = within - size[..., None, None] * noise
+    values, vectors = eigh_small(torch.diag_embed(torch.ones_like(scale)) - spread * noise)
+    solved = (vectors / values[..., None, :]) @ vectors.mT
+    of_means = ((solved @ within @ solved).diagonal(dim1=-2, dim2=-1) * square).sum(-1)
+    weakest, noise = vectors[..., 0], (noise @ vectors[..., :1])[..., 0]
+    own = (weakest * noise).sum(-1)
+    moved = (weakest * applied(weakest, within)).sum(-1).clamp(min=0)
+    signal = values[..., 0] / (4 * moved * own + 2 * size * own.square()).sqrt()
+    known = (classes.count > 1) & kept.any(-1)
+    return (
+        torch.where(known, plain.clamp(min=0), math.nan),
+        torch.where(known, of_means * classes.count, math.nan),
+        signal,
+    )
 
 
 def _centred(columns: Tensor, there: Tensor) -> Tensor:

@@ -14,10 +14,12 @@ import numpy as np
 from fswidget.analysis.arrays import Array
 
 UNKNOWN = 0.25  # share of a bias that is not known
-_MOST = 1.6  # times the plain value: what is extrapolated further is withheld
-RANK_TOLD = 0.6  # of the samples, over the κ of `mixed`: a rank beyond is withheld
+_MOST = 1.5  # times the plain value: what is extrapolated further is withheld
+RANK_TOLD = 0.45  # of the samples, over the κ of `mixed`: a plain rank beyond is withheld
 _PER_FUNCTION = 8  # samples that k95 needs for each output function
 _PER_CLASS = 2  # samples that NC1 needs on the mean
+_STANDS_OUT = 3  # standard deviations of the weakest direction between class means, for NC1
+_SPREAD = 1.5  # directions of noise for each class
 _RISES = 0.5  # of what leaks: a k95 that rises further with the samples is not withheld for it
 _NEAR = 3  # features on either side of k95, of which the utilization's slope is taken
 
@@ -63,8 +65,10 @@ def two_steps(
 ) -> Estimate:
     """Without a bias in 1/n and 1/n², through all samples, all but a block, and half of them.
 
-    The error adds half of the second step in quadrature. NaN, both, where estimate and error make
-    more than 1.6 times the plain value, or than `most`: such a probe does not tell.
+    The error grows as the square of the value, as n samples make r of equal eigenvalues
+    1/(1/r + 1/n), and adds a quarter of the second step in quadrature. NaN, both, where the
+    estimate is more than 1.5 times the plain value, or this more than `most`: such a probe does not
+    tell.
 
     Examples
     --------
@@ -79,9 +83,9 @@ def two_steps(
     slope = float(np.mean(halves)) - value
     second = (slope - removed_by(value, left_out)) / (2 - times) * times
     found = first.value + second
-    error = float(standard_error(left_out)) * max(found / value, 1.0)
-    error = math.hypot(error, second / 2)
-    told = found + error <= min(_MOST * value, most)
+    error = float(standard_error(left_out)) * max(found / value, 1.0) ** 2
+    error = math.hypot(error, UNKNOWN * second)
+    told = value <= most and found <= _MOST * value
     return Estimate(round(found, 12), error) if told else Estimate()
 
 
@@ -124,6 +128,7 @@ def used_features(
     least: float,
     most: int,
     leaked: float,
+    enough: bool = True,
 ) -> Estimate:
     """k95 without bias, from the place where Π̂ crosses 0.95, which has no steps.
 
@@ -131,9 +136,10 @@ def used_features(
     where there are no halves). The error: in quadrature the jackknife's of the place, a quarter of
     what was removed and of what leaks (`mixed`), since the probe does not tell how well either is
     known, and 1/√12, since a feature is used or not. NaN, both, where the quarter of what leaks is
-    more than all the rest, so that the error is a guess. Not where k95 is as small as it can be,
-    since what leaks makes it too large, nor where halves find more than half of that the other way:
-    then most of the bias is of features beyond the samples' reach, which halves see.
+    more than all the rest, so that the error is a guess, and where halves hold too few samples
+    per feature used. Not where k95 is as small as it can be, since what leaks makes it too large,
+    nor where halves find more than half of that the other way: then most of the bias is of features
+    beyond the samples' reach, which halves see.
 
     Parameters
     ----------
@@ -145,6 +151,8 @@ def used_features(
         Bounds: 0.95 of the output functions, of which each fits into one feature, and p.
     leaked : float
         What `mixed` finds.
+    enough : bool, default True
+        Whether halves hold two samples per feature used.
     """
     place, left_out, halves = places
     removed = float(np.mean(halves)) - place if halves else removed_by(place, left_out)
@@ -153,7 +161,8 @@ def used_features(
     bounds = math.ceil(max(least, 1.0) - 1e-9), float(most)
     found = min(max(start - removed, bounds[0]), bounds[1])
     rest = math.hypot(float(standard_error(left_out)), UNKNOWN * removed, math.sqrt(1 / 12))
-    if UNKNOWN * leaked > rest and round(found) > bounds[0] and removed > -_RISES * leaked:
+    guess = UNKNOWN * leaked > rest or not enough
+    if guess and round(found) > bounds[0] and removed > -_RISES * leaked:
         return Estimate()
     return Estimate(found, math.hypot(rest, UNKNOWN * leaked))
 
@@ -171,13 +180,21 @@ def enough_per_class(n: float, classes: int) -> bool:
     return n >= _PER_CLASS * classes
 
 
-def tells_nc1(n: float, classes: int, signal: float) -> bool:
+def noise_is_spread(directions: float, classes: int) -> bool:
+    """Whether the noise within classes has half as many directions again as there are classes, so
+    that what it adds to the products of their means is near its mean."""
+    return directions > _SPREAD * classes
+
+
+def tells_nc1(n: float, classes: int, signal: float, directions: float) -> bool:
     """Whether n samples tell NC1: two per class, and a weakest direction of the class means, of
-    which NC1 has the inverse, that is more than what sampling adds to it.
+    which NC1 has the inverse, that stands out of what sampling adds to it, or is more than that
+    where the noise is not spread.
 
     Parameters
     ----------
-    signal : float
-        The ratio of their squares (`neural_collapse`).
+    signal, directions : float
+        ``class_signal`` and ``noise_directions`` of `neural_collapse`.
     """
-    return enough_per_class(n, classes) and signal > 1
+    least = _STANDS_OUT if noise_is_spread(directions, classes) else 0
+    return enough_per_class(n, classes) and signal > least

@@ -20,6 +20,7 @@ from fswidget.analysis.extrapolation import (
     UNKNOWN,
     Estimate,
     mixed,
+    noise_is_spread,
     one_step,
     removed_by,
     standard_error,
@@ -41,6 +42,8 @@ from fswidget.analysis.replicates import Found, Neighbourhood, in_use
 
 #: Numbers of Gram matrices measured at once: what a cache holds, or on a GPU is soon done.
 _AT_ONCE = {"cpu": 700_000, "cuda": 30_000_000}
+
+_REPLICATED = (*JACKKNIFED, "nc1_of_means")
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def jackknife(
         replicate["used_features"] = float(first_at(learned, num_features))
     found_by = {name: [replicate[name] for replicate in replicates] for name in replicates[0]}
     errors = {name: float(standard_error(values)) for name, values in found_by.items()}
-    del errors["crossing"]
+    del errors["crossing"], errors["nc1_of_means"]
     whole = effective_rank(to_numpy(solution.values)) if solution.complete else math.nan
     plain = {"crossing": crossing(utilization, num_features), "effective_rank": whole}
     halved: list[dict[str, float]] = []
@@ -106,10 +109,12 @@ def jackknife(
         (plain[name], found_by[name], [half[name] for half in halved]) for name in plain
     )
     n, numbers = moments.num_samples, measures.numbers
+    spread = noise_is_spread(numbers["noise_directions"], numbers["target_rank"])
+    kind = "nc1_of_means" if spread else "nc1"
     better = {
         "used_features": _used_features(numbers, n, solution, utilization, num_features, places),
         "effective_rank": two_steps(*sizes, RANK_TOLD * n / numbers["tails"]),
-        "nc1": one_step(numbers["nc1"], found_by["nc1"], UNKNOWN),
+        "nc1": one_step(numbers[kind], found_by[kind], UNKNOWN),
     }
     better |= dict.fromkeys(_untold(measures, n, len(blocks)), Estimate())
     errors |= {name: estimate.error for name, estimate in better.items()}
@@ -157,7 +162,7 @@ class _Whole:
     def __call__(self, left: Averages) -> tuple[Tensor, Callable[[Tensor, list[int]], Tensor]]:
         how = self.measures.task, self.measures.tolerance, self.debias, self.measures.by_class
         measured = Measures.of(left, self.moments, *how)
-        self.replicates += _rows({name: measured.numbers[name] for name in JACKKNIFED})
+        self.replicates += _rows({name: measured.numbers[name] for name in _REPLICATED})
         return measured.rows, measured.curves
 
 
@@ -188,7 +193,8 @@ def _are_biased(plain: Mapping[str, float], left_out: Mapping[str, Sequence[floa
 def _untold(measures: Measures, n: int, blocks: int) -> list[str]:
     """What n samples in so many blocks do not tell for their classes."""
     numbers, counts = measures.numbers, measures.counts
-    found = [] if tells_nc1(n, numbers["target_rank"], numbers["class_signal"]) else ["nc1"]
+    names = ("target_rank", "class_signal", "noise_directions")
+    found = [] if tells_nc1(n, *(numbers[name] for name in names)) else ["nc1"]
     if measures.by_class and counts is not None and counts[counts > 0].min() < blocks:
         found.append("effective_rank")  # without a block classes are unequal, which they never were
     return found
@@ -210,7 +216,11 @@ def _used_features(
         return Estimate()
     shares = np.diff(utilization, prepend=0.0)
     leaked = mixed(to_numpy(solution.values), shares, known, n, numbers["tails"])
-    return used_features(known, places, least=USED * rank, most=num_features, leaked=leaked)
+    enough = n >= 4 * known  # for halves, which hold two per feature then
+    least = USED * rank
+    return used_features(
+        known, places, least=least, most=num_features, leaked=leaked, enough=enough
+    )
 
 
 class LeftOut:

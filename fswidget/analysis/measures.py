@@ -42,7 +42,7 @@ JACKKNIFED = (
 )
 
 #: What tells how far to trust others, and is not kept.
-ASIDE = ("tails", "class_signal")
+ASIDE = ("tails", "nc1_of_means", "class_signal", "noise_directions")
 
 _LOST = 1e-9  # of a sum: a difference below it is rounding, as beside one huge sample
 
@@ -90,7 +90,7 @@ def low_rank_measure(
     fourth = (image * square).sum(-1)
     if classes is not None:
         enough = n > classes.count + 1
-        by_class = _norm_drawn_by_class(n, raw, total, fourth, classes)
+        by_class = _norm_drawn_by_class(n, raw, fourth, classes)
         norm = torch.where(enough, by_class, norm)
         within = torch.where(enough, classes.within, within)
     residual = (total - explained).clamp(min=0)
@@ -118,9 +118,7 @@ def unbiased_product(
     return (n * n * product - squares * n / (n - 2) + sums / ((n - 1) * (n - 2))) / (n * (n - 3))
 
 
-def _norm_drawn_by_class(
-    n: Tensor, norm: Tensor, total: Tensor, fourth: Tensor, classes: ClassMeans
-) -> Tensor:
+def _norm_drawn_by_class(n: Tensor, norm: Tensor, fourth: Tensor, classes: ClassMeans) -> Tensor:
     """‖Cov Φ‖² without the bias that sampling within the classes gives it.
 
     Given its class, a sample adds E‖φ‖⁴ − ‖E[φφᵀ | class]‖² to the bias; the latter is taken with
@@ -128,14 +126,8 @@ def _norm_drawn_by_class(
     """
     count, share = classes.count, classes.share
     size = classes.gram.diagonal(dim1=-2, dim2=-1)
-    between = (share * size).sum(-1)
-    product = (share * classes.covariance.diagonal(dim1=-2, dim2=-1)).sum(-1)  # ⟨Cov, Σ_B⟩
-    square = (applied(share, classes.gram.square()) * share).sum(-1)  # ‖Σ_B‖²
-    grow = n / (n - count)
-    within = (total - between).clamp(min=0) * grow
-    within_norm = (norm - 2 * product + square).clamp(min=0) * grow**2
-    within_norm = within_norm - within**2 / (n - count)
-    with_total = (norm - product) * grow * n / (n - 1) - within**2 / n
+    within, within_norm, product = classes.scatter(n, norm)
+    with_total = (norm - product) * n / (n - count) * n / (n - 1) - within**2 / n
     own = (size - (within * count / n)[..., None]).clamp(min=0)
     known = (share * own.square()).sum(-1) + 2 * (with_total - within_norm) + within_norm
     return norm - (fourth - known) / n + 2 * with_total / n + (within / n) ** 2
@@ -248,7 +240,7 @@ class Measures:
         columns, shift, counts = averages.columns, task == "cross_entropy", None
         coding = None if task == "multilabel" else moments._coding
         unknown = torch.full_like(averages.n, math.nan)
-        classes, found = None, dict.fromkeys((*COLLAPSE, "class_signal"), unknown)
+        classes, found = None, dict.fromkeys((*COLLAPSE, *ASIDE[1:]), unknown)
         learned = Span.of_outputs(averages, task, tolerance)
         if coding is not None and coding.hard:
             classes = ClassMeans.of(averages, coding, learned.cross_centred)

@@ -187,10 +187,10 @@ class Spectrum(ByRow):
     @property
     def effective_rank_debiased(self) -> float:
         """The effective rank without the bias of a finite probe: a parabola in 1/n through all
-        samples, all but a block and half of them. NaN without errors, where it and its error would
-        be more than 1.6 times the plain one, or 0.6 of the samples (over κ, for heavy tails: see
-        `extrapolation.mixed`), which then do not tell, and where samples were drawn class by class,
-        fewer than eight of each. Our choice."""
+        samples, all but a block and half of them. NaN without errors, where it would be more than
+        1.5 times the plain one, or this more than 0.45 of the samples (over κ, for heavy tails:
+        see `extrapolation.mixed`), which then do not tell, and where samples were drawn class by
+        class, fewer than eight of each. Our choice."""
         return self._without_bias("effective_rank")
 
     @property
@@ -211,10 +211,13 @@ class Spectrum(ByRow):
 
     @property
     def nc1_debiased(self) -> float:
-        """NC1 without the bias of a finite probe, by the jackknife, which may take it below 0; NaN
-        without errors, with fewer than two samples per class, and where the weakest direction
-        between class means is no more than what sampling adds to it. ``errors["nc1"]`` is that of
-        this estimate, with a quarter of the bias removed. Our choice."""
+        """NC1 without the bias of a finite probe, which may take it below 0: of class means less
+        what sampling adds to them, where noise within classes has half as many directions again as
+        there are classes, and then by the jackknife. NaN without errors, with fewer than two
+        samples per class, and where the weakest direction between class means is no more than three
+        standard deviations of what sampling adds to it, or, of other noise, than that.
+        ``errors["nc1"]`` is that of this estimate, with a quarter of what the jackknife removed.
+        Our choice."""
         return self._without_bias("nc1")
 
     def _without_bias(self, name: str) -> float:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import fswidget as fs
+from fswidget.analysis.measures import measures_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:targets")
 
@@ -286,3 +287,21 @@ def test_the_truncated_accuracy_is_drawn_beside_utilization():
         drawn = plot.select_one({"name": "truncated_accuracy:glyph"}).data_source.data["y"]
         np.testing.assert_array_equal(drawn, frame.arrays["truncated_accuracy"] if more else [])
         assert len(plot.legend[0].items) == 2 + more
+
+
+def test_nc1_takes_the_noise_of_class_means_away():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 48)
+    means = np.diag([4.0, 3.0, 2.4]) @ np.eye(3, 60)
+    features = means[labels] + np.arange(1, 61) ** -0.25 * rng.normal(size=(48, 60))
+    moments = fs.FeatureMoments(60, 3, 3).update(features, features @ means.T, labels)
+    found = measures_of(moments, "cross_entropy").numbers["nc1_of_means"]
+    counts = np.bincount(labels)
+    centres = np.stack([features[labels == c].mean(0) for c in range(3)])
+    within = (features - centres[labels]).T @ (features - centres[labels]) / 45
+    apart = (centres - features.mean(0)).T
+    noise = np.diag(1 / counts) - 1 / 48
+    square = (within**2).sum() - np.trace(within) ** 2 / 45
+    between = np.linalg.pinv(apart.T @ apart - np.trace(within) * noise, rcond=1e-9)
+    inner = apart.T @ within @ apart - square * noise
+    assert found == pytest.approx(3 * np.trace(inner @ between @ between))

@@ -9,7 +9,7 @@ import pytest
 
 import fswidget as fs
 from fswidget.analysis import eigensolvers, replicates
-from fswidget.analysis.extrapolation import mixed, used_features
+from fswidget.analysis.extrapolation import mixed, two_steps, used_features
 from fswidget.analysis.measures import crossing
 from fswidget.analysis.targets import assign_blocks
 
@@ -234,15 +234,20 @@ def test_k95_is_withheld_where_most_of_its_error_would_be_a_guess():
     for rise, told in ((0.9, False), (1.1, True)):
         found = used_features(20, (19.5, [19.5] * 8, [19.5 - rise] * 4), **known, leaked=2.0)
         assert math.isnan(found.value) != told
+    # With few samples in halves, too, but where these find it to rise.
+    for rise, told in ((0.4, False), (0.6, True)):
+        halves = [19.5 - rise] * 4
+        found = used_features(20, (19.5, [19.5] * 8, halves), **known, leaked=1.0, enough=False)
+        assert math.isnan(found.value) != told
     # Heavier tails mix as fewer samples do.
     values, shares = np.array([2.0, 1.0]), np.array([1.0, 0.0])
     assert mixed(values, shares, 1, 300, tails=3) == pytest.approx(mixed(values, shares, 1, 100))
 
 
-def test_nc1_is_withheld_where_class_means_are_no_further_apart_than_their_noise():
+def test_nc1_is_withheld_where_class_means_do_not_stand_out_of_their_noise():
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 10
-    for apart, told in ((0.3, False), (3.0, True)):
+    for apart, told in ((2.0, False), (5.0, True)):
         features = apart * np.eye(10, 20)[labels] + rng.normal(size=(60, 20))
         found = fs.analyze(features, features[:, :10], labels)
         assert math.isnan(found.nc1_debiased) != told
@@ -264,6 +269,19 @@ def test_the_rank_of_equal_features_is_found_from_twice_as_many_samples():
     errors = np.array([spectrum.errors["effective_rank"] for spectrum in found])
     assert abs(misses.mean()) < 0.6  # one jackknife step leaves it 1.0 too small
     assert np.mean(abs(misses) <= 2.365 * errors) >= 0.75
+
+
+def test_the_error_of_a_rank_grows_as_its_square():
+    def of(r, shaken=0.0):  # of n samples r equal eigenvalues have rank 1/(1/r + 1/n)
+        value, left, half = (1 / (1 / r + 1 / n) for n in (80, 70, 40))
+        return value, [left - shaken] * 4 + [left + shaken] * 4, [half] * 4
+
+    still, shaken = two_steps(*of(20)), two_steps(*of(20, 0.1))
+    assert still.value == pytest.approx(20, rel=0.02)
+    own = math.sqrt(shaken.error**2 - still.error**2)
+    assert own == pytest.approx(0.1 * math.sqrt(7) * (still.value / of(20)[0]) ** 2)
+    assert math.isnan(two_steps(*of(20), 15.9).error)  # the plain one is 16
+    assert math.isnan(two_steps(*of(60)).value)  # more than half as much again
 
 
 def test_the_crossing_is_k95_without_its_steps():
