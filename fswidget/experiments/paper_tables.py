@@ -243,6 +243,11 @@ recipe(
             lr=rate,
         )
         for rate, reported in _RATES.items()
+    }
+    | {
+        "lr 0.02, squared error": at_desk(
+            RESNET_AT_DESK.replace(dataset="cifar100", target_scale=10.0, epochs=20, lr=0.02)
+        )
     },
     checks=(
         Check(
@@ -263,7 +268,9 @@ recipe(
     "accuracy. At the desk, on all of CIFAR-100 with cross-entropy for 20 epochs, the best test "
     "accuracy and the lowest D_LR are both at .2, not at .05: the two go together, as the paper "
     "says, but the U has not turned yet. D_LR is ten times the paper's, as in all our runs with "
-    "cross-entropy and 100 classes in 128 features.",
+    "cross-entropy and 100 classes in 128 features. The loss decides here, too: with the squared "
+    "error (targets of length 10, a rate of .02, one seed) it is .17 at 56%, although that run has "
+    "fitted less of its training set (66% right, against 73% and 77%).",
 )
 
 
