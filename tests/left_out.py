@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fswidget as fs
+from fswidget.analysis.extrapolation import noise_is_spread
+from fswidget.analysis.measures import measures_of
 from fswidget.analysis.targets import assign_blocks
 
 NAMES = ("low_rank_measure", "low_rank_measure_debiased", "effective_rank", "nc1")
@@ -35,12 +38,29 @@ def errors_by_hand(
     """Those of some measures, by name, as a spectrum has them."""
     values, errors = left_out(features, outputs, labels)
     whole = fs.analyze(features, outputs, labels)
-    for name, left in zip(NAMES[2:], values.T[2:], strict=True):
-        # Those of debiased estimates grow with them, by half of what a second step removes too, for
-        # NC1 by a quarter of what the first removes.
-        plain, debiased = getattr(whole, name), getattr(whole, f"{name}_debiased")
-        removed = 7 * (left.mean() - plain)
-        unknown = removed / 4 if name == "nc1" else (debiased - (plain - removed)) / 2
-        grown = max(debiased / plain, 1) if plain > 0 else 1
-        errors[name] = math.hypot(errors[name] * grown, unknown)
-    return errors
+    # Those of debiased estimates grow with them, and hold a part of what was removed.
+    plain, debiased = whole.effective_rank, whole.effective_rank_debiased
+    second = debiased - (plain - 7 * (values[:, 2].mean() - plain))
+    grown = max(debiased / plain, 1) if plain > 0 else 1
+    errors["effective_rank"] = math.hypot(errors["effective_rank"] * grown**2, second / 4)
+    if math.isnan(whole.nc1_debiased):
+        return errors | {"nc1": math.nan}
+    blocks = assign_blocks(labels)
+    everything = _numbers(features, outputs, labels)
+    name = "nc1"
+    if noise_is_spread(everything["noise_directions"], everything["target_rank"]):
+        name = "nc1_of_means"  # the formula itself is tested apart
+    kept = [blocks != block for block in range(8)]
+    left = np.array([_numbers(features[k], outputs[k], labels[k])[name] for k in kept])
+    removed = 7 * (left.mean() - everything[name])
+    spread = math.sqrt(7 / 8 * ((left - left.mean()) ** 2).sum())
+    grown = max(1 - removed / everything[name], 1) if everything[name] > 0 else 1
+    return errors | {"nc1": math.hypot(spread * grown, removed / 4)}
+
+
+def _numbers(
+    features: NDArray[Any], outputs: NDArray[Any], labels: NDArray[Any]
+) -> Mapping[str, Any]:
+    count = outputs.shape[1]
+    moments = fs.FeatureMoments(features.shape[1], count, count)
+    return measures_of(moments.update(features, outputs, labels), "cross_entropy").numbers

@@ -224,7 +224,7 @@ def _classes_there(read: Targets) -> tuple[Targets, Tensor | None]:
         return read, None
     there, labels = torch.unique(read.rows, return_inverse=True)
     # Of a single column integers are values.
-    return Targets(labels, labels, max(2, len(there))), there
+    return Targets(labels, labels, max(2, len(there))), there.cpu()
 
 
 def _read(

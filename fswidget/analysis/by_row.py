@@ -92,11 +92,12 @@ class ByRow:
         return self._centers is not None and self._centers.coefficients is not None
 
     def centers_without_outputs(self, there: Tensor | None) -> ClassCenters | None:
-        """Of fewer outputs than were given, and of the classes `there` by their own names."""
+        """Of fewer outputs than were given, and of the classes `there`, on the CPU, by their own
+        names."""
         if self._centers is None:
             return None
         names = self._centers.names
-        names = names if there is None else there.cpu().numpy()[names]
+        names = names if there is None else there.numpy()[names]
         return replace(self._centers, names=names, coefficients=None)
 
     def nc4_of(self, features: Any, outputs: Any) -> float:

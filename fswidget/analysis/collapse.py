@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -49,10 +50,7 @@ def neural_collapse(
         Mean over pairs of classes of (σ_c² + σ_c'²) / (2 ‖μ_c − μ_c'‖²), 0 to ∞, with
         σ_c² = E[‖Φ − μ_c‖² | c] (Galanti et al. 2022).
     nc1_of_means : Tensor, shape (…)
-        NC1 less what sampling adds to the class means (our choice; see `_nc1`).
-    class_signal : Tensor, shape (…)
-        The weakest direction between the class means in standard deviations of what sampling adds
-        to it; −∞ to ∞ (our choice).
+        NC1 less what sampling adds to the class means (our choice; see `_Directions`).
     noise_directions : Tensor, shape (…)
         How many directions the noise within classes has, (tr Σ_W)² / ‖Σ_W‖².
     """
@@ -65,28 +63,44 @@ def neural_collapse(
     sizes = classes.gram.diagonal(dim1=-2, dim2=-1)
     variances = (squares * per_class - sizes).clamp(min=0)
     outputs = averages.covariance(columns.outputs, columns.targets) * per_class[..., None, :]
-    norm = averages.inner_product(columns.features, columns.features)
-    scatter = classes.scatter(averages.n, norm)
-    nc1, of_means, signal = _nc1(classes, averages.n, scatter, tolerance)
+    scatter = _scatter(averages, classes)
+    directions = _Directions.of(classes, averages.n, scatter, tolerance)
     found = (
-        nc1,
+        directions.nc1(),
         _from_simplex(_centred(_centred(classes.gram, there).mT, there), there),
         _duality(outputs, there, common_shift),
         _cdnv(classes.gram, variances, there),
     )
     several = classes.count > 1
-    directions = scatter.trace.square() / scatter.square.clamp(min=0)
-    aside = {"nc1_of_means": of_means, "class_signal": signal, "noise_directions": directions}
+    aside = {
+        "nc1_of_means": directions.nc1_of_means(),
+        "noise_directions": scatter.trace.square() / scatter.square.clamp(min=0),
+    }
     return aside | {
         name: torch.where(several, value, math.nan)
         for name, value in zip(COLLAPSE, found, strict=True)
     }
 
 
-def _nc1(
-    classes: ClassMeans, n: Tensor, scatter: Scatter, tolerance: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """tr(Σ_W Σ_B⁺), NaN below two distinct class means; `nc1_of_means` and `class_signal`.
+def class_signal(averages: Averages, classes: ClassMeans, tolerance: float) -> Tensor:
+    """The weakest direction between the class means in standard deviations of what sampling adds
+    to it, shape (…); −∞ to ∞. Our choice."""
+    found = _Directions.of(classes, averages.n, _scatter(averages, classes), tolerance)
+    values, vectors = eigh_small(found.left)
+    weakest, noise = vectors[..., 0], (found.noise @ vectors[..., :1])[..., 0]
+    own = (weakest * noise).sum(-1)
+    moved = (weakest * applied(weakest, found.within)).sum(-1).clamp(min=0)
+    return values[..., 0] / (4 * moved * own + 2 * found.size * own.square()).sqrt()
+
+
+def _scatter(averages: Averages, classes: ClassMeans) -> Scatter:
+    features = averages.columns.features
+    return classes.scatter(averages.n, averages.inner_product(features, features))
+
+
+@dataclass(frozen=True)
+class _Directions:
+    """The class means M by their singular vectors, each direction of length 1; r of them.
 
     Σ_B = M Mᵀ / K with the K class means as columns: NC1 = K tr(A G⁺²) of G = MᵀM and
     A = Mᵀ Σ_W M. Means of n_c samples add N = diag(1/n_c) − 11ᵀ/n times tr Σ_W to G and times
@@ -94,45 +108,62 @@ def _nc1(
     the singular vectors of M: those of the K × K side would have half the digits, which one outlier
     takes.
     """
-    frame, corner = torch.linalg.qr(classes.means)  # the SVD of a tall matrix is far slower
-    inner, sizes, mix = torch.linalg.svd(corner, full_matrices=False)
-    # Means that differ by little more than the features' rounding do not differ.
-    least = 1e-12 * classes.variance.clamp(min=0).sqrt()[..., None]
-    kept = counted(sizes.square().flip(-1), tolerance).flip(-1) & (sizes > least)
-    scale = torch.where(kept, 1 / sizes, 0.0)
-    axes = frame @ inner
-    along = axes.mT @ classes.means
-    within = axes.mT @ (classes.image @ (mix.mT * scale[..., None, :]))
-    within = within - along @ (classes.share[..., None] * along.mT)
-    square = scale.square()
-    plain = (within.diagonal(dim1=-2, dim2=-1) * square).sum(-1) * classes.count
 
-    there = classes.present.to(n)
-    enough = n > classes.count  # else nothing is within classes, and nothing is taken away
-    spread = torch.where(enough, scatter.trace, 0.0)[..., None, None]
-    size = torch.where(enough, scatter.square.clamp(min=0), 0.0)
-    per_class = torch.where(classes.present, 1 / classes.share, 0.0)
-    turned = scale[..., :, None] * mix
-    common = applied(there, turned.mT)
-    noise = (
-        turned @ (per_class[..., None] * turned.mT) - common[..., :, None] * common[..., None, :]
-    )
-    noise = noise / n[..., None, None]
-    within = within * torch.where(enough, n / (n - classes.count), 1.0)[..., None, None]
-    within = within - size[..., None, None] * noise
-    values, vectors = eigh_small(torch.diag_embed(torch.ones_like(scale)) - spread * noise)
-    solved = (vectors / values[..., None, :]) @ vectors.mT
-    of_means = ((solved @ within @ solved).diagonal(dim1=-2, dim2=-1) * square).sum(-1)
-    weakest, noise = vectors[..., 0], (noise @ vectors[..., :1])[..., 0]
-    own = (weakest * noise).sum(-1)
-    moved = (weakest * applied(weakest, within)).sum(-1).clamp(min=0)
-    signal = values[..., 0] / (4 * moved * own + 2 * size * own.square()).sqrt()
-    known = (classes.count > 1) & kept.any(-1)
-    return (
-        torch.where(known, plain.clamp(min=0), math.nan),
-        torch.where(known, of_means * classes.count, math.nan),
-        signal,
-    )
+    count: Tensor  # (…) classes
+    kept: Tensor  # (…, r) directions in which the means differ
+    square: Tensor  # (…, r) one over the square of each one's length
+    raw: Tensor  # (…, r) the diagonal of A
+    within: Tensor  # (…, r, r) A without what sampling adds
+    noise: Tensor  # (…, r, r) N
+    left: Tensor  # (…, r, r) G without what sampling adds
+    size: Tensor  # (…) ‖Σ_W‖²
+
+    @classmethod
+    def of(cls, classes: ClassMeans, n: Tensor, scatter: Scatter, tolerance: float) -> _Directions:
+        frame, corner = torch.linalg.qr(classes.means)  # the SVD of a tall matrix is far slower
+        inner, sizes, mix = torch.linalg.svd(corner, full_matrices=False)
+        # Means that differ by little more than the features' rounding do not differ.
+        least = 1e-12 * classes.variance.clamp(min=0).sqrt()[..., None]
+        kept = counted(sizes.square().flip(-1), tolerance).flip(-1) & (sizes > least)
+        scale = torch.where(kept, 1 / sizes, 0.0)
+        axes = frame @ inner
+        along = axes.mT @ classes.means
+        within = axes.mT @ (classes.image @ (mix.mT * scale[..., None, :]))
+        within = within - along @ (classes.share[..., None] * along.mT)
+
+        enough = n > classes.count  # else nothing is within classes, and nothing is taken away
+        spread = torch.where(enough, scatter.trace, 0.0)[..., None, None]
+        size = torch.where(enough, scatter.square.clamp(min=0), 0.0)
+        per_class = torch.where(classes.present, 1 / classes.share, 0.0)
+        turned = scale[..., :, None] * mix
+        common = applied(classes.present.to(n), turned.mT)
+        noise = turned @ (per_class[..., None] * turned.mT)
+        noise = (noise - common[..., :, None] * common[..., None, :]) / n[..., None, None]
+        grown = within * torch.where(enough, n / (n - classes.count), 1.0)[..., None, None]
+        return cls(
+            classes.count,
+            kept,
+            scale.square(),
+            within.diagonal(dim1=-2, dim2=-1),
+            grown - size[..., None, None] * noise,
+            noise,
+            torch.diag_embed(torch.ones_like(scale)) - spread * noise,
+            size,
+        )
+
+    def nc1(self) -> Tensor:
+        """tr(Σ_W Σ_B⁺), NaN below two distinct class means."""
+        return self._known((self.raw * self.square).sum(-1).clamp(min=0))
+
+    def nc1_of_means(self) -> Tensor:
+        """The same less what sampling adds to the class means; may fall below 0."""
+        inverse, _ = torch.linalg.inv_ex(self.left)  # a GPU is not asked whether there is one
+        within = inverse @ self.within @ inverse
+        return self._known((within.diagonal(dim1=-2, dim2=-1) * self.square).sum(-1))
+
+    def _known(self, found: Tensor) -> Tensor:
+        known = (self.count > 1) & self.kept.any(-1)
+        return torch.where(known, found * self.count, math.nan)
 
 
 def _centred(columns: Tensor, there: Tensor) -> Tensor:

@@ -44,8 +44,10 @@ def removed_by(value: float, left_out: Sequence[float]) -> float:
     return float((len(left_out) - 1) * (np.mean(left_out) - value))
 
 
-def one_step(value: float, left_out: Sequence[float], unknown: float = 0.0) -> Estimate:
-    """Without a bias in 1/n, by the jackknife; the error stays the same share of the value, and
+def one_step(
+    value: float, left_out: Sequence[float], unknown: float = 0.0, power: int = 1
+) -> Estimate:
+    """Without a bias in 1/n, by the jackknife; the error grows as this `power` of the value, and
     adds in quadrature the share `unknown` of what was removed.
 
     Examples
@@ -56,7 +58,7 @@ def one_step(value: float, left_out: Sequence[float], unknown: float = 0.0) -> E
     removed = removed_by(value, left_out)
     found = value - removed
     grown = max(found / value, 1.0) if value > 0 else 1.0
-    error = math.hypot(float(standard_error(left_out)) * grown, unknown * removed)
+    error = math.hypot(float(standard_error(left_out)) * grown**power, unknown * removed)
     return Estimate(round(found, 12) + 0.0, error)
 
 
@@ -76,7 +78,7 @@ def two_steps(
     >>> two_steps(of(8), [of(7)] * 8, [of(4)] * 4)
     Estimate(value=5.0, error=0.0...)
     """
-    first = one_step(value, left_out)
+    first = one_step(value, left_out, power=2)
     if not halves or len(left_out) < 3:  # of two samples a half is all but one
         return first
     times = len(left_out) / (len(left_out) - 1)  # as many samples in all as when one is left out
@@ -194,7 +196,7 @@ def tells_nc1(n: float, classes: int, signal: float, directions: float) -> bool:
     Parameters
     ----------
     signal, directions : float
-        ``class_signal`` and ``noise_directions`` of `neural_collapse`.
+        `class_signal` and ``noise_directions`` of `neural_collapse`.
     """
     least = _STANDS_OUT if noise_is_spread(directions, classes) else 0
     return enough_per_class(n, classes) and signal > least

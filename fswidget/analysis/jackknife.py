@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fswidget.analysis.arrays import Array, to_arrays, to_numpy
 from fswidget.analysis.averages import Averages, Span
+from fswidget.analysis.collapse import class_signal
 from fswidget.analysis.decay import effective_rank
 from fswidget.analysis.eigensolvers import EigenDecomposition
 from fswidget.analysis.extrapolation import (
@@ -116,7 +117,7 @@ def jackknife(
         "effective_rank": two_steps(*sizes, RANK_TOLD * n / numbers["tails"]),
         "nc1": one_step(numbers[kind], found_by[kind], UNKNOWN),
     }
-    better |= dict.fromkeys(_untold(measures, n, len(blocks)), Estimate())
+    better |= dict.fromkeys(_untold(measures, averages, n, len(blocks)), Estimate())
     errors |= {name: estimate.error for name, estimate in better.items()}
     debiased = {name: estimate.value for name, estimate in better.items()}
     fitted = [_fit(curve, len(solution.values)) for curve in curves]
@@ -190,11 +191,14 @@ def _are_biased(plain: Mapping[str, float], left_out: Mapping[str, Sequence[floa
     return any(abs(removed_by(plain[name], left_out[name])) > allowed[name] for name in plain)
 
 
-def _untold(measures: Measures, n: int, blocks: int) -> list[str]:
+def _untold(measures: Measures, averages: Averages, n: int, blocks: int) -> list[str]:
     """What n samples in so many blocks do not tell for their classes."""
     numbers, counts = measures.numbers, measures.counts
-    names = ("target_rank", "class_signal", "noise_directions")
-    found = [] if tells_nc1(n, *(numbers[name] for name in names)) else ["nc1"]
+    signal = math.nan
+    if measures.classes is not None:
+        signal = float(class_signal(averages, measures.classes, measures.tolerance))
+    tells = tells_nc1(n, numbers["target_rank"], signal, numbers["noise_directions"])
+    found = [] if tells else ["nc1"]
     if measures.by_class and counts is not None and counts[counts > 0].min() < blocks:
         found.append("effective_rank")  # without a block classes are unequal, which they never were
     return found

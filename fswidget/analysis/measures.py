@@ -42,7 +42,7 @@ JACKKNIFED = (
 )
 
 #: What tells how far to trust others, and is not kept.
-ASIDE = ("tails", "nc1_of_means", "class_signal", "noise_directions")
+ASIDE = ("tails", "nc1_of_means", "noise_directions")
 
 _LOST = 1e-9  # of a sum: a difference below it is rounding, as beside one huge sample
 

@@ -117,6 +117,7 @@ class FrameMaker:
         """What follows from the targets."""
         self._blocks = assign_blocks(self.samples.named, _NUM_BLOCKS, self.samples.groups)
         self._weights = class_weights(self.samples.labels)
+        self._classes = self._classes_there()
 
     def describe(
         self,
@@ -170,7 +171,7 @@ class FrameMaker:
         features = project(rows.features, basis)
         reference, moved = self._since(features, rows, begins=epoch == 0 and step == 0)
         self._few = fewer_outputs(rows.features, rows.outputs) if self.team.size == 1 else None
-        self._there = self._classes_there()
+        self._there = None if self._few is None else self._classes
         drift = self._output_drift(rows) if moved and reference is not None else math.nan
         spectrum, blocks = self._measured(features, short := self._shortened(rows), reference)
         whole = dataclasses.replace(spectrum, num_features=self.num_features)
@@ -288,12 +289,12 @@ class FrameMaker:
         return dataclasses.replace(rows, outputs=self._few.reduce(rows.outputs), targets=targets)
 
     def _classes_there(self) -> Tensor | None:
-        """The classes of all samples, where outputs are many; those of none change no measure."""
+        """The classes of all samples, on the CPU; those of none change no measure."""
         given = [one for one in (self.samples, self.held_out) if one is not None]
-        if self._few is None or any(one.labels is None or one.targets.ndim > 1 for one in given):
+        if any(one.labels is None or one.targets.ndim > 1 for one in given):
             return None
         there: Tensor = torch.unique(torch.cat([one.targets for one in given]))
-        return there
+        return there.cpu()
 
     def _moments(
         self,
