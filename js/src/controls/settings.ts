@@ -5,8 +5,9 @@ import type { Run } from "../data/store";
 import { attribute, type Cleanup, format, h, hide, setText } from "../host/dom";
 import { assign, type ControlSpec, type Model, names, onChange, specs } from "../host/model";
 
-/** Letters of a value and of what it was that a box of the rail holds beside each other. */
-const ROOM = 16;
+/** Letters of a value and of what it was that a box of the rail holds beside each other, and one
+ * that shares it with a menu's arrow. */
+const [ROOM, MENU_ROOM] = [16, 13] as const;
 /** So long after the last key a value that was chosen by keys is taken: several are one choice. */
 const KEYS_MS = 400;
 
@@ -131,7 +132,8 @@ class Control {
   /** What the run before had here, where that was something else. */
   compare(before: string | undefined): void {
     const was = before === undefined ? "" : `was ${before}`;
-    setText(this.#was, this.#inBox.length + was.length > ROOM ? "" : was);
+    const room = this.#input instanceof HTMLSelectElement ? MENU_ROOM : ROOM;
+    setText(this.#was, this.#inBox.length + was.length > room ? "" : was);
   }
 
   /** What stands in the box that such words share, if there is one. */
