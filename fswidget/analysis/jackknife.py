@@ -220,7 +220,7 @@ def _used_features(
         return Estimate()
     shares = np.diff(utilization, prepend=0.0)
     leaked = mixed(to_numpy(solution.values), shares, known, n, numbers["tails"])
-    enough = n >= 4 * known  # for halves, which hold two per feature then
+    enough = tells_used_features(known, 0, n / 2)  # halves, of which the bias is read
     least = USED * rank
     return used_features(
         known, places, least=least, most=num_features, leaked=leaked, enough=enough

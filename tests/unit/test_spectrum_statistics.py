@@ -244,6 +244,14 @@ def test_k95_is_withheld_where_most_of_its_error_would_be_a_guess():
     assert mixed(values, shares, 1, 300, tails=3) == pytest.approx(mixed(values, shares, 1, 100))
 
 
+def test_k95_is_withheld_where_halves_hold_less_than_two_samples_per_feature_used():
+    rng = np.random.default_rng(4)
+    features = rng.normal(size=(48, 24)) * np.arange(1, 25) ** -0.5
+    found = fs.analyze(features, features @ rng.normal(size=(24, 2)), np.arange(48) % 2)
+    assert 24 / 2 < found.used_features < 48 / 2
+    assert math.isnan(found.used_features_debiased)
+
+
 def test_nc1_is_withheld_where_class_means_do_not_stand_out_of_their_noise():
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 10
