@@ -36,8 +36,9 @@ class Regime:
         and d + 1 for d values or labels: MF where k95 ≤ m, EF where k95 > 2 m, else TRANSITION.
         MF is said only where the outputs hold a tenth of the targets' variance; what holds less
         with k95 ≤ m has learned nothing and is UNTRAINED. With fewer than 2 m features, or samples,
-        D_LR must also lie below that of 95% of random heads on the same features (`nulls`); with
-        fewer than m nothing can be told, and it is TRANSITION. LAZY where the kernel drift is at
+        D_LR must also lie below that of 95% of random heads on the same features (`nulls`), else it
+        is TRANSITION; with fewer than m nothing can be told, and it is TRANSITION, which the view
+        and figures call not defined. LAZY where the kernel drift is at
         most 0.01 of the outputs' own, 1 − CKA both, which is all of it where the outputs began at
         0: features count as unmoved beside what the outputs learned, so that a network on its way
         is not lazy. CONSTANT where D_LR does not exist, as in a network whose units have died. In a
@@ -180,9 +181,7 @@ def classify(
         "null_low_rank_measure_low": band.low_rank_measure_low,
     }
     few = math.isnan(debiased)
-    evidence = _evidence(found, room, numbers, num_features, num_samples, outputs_moved, few)
-    if found != plain:
-        evidence += f" The label is still that of the frame before: {plain} is not sure enough yet."
+    evidence = _evidence(found, plain, room, numbers, num_features, num_samples, outputs_moved, few)
     return Regime(found, evidence, confidence, numbers)
 
 
@@ -215,6 +214,7 @@ def _rounded(k95: float, error: float) -> list[int]:
 
 def _evidence(
     found: str,
+    plain: str,
     room: str,
     numbers: Mapping[str, float],
     num_features: int,
@@ -243,7 +243,13 @@ def _evidence(
         if found == "LAZY":
             drift += f", the outputs {numbers['output_drift']:.2f}"
     share = f"the {limit} strongest hold {numbers['top_share']:.0%} of the feature strength{drift}"
-    if found == "UNTRAINED" and moved:
+    many = "Somewhat more features than outputs are" if used > limit else "Few features are"
+    if found != plain:
+        text = (
+            f"The label is still that of the frame before: {plain} is not sure enough yet; {use}, "
+            f"and {share}."
+        )
+    elif found == "UNTRAINED" and moved:
         held = f"{max(numbers['target_share'], 0):.0%}"
         text = f"Nothing has been learned yet: the outputs hold {held} of the targets; {use}."
     else:
@@ -251,12 +257,13 @@ def _evidence(
             "UNTRAINED": f"The network has not been trained yet; {use}.",
             "LAZY": f"The outputs changed but the features hardly did{drift}; {use}.",
             "MF": f"Few features do the work: {use}, and {share}.",
-            "TRANSITION": f"Somewhat more features than outputs are in use: {use}, and {share}.",
+            "TRANSITION": f"{many} in use: {use}, and {share}.",
             "EF": f"Many more features are in use than the outputs need: {use}, and {share}.",
         }[found]
     if fewest < 2 * limit and found in ("MF", "TRANSITION"):
         told = ", and random heads on these features do no worse" if room == "little" else ""
-        text += f" Extended features cannot be told: fewer than 2 × {limit} {few_what}{told}."
+        kind = "Extended" if used > limit or found == "MF" else "Minimal"
+        text += f" {kind} features cannot be told: fewer than 2 × {limit} {few_what}{told}."
     text += _about_k95(found, numbers)
     if few and num_samples is not None:
         text += f" Too few samples for the debiased D_LR: {num_samples} samples, {outputs} outputs."

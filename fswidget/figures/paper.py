@@ -10,7 +10,7 @@ import numpy as np
 
 from fswidget.figures.intensity import LEAST, series
 from fswidget.figures.modes import courses
-from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, label, regime_zones
+from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, label, minimal, regime_zones
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
 from fswidget.recording.scalars import best_estimate, mean_over_layers
@@ -141,10 +141,6 @@ def plot_compare(
     return ax
 
 
-def _minimal(recording: Recording) -> int:
-    return recording.info.minimal_features or recording.info.num_outputs
-
-
 def _one(given: Runs) -> Recording:
     if isinstance(given, Recording):
         return given
@@ -203,7 +199,7 @@ def _spectrum(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any
         }
         relative = exact / frame.eigenvalues[0]
         ax.plot(range(1, len(exact) + 1), relative, color=COLORS["ink"], **ring)
-    ax.axvline(_minimal(recording), color=COLORS["strong"], linestyle=":", linewidth=1)
+    ax.axvline(minimal(recording.info), color=COLORS["strong"], linestyle=":", linewidth=1)
     ax.set(xlabel="feature k", ylabel=r"$\rho_k/\rho_1$", xscale="log", yscale="log")
     ax.legend()
 
@@ -216,7 +212,7 @@ def _cumulative(ax: Axes, recording: Recording, frame: Frame, style: dict[str, A
     if "truncated_accuracy" in frame.arrays:
         own = {"color": COLORS["accuracy"], "linestyle": "-.", "label": "accuracy", **style}
         _curve(ax, frame, "truncated_accuracy", own)
-    ax.axvline(_minimal(recording), color=COLORS["strong"], linestyle=":", linewidth=1)
+    ax.axvline(minimal(recording.info), color=COLORS["strong"], linestyle=":", linewidth=1)
     ax.set(xlabel="first k features", ylabel="cumulative share", xscale="log", ylim=(0, 1.04))
     ax.legend()
 
@@ -254,10 +250,10 @@ def _history(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any]
 
 
 def _regime(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any]) -> None:
-    least = _minimal(recording)
+    least = minimal(recording.info)
     p = recording.info.num_features
     most = max(p, 4 * least)
-    for name, low, high in regime_zones(least, p):
+    for name, low, high in regime_zones(recording.info, frame):
         ax.axhspan(max(low, 0.9), high, color=COLORS[name], alpha=0.15, linewidth=0)
     _scalar(ax, recording, "used_features", {"color": COLORS["accent"], **style})
     used = frame.scalars.get("used_features", math.nan)

@@ -23,7 +23,9 @@ from fswidget.figures.theme import (
     VALUE_COLORS,
     band,
     label,
+    minimal,
     places,
+    regime_of,
     regime_zones,
 )
 from fswidget.figures.words import REGIMES
@@ -66,11 +68,6 @@ def _legend_above(plot: Plot, items: list[LegendItem]) -> None:
     plot.add_layout(legend, "above")
 
 
-def _minimal(recording: Recording) -> int:
-    """The number of used features up to which a run counts as minimal."""
-    return recording.info.minimal_features or 1
-
-
 def _spectrum(recording: Recording, frame: Frame) -> Plot:
     plot = templates.spectrum()
     templates.set_labels(plot, "feature k", "relative eigenvalue ρₖ/ρ₁")
@@ -84,7 +81,7 @@ def _spectrum(recording: Recording, frame: Frame) -> Plot:
         k = np.arange(1, len(values) + 1)[kept]
         _fill(plot, name, x=k, y=values[kept])
         low = values[kept].min(initial=low)
-    plot.select_one({"name": "outputs"}).location = _minimal(recording)
+    plot.select_one({"name": "outputs"}).location = minimal(recording.info)
     templates.set_log_range(
         plot, "x", 0.9, 1.2 * max(1, len(recording[0].eigenvalues), len(frame.eigenvalues))
     )
@@ -108,7 +105,7 @@ def _cumulative(recording: Recording, frame: Frame) -> Plot:
     if 1 <= used <= len(frame.utilization):
         share = frame.utilization[round(used) - 1]
         _fill(plot, "used", x=[used], y=[share], color=[COLORS["accent"]])
-    plot.select_one({"name": "outputs"}).location = _minimal(recording)
+    plot.select_one({"name": "outputs"}).location = minimal(recording.info)
     templates.set_log_range(plot, "x", 0.9, 1.2 * max(1, len(frame.utilization)))
     templates.set_range(plot, "y", 0, 1.04)
     entries = [("utilization", "utilization"), ("quality", "quality")]
@@ -173,7 +170,7 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     measure = best_estimate(table)
     offered = (measure, "test_accuracy", "test_r2", "used_features", "loss")
     names = [name for name in offered if name in table and np.isfinite(table[name]).any()]
-    bands = {name: Band(name, span, _minimal(recording)) for name, span in _spans(names)}
+    bands = {name: Band(name, span, minimal(recording.info)) for name, span in _spans(names)}
     for name in names:
         bands[band(name)].include(table[name])
     lines = [bands[band(name)].place(table[name]) for name in names]
@@ -196,7 +193,7 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     templates.set_ticks(
         plot, "y", {y: text for shown in bands.values() for y, text in shown.ticks()}
     )
-    _fill_zones(plot, recording, bands.get("features"), last)
+    _fill_zones(plot, recording, frame, bands.get("features"), last)
     plot.select_one({"name": "cursor"}).location = frame.epoch
     renderer = plot.select_one({"name": "curves:glyph"})
     _legend_above(
@@ -231,19 +228,21 @@ def _spans(names: Iterable[str]) -> Iterable[tuple[str, tuple[float, float]]]:
     return places(band(name) for name in names).items()
 
 
-def _fill_zones(plot: Plot, recording: Recording, features: Band | None, last: float) -> None:
+def _fill_zones(
+    plot: Plot, recording: Recording, frame: Frame, features: Band | None, last: float
+) -> None:
     """A strip of the regimes above the curves, each frame's reaching halfway to its neighbours, and
     their zones behind k95."""
     epochs = np.array([frame.epoch for frame in recording])
     edges = [epochs[0], *(epochs[:-1] + epochs[1:]) / 2, epochs[-1]]
     zones: list[tuple[float, float, float, float, str, float]] = []
-    for frame, left, right in zip(recording, edges[:-1], edges[1:], strict=True):
-        color = COLORS.get(frame.labels.get("regime", ""), COLORS["page"])
+    for one, left, right in zip(recording, edges[:-1], edges[1:], strict=True):
+        color = COLORS.get(regime_of(recording.info, one), COLORS["page"])
         if zones and zones[-1][4] == color:
             left = zones.pop()[0]
         zones.append((left, right, 1 - STRIPS / 3, 1, color, 0.7))
     if features is not None:
-        for name, low, high in regime_zones(_minimal(recording), recording.info.num_features):
+        for name, low, high in regime_zones(recording.info, frame):
             bottom, top = features.place(np.array([max(low, 1e-9), high]))
             zones.append((0, last, bottom, top, COLORS[name], THEMES["light"]["veil"]))
     names = ("left", "right", "bottom", "top", "color", "alpha")
@@ -252,7 +251,7 @@ def _fill_zones(plot: Plot, recording: Recording, features: Band | None, last: f
 
 def _regime(recording: Recording, frame: Frame) -> Plot:
     info = recording.info
-    least = _minimal(recording)
+    least = minimal(recording.info)
     most = max(info.num_features, 4 * least)
     epochs = [shown.epoch for shown in recording]
     plot = templates.blank(
@@ -264,7 +263,7 @@ def _regime(recording: Recording, frame: Frame) -> Plot:
     )
     templates.set_labels(plot, "epoch", "features in use, k95")
     templates.set_log_range(plot, "y", 0.9, most)
-    zones = regime_zones(least, info.num_features)
+    zones = regime_zones(info, frame)
     for name, low, high in zones:
         bottom = max(low, 0.5)
         box = BoxAnnotation(bottom=bottom, top=high, fill_color=COLORS[name], fill_alpha=0.15)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR
+from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, regime_of
+from fswidget.figures.words import REGIMES
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
 from fswidget.recording.scalars import best_estimate
@@ -21,6 +22,8 @@ _WIDTH, _HEIGHT, _SCALE = 960, 300, 2
 
 #: Most points drawn of the samples.
 _POINTS = 600
+
+_UNDEFINED = REGIMES["UNDEFINED"][1].lower()
 
 Point = tuple[float, float]
 
@@ -40,9 +43,10 @@ def sentence(recording: Recording) -> str:
     frame = recording[-1]
     d_lr = _low_rank(frame)
     measured = f", D_LR {d_lr:.2f}" if math.isfinite(d_lr) else ""
-    regime = frame.labels.get("regime", "unknown")
+    regime = regime_of(recording.info, frame) or "unknown"
     frames = f"{len(recording)} frame{'s' if len(recording) > 1 else ''}"
-    return f"{title}: {frames} up to epoch {frame.epoch:g}, regime {regime}{measured}"
+    named = _UNDEFINED if regime == "UNDEFINED" else regime
+    return f"{title}: {frames} up to epoch {frame.epoch:g}, regime {named}{measured}"
 
 
 def picture(recording: Recording, epoch: float = -1) -> bytes:
@@ -62,12 +66,14 @@ def picture(recording: Recording, epoch: float = -1) -> bytes:
     """
     frame = recording.at(epoch)
     canvas = _Canvas()
-    regime = frame.labels.get("regime", "")
-    canvas.text((16, 10), regime or "no regime", 22, COLORS.get(regime, COLORS["ink"]))
+    regime = regime_of(recording.info, frame)
+    defined = regime != "UNDEFINED"
+    sign = (regime or "no regime") if defined else _UNDEFINED
+    canvas.text((16, 10), sign, 22, COLORS.get(regime, COLORS["ink"]))
     d_lr, used = _low_rank(frame), frame.scalars.get("used_features", math.nan)
     told = [recording.info.title, f"epoch {frame.epoch:g}"]
     told += [f"D_LR {d_lr:.3g}"] if math.isfinite(d_lr) else []
-    told += [f"k95 {used:.4g}"] if math.isfinite(used) else []
+    told += [f"k95 {used:.4g}"] if math.isfinite(used) and defined else []
     canvas.text((180, 16), "   ".join(filter(None, told)), 14)
     _draw_spectrum(canvas, recording, frame)
     _draw_shares(canvas, frame)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 from bokeh.palettes import Viridis256
 
+from fswidget.recording.frame import Frame, RunInfo
 from fswidget.recording.scalars import ESTIMATES, SCALARS
 
 #: Ten colours that stay apart under colour-vision deficiency (Petroff, arXiv 2107.02270), and the
@@ -181,14 +183,32 @@ def band(name: str) -> str:
     return "shares" if unit in SHARES else "features" if unit == "features" else "others"
 
 
-def regime_zones(minimal: int, num_features: int) -> list[tuple[str, float, float]]:
+def regime_of(info: RunInfo, frame: Frame) -> str:
+    """The regime that a frame may be called: of fewer features, or samples, than the outputs need,
+    the number in use says nothing."""
+    regime = frame.labels.get("regime", "")
+    undefined = info.directions < minimal(info) and regime in ("MF", "TRANSITION", "EF")
+    return "UNDEFINED" if undefined else regime
+
+
+def minimal(info: RunInfo) -> int:
+    """The number of used features up to which a run counts as minimal."""
+    return info.minimal_features or 1
+
+
+def regime_zones(info: RunInfo, frame: Frame) -> list[tuple[str, float, float]]:
     """The regimes by how many features are in use, with where they begin and end: up to C, up to
-    2 C and beyond. None reaches beyond the features that there are."""
-    p = float(num_features)
+    2 C and beyond. None reaches beyond the features that there are. Where features, or samples, are
+    so few that k95 alone does not tell, the first is what the frame is called there."""
+    c, p = minimal(info), float(info.num_features)
+    if info.directions < c:
+        return [("UNDEFINED", 0.0, p)]
+    few = info.directions < 2 * c and frame.scalars.get("used_features", math.nan) <= c
+    untold = few and frame.labels.get("regime") == "TRANSITION"
     ends = (
-        ("MF", 0.0, min(minimal, p)),
-        ("TRANSITION", minimal, min(2 * minimal, p)),
-        ("EF", 2 * minimal, p),
+        ("TRANSITION" if untold else "MF", 0.0, min(c, p)),
+        ("TRANSITION", c, min(2 * c, p)),
+        ("EF", 2 * c, p),
     )
     return [(name, float(low), float(high)) for name, low, high in ends if low < high]
 

@@ -143,6 +143,7 @@ class FrameMaker:
             tokens=samples.display_tokens(),
             layers=layers,
             **samples.told,
+            num_samples=len(samples),
             title=title,
             minimal_features=minimal_features(
                 samples.task, samples.labels is not None, self.num_outputs
@@ -183,9 +184,8 @@ class FrameMaker:
         self.regime = regime.label
         count = min(self.num_eigenfunctions, self.num_features)
         points = eigenfunctions(spectrum, self._shown(features, self.samples), count)
-        previous = None if self.previous is None else self.previous[1]
-        rotation = rotation_towards(previous, spectrum, points)
-        points = turned(points, rotation)
+        before = self.previous and self.previous[1]
+        points = turned(points, rotation := rotation_towards(before, spectrum, points))
         self.previous = (spectrum.eigenvectors, points)
         outputs = self._shown(rows.outputs, self.samples)
         eigenvalues, scale = within_float32(spectrum.eigenvalues)

@@ -180,6 +180,8 @@ class RunInfo:
     minimal_features : int, optional
         Up to how many used features a run counts as minimal; in recordings of earlier versions,
         which do not have it, C for classes and d + 1 otherwise.
+    num_samples : int, optional
+        n, the size of the probe; None in recordings of earlier versions.
     """
 
     config: Mapping[str, Any]
@@ -196,6 +198,7 @@ class RunInfo:
     targets: NDArray[np.float32] | None = None
     tokens: NDArray[np.float32] | None = None
     samples: str = ""
+    num_samples: int | None = None
 
     def __post_init__(self) -> None:
         # What cannot be saved must be refused now, not when hours of training are to be kept.
@@ -207,7 +210,8 @@ class RunInfo:
         if self.minimal_features is None:
             classes = len(self.class_names) > 0 or self.task == "cross_entropy"
             object.__setattr__(self, "minimal_features", self.num_outputs + (not classes))
-        for name in ("num_features", "num_outputs", "minimal_features"):
+        known = () if self.num_samples is None else ("num_samples",)
+        for name in ("num_features", "num_outputs", "minimal_features", *known):
             if not isinstance(getattr(self, name), Integral) or getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be an integer ≥ 1")
         for name in ("class_names", "layers"):
@@ -235,6 +239,11 @@ class RunInfo:
                     f"thumbnails: {pictures.dtype} of shape {pictures.shape}, must be uint8 of "
                     f"shape ({len(self.labels)}, h, w) or ({len(self.labels)}, h, w, 3)"
                 )
+
+    @property
+    def directions(self) -> int:
+        """How many directions the features can have: p, or the samples where those are fewer."""
+        return min(self.num_features, self.num_samples or self.num_features)
 
     def check(self, frame: Frame) -> None:
         """Raise if a frame cannot be of this run.
@@ -285,6 +294,7 @@ class RunInfo:
             "layers": list(self.layers),
             "title": self.title,
             **({"samples": self.samples} if self.samples else {}),
+            **({} if self.num_samples is None else {"num_samples": self.num_samples}),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -310,6 +320,7 @@ class RunInfo:
             title=description["title"],
             minimal_features=description.get("minimal_features"),
             samples=description.get("samples", ""),
+            num_samples=description.get("num_samples"),
         )
 
 

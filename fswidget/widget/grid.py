@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fswidget.figures.theme import regime_of
 from fswidget.figures.words import REGIMES
 from fswidget.recording.frame import RUN_ARRAYS, Frame, RunInfo
 from fswidget.recording.grid import Sweep
@@ -134,10 +135,10 @@ class Grid:
         cells = {}
         for place, recording in self.runs.items():
             frame = recording[-1]
-            regime = frame.labels.get("regime", "")
+            regime = regime_of(recording.info, frame)
             sign, said, _ = REGIMES.get(regime, (regime or "–", regime, ""))
             words = [f"{self.label(place)}: {said}"]
-            if "used_features" in frame.scalars:
+            if "used_features" in frame.scalars and regime != "UNDEFINED":
                 words.append(f"k95 {frame.scalars['used_features']:.0f}")
             key = ",".join(str(place[names.index(name)]) for name in order)
             cells[key] = {"regime": regime, "sign": sign, "words": ", ".join(words)}

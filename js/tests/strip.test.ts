@@ -9,14 +9,14 @@ import { Cleanup } from "../src/host/dom";
 import { place } from "../src/panels/gauge";
 import { apart } from "../src/panels/labels";
 import { RegimeView } from "../src/panels/regime";
-import { strips } from "../src/panels/zones";
+import { behindFeatures, strips } from "../src/panels/zones";
 import { traits } from "./fake";
 
 const { style, words } = JSON.parse(String(traits()._figures)) as { style: Style; words: Words };
 const MEASURES = { no_low_rank_measure: "so few features leave no bias to remove" };
 const says = { ...words, measures: { ...words.measures, ...MEASURES } };
 
-function network(p: number, c: number, k: number, regime: string, dlr = 0.5) {
+function network(p: number, c: number, k: number, regime: string, dlr = 0.5, n = p) {
   const scalars = { used_features: k, low_rank_measure_debiased: dlr, kernel_drift: 0.4 };
   const frame = {
     epoch: 1,
@@ -24,12 +24,13 @@ function network(p: number, c: number, k: number, regime: string, dlr = 0.5) {
     arrays: {},
     labels: { regime, evidence: `uses ${k} of ${p}` },
   };
-  const info = { numFeatures: p, numOutputs: c, minimalFeatures: c, title: "" };
+  const directions = Math.min(p, n);
+  const info = { numFeatures: p, numOutputs: c, minimalFeatures: c, directions, title: "" };
   return { run: { info, frames: [frame] } as unknown as Run, frame: frame as unknown as Frame };
 }
 
-function headline(p: number, c: number, k: number, regime: string, dlr?: number, ghost = 0) {
-  const { run, frame } = network(p, c, k, regime, dlr);
+function headline(p: number, c: number, k: number, regime: string, dlr?: number, ghost = 0, n = p) {
+  const { run, frame } = network(p, c, k, regime, dlr, n);
   const view = new RegimeView(says, style, new Cleanup());
   const then = ghost ? network(p, c, ghost, regime) : { run: null, frame: null };
   const scene = { run, frame, ghost: then.run, ghostFrame: then.frame, before: "batch norm off" };
@@ -49,11 +50,11 @@ describe.each([2, 7])("with C = %i, for every p up to 2C", (c) => {
     for (const k of new Set([1, Math.ceil(p / 2), p])) {
       for (const regime of ["MF", "TRANSITION", "EF", "LAZY"]) {
         const { run, all, one, text, percent } = headline(p, c, k, regime);
-        const told = regime === "LAZY" || p > c;
-        // Named only where there are more features than the outputs need.
+        const told = regime === "LAZY" || p >= c;
+        // Named only where there are as many features as the outputs need.
         expect(text(".fsw-regime-label") === "–").toBe(!told);
-        if (!told) expect(text(".fsw-regime-words")).toContain(`p ${p < c ? "<" : "="} C`);
-        expect(text(".fsw-cell b")).toBe(p > c ? String(k) : "–");
+        if (!told) expect(text(".fsw-regime-words")).toContain("p < C");
+        expect(text(".fsw-cell b")).toBe(p >= c ? String(k) : "–");
         expect(text(".fsw-evidence")).toBe(told ? `uses ${k} of ${p}` : "");
         // The axis ends at p: no zone, no tick and no needle beyond it, and none is of EF.
         const zones = all(".fsw-axis .fsw-zone:not(.fsw-beyond)").filter(({ hidden }) => !hidden);
@@ -151,7 +152,7 @@ test.each(["MF", "LAZY", "CONSTANT", "UNTRAINED"])(
 test.each([
   ["CONSTANT", 20, ""],
   ["UNTRAINED", 20, ""],
-  ["EF", 4, ""],
+  ["EF", 3, ""],
   ["EF", 20, "was 9"],
 ])(
   "of a ghost that is %s with %i features k95 is told where it says something",
@@ -164,3 +165,28 @@ test.each([
     expect(view.root.querySelector(".fsw-cell .fsw-c-ghost")?.textContent).toBe(was);
   },
 );
+
+test.each([
+  // Samples: fewer than outputs, fewer than twice as many, and enough.
+  [7, "TRANSITION", "UNDEFINED"],
+  [7, "LAZY", "UNDEFINED"],
+  [15, "TRANSITION", "TRANSITION"],
+  [15, "MF", "MF"],
+  [100, "TRANSITION", "MF"],
+])("with %i samples of 10 classes %s the needle stands in a zone of %s", (n, regime, zone) => {
+  const { run, root, one, all, text } = headline(64, 10, 6, regime, 0.5, 0, n);
+  const undefined_ = zone === "UNDEFINED";
+  const first = all(".fsw-axis .fsw-zone")[0];
+  expect([first?.dataset.regime, first?.textContent]).toEqual([zone, zone === "MF" ? "MF" : ""]);
+  expect(text(".fsw-cell b")).toBe(undefined_ ? "–" : "6");
+  expect(text(".fsw-needle-label:not(.fsw-c-ghost)")).toBe(undefined_ ? "k95 –" : "k95 6");
+  const strip = root.dataset.regime;
+  expect(strip).toBe(undefined_ && regime !== "LAZY" ? zone : regime);
+  expect(one(".fsw-needle:not(.fsw-needle-ghost)").hidden).toBe(strip === "UNDEFINED");
+  if (strip === "UNDEFINED") expect(text(".fsw-regime-words")).toContain("n < C");
+  // Behind the history's k95 the same.
+  const colors = { roles: { [zone]: "named" }, veil: 0.2 };
+  const scale = { place: (k: number) => k, bounds: [0.5, 64] };
+  const scene = { run, frame: run.frames[0], colors };
+  expect(behindFeatures(scale as never, 1, scene as never)[0]?.color).toBe("named");
+});

@@ -622,22 +622,23 @@ test("strips of regimes stand above the curves, this run's over the other's", as
   expect(highest).toBeLessThan(Math.min(...strips));
 });
 
-test("with no more features than outputs, minimal is not defined", async () => {
+test("with fewer features, or samples, than outputs, minimal is not defined", async () => {
   const { begin, push, query, model } = show();
-  for (const [features, defined] of [
-    [2, false],
-    [3, false],
-    [4, true],
+  for (const [features, samples, defined] of [
+    [2, 9, false],
+    [4, 2, false],
+    [3, 9, true],
+    [4, 9, true],
   ] as const) {
-    begin(`p${features}`, { num_features: features });
-    push(`p${features}`, 0, 1);
+    begin(`p${features}n${samples}`, { num_features: features, num_samples: samples });
+    push(`p${features}n${samples}`, 0, 1);
     await pass();
     expect(query(".fsw-regime-label").textContent).toBe(defined ? "MF" : "–");
     expect(query(".fsw-needle:not(.fsw-needle-ghost)").hidden).toBe(!defined);
     expect(query(".fsw-cell b").textContent).toBe(defined ? "2" : "–");
     expect(query(".fsw-zone[data-regime=EF]").hidden).toBe(true);
   }
-  expect(model.get("run")).toBe("p4");
+  expect(model.get("run")).toBe("p4n9");
 });
 
 test("a direction that holds nearly all of the trace is named, also where not all were found", async () => {

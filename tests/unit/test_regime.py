@@ -10,6 +10,7 @@ import pytest
 import fswidget as fs
 from fswidget.analysis.nulls import Features, _low_rank, random_heads
 from fswidget.analysis.regime import classify, label
+from fswidget.figures.theme import regime_zones
 
 C = 12
 
@@ -229,12 +230,14 @@ def test_confidence_in_lazy_is_that_of_the_drift():
 
 
 def random_network(seed):
-    """Features of any spectrum, fewer or more than the outputs need, with outputs of any kind."""
+    """Features of any spectrum, fewer or more than the outputs need, as samples, with outputs of
+    any kind."""
     rng = np.random.default_rng(seed)
     classes, regression = int(rng.integers(2, 9)), bool(rng.integers(2))
     p = int(rng.integers(1, 2 * classes + 1) if seed % 2 else rng.integers(1, 65))
-    labels = np.arange(240) % classes
-    features = rng.normal(size=(240, p)) * np.arange(1, p + 1.0) ** -rng.uniform(0, 2)
+    n = 240 if seed % 3 else int(rng.integers(2, 2 * classes + 2))
+    labels = np.arange(n) % classes
+    features = rng.normal(size=(n, p)) * np.arange(1, p + 1.0) ** -rng.uniform(0, 2)
     features += rng.uniform(0, 3) * rng.normal(size=(classes, p))[labels] + rng.normal(size=p)
     outputs = features @ rng.normal(size=(p, classes)) * rng.uniform(0, 1, classes)
     targets = outputs + rng.normal(size=outputs.shape) if regression else labels
@@ -253,9 +256,17 @@ def test_label_sentence_gauge_and_figure_go_by_one_limit(seed):
     assert regime.numbers["limit"] == spectrum.minimal_features == limit
     assert f"uses {used:.0f} of {features.shape[1]} features" in frame.labels["evidence"]
     zone = "MF" if used <= limit else "TRANSITION" if used <= 2 * limit else "EF"
-    narrow = features.shape[1] < 2 * limit
+    directions = recorder.recording.info.directions
+    assert directions == min(features.shape)
     others = {"UNTRAINED"} if zone == "MF" else set()  # where nothing was learned
-    assert regime.label in {zone} | others | ({"TRANSITION"} if narrow else set())
+    others |= {"TRANSITION"} if directions < 2 * limit else set()
+    assert regime.label in {zone} | others
+    assert ("Somewhat more features" in regime.evidence) == (
+        regime.label == "TRANSITION" and used > limit and directions >= limit
+    )
+    for name, low, high in regime_zones(recorder.recording.info, frame):
+        if low < used <= high and regime.label != "UNTRAINED":
+            assert name == ("UNDEFINED" if directions < limit else regime.label)
     if seed < 4:
         for name in ("spectrum", "cumulative"):
             line = recorder.recording.figure(name).select_one({"name": "outputs"})

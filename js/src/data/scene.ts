@@ -84,7 +84,7 @@ export function lowRankOf(style: Style, { scalars }: Frame): string {
   return lowRank(style, (name) => Number.isFinite(scalars[name]));
 }
 
-/** k95; of features that do not vary, and of no more than outputs need, it says nothing. */
+/** k95; of features that do not vary, and of fewer than outputs need, it says nothing. */
 export function usedOf(run: Run, frame: Frame | null): number {
   const none = isUndefined(run) || frame?.labels.regime === "CONSTANT";
   return none ? Number.NaN : (frame?.scalars.used_features ?? Number.NaN);
@@ -132,27 +132,15 @@ export function minimalName(run: Run): string {
   return minimal(run) === run.info.numOutputs ? "C" : "d + 1";
 }
 
-/** Whether features can be too few to speak of minimal ones: no more of them than outputs need. */
+/** Whether there are too few to speak of minimal features: fewer, or samples, than outputs need. */
 export function isUndefined(run: Run): boolean {
-  return run.info.numFeatures <= minimal(run);
+  return run.info.directions < minimal(run);
 }
 
-/** The regime that a frame may be called: where all features are needed, their number says nothing. */
+/** The regime that a frame may be called: where nothing can be told, none. */
 export function regimeOf(run: Run, { labels }: Frame): string {
   const regime = labels.regime ?? "";
   return ["MF", "TRANSITION", "EF"].includes(regime) && isUndefined(run) ? "UNDEFINED" : regime;
-}
-
-/** The regimes by how many features are in use: from the first number up to the second. None of
- * them reaches beyond p. */
-export function zonesOf(run: Run): [regime: string, from: number, to: number][] {
-  const [c, p] = [minimal(run), run.info.numFeatures];
-  const zones: [string, number, number][] = [
-    ["MF", 1, Math.min(c, p)],
-    ["TRANSITION", c, Math.min(2 * c, p)],
-    ["EF", 2 * c, p],
-  ];
-  return zones.filter(([regime, from, to]) => regime === "MF" || from < to);
 }
 
 /** 1, 2, … n as a column. */

@@ -31,6 +31,7 @@ export interface RunHeader {
   num_features: number;
   num_outputs: number;
   minimal_features: number;
+  num_samples?: number;
   class_names: string[];
   layers: string[];
   title: string;
@@ -58,6 +59,8 @@ export interface RunInfo {
   numOutputs: number;
   /** Up to how many used features a run counts as minimal. */
   minimalFeatures: number;
+  /** p, or the samples of the probe where those are fewer. */
+  directions: number;
   classNames: string[];
   layers: string[];
   title: string;
@@ -150,6 +153,7 @@ export function decodeRun(header: RunHeader, body: ArrayBuffer, start = 0): RunI
     numFeatures: header.num_features,
     numOutputs: header.num_outputs,
     minimalFeatures: header.minimal_features,
+    directions: Math.min(header.num_features, header.num_samples ?? header.num_features),
     classNames: header.class_names,
     layers: header.layers,
     title: header.title,

@@ -4,12 +4,13 @@
 // features hold 25, 25 and 50% of it, so that runs compare and small numbers do not squeeze a zone.
 
 import { memo } from "../data/memo";
-import { isUndefined, minimal, minimalName, type Scene } from "../data/scene";
+import { minimal, minimalName, type Scene, usedOf } from "../data/scene";
 import { usedBySeed } from "../data/seeds";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
-import { attribute, h, hide, setRich } from "../host/dom";
+import { attribute, h, hide, setRich, setText } from "../host/dom";
 import { count } from "./words";
+import { lowest } from "./zones";
 
 /** Where 1, C, 2C and the end stand, in percent: k95 = C is visibly within MF. */
 const [ONE, MINIMAL, TWICE, END] = [1.2, 22.2, 47.2, 100] as const;
@@ -36,11 +37,9 @@ export function place(k: number, c: number, largest: number): number {
 
 /** Where a frame's needle stands: on the axis, in the block of LAZY, or nowhere. */
 function state(run: Run, frame: Frame | null): "axis" | "lazy" | "none" {
-  const used = frame?.scalars.used_features;
-  const regime = frame?.labels.regime ?? "";
+  const regime = frame?.labels.regime;
   if (regime === "LAZY") return "lazy";
-  if (["UNTRAINED", "CONSTANT"].includes(regime) || isUndefined(run)) return "none";
-  return used === undefined || Number.isNaN(used) ? "none" : "axis";
+  return regime === "UNTRAINED" || Number.isNaN(usedOf(run, frame)) ? "none" : "axis";
 }
 
 export class Gauge {
@@ -106,6 +105,10 @@ export class Gauge {
       this.#scale(minimalName(run), c, p, largest),
     );
     const now = state(run, frame);
+    const { MF } = this.#zones;
+    const first = lowest(run, frame);
+    attribute(MF, "data-regime", first);
+    setText(MF, first === "MF" ? first : "");
     const used = frame.scalars.used_features ?? Number.NaN;
     attribute(this.root, "data-state", now === "none" ? "none" : (frame.labels.regime ?? ""));
     this.#mark(
@@ -113,7 +116,7 @@ export class Gauge {
       this.#label,
       now,
       place(used, c, largest),
-      `k95 ${count(isUndefined(run) ? Number.NaN : used)}`,
+      `k95 ${count(usedOf(run, frame))}`,
     );
     this.#seeds.replaceChildren(
       ...(now === "axis" ? usedBySeed(frame) : []).map((k) =>
@@ -182,23 +185,15 @@ export class Gauge {
     this.#beyond.style.left = `${end}%`;
     this.#beyond.style.width = `${100 - end}%`;
     hide(this.#beyond, end >= 100);
-    const ticks: [number, string][] =
-      p <= c
-        ? [
-            ...(end > CLOSE ? [[1, "1"] as [number, string]] : []),
-            [p, `p = ${p} ${p < c ? "<" : "="} ${name}${p < c ? ` = ${c}` : ""}`],
-          ]
-        : [
-            [1, "1"],
-            [c, `${name} = ${c}`],
-            [2 * c, String(2 * c)],
-            [p, `p = ${p}`],
-          ];
+    const few = p < c ? ` < ${name} = ${c}` : p === c ? ` = ${name}` : "";
+    const ticks: [number, string][] = [
+      [1, "1"],
+      [c, `${name} = ${c}`],
+      [2 * c, String(2 * c)],
+      [p, `p = ${p}${few}`],
+    ];
     const shown = ticks.filter(
-      ([k], at) =>
-        at === 0 ||
-        at === ticks.length - 1 ||
-        (k < p && Math.abs(place(k, c, largest) - end) > CLOSE),
+      ([k], at) => at === 3 || (k < p && end - place(k, c, largest) > CLOSE),
     );
     this.#ticks.replaceChildren(
       ...(name ? shown : []).map(([k, label]) =>

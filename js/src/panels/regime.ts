@@ -18,7 +18,6 @@ import type { Frame } from "../data/wire";
 import { attribute, button, type Cleanup, h, hide, setRich, setText } from "../host/dom";
 import { Gauge } from "./gauge";
 import { count, provenance, share } from "./words";
-import { regimeName } from "./zones";
 
 interface Cell {
   value: HTMLElement;
@@ -96,14 +95,13 @@ export class RegimeView {
   #name(run: Run, frame: Frame): void {
     const { scalars, labels } = frame;
     const state = regimeOf(run, frame);
-    const unknown: [string, string, string] = [regimeName(state) || "–", "", ""];
-    const [sign, words, meaning] = this.says.regimes[state] ?? unknown;
-    const [c, p] = [minimal(run), run.info.numFeatures];
+    const [sign, words, meaning] = this.says.regimes[state] ?? [state || "–", "", ""];
     attribute(this.root, "data-regime", state);
     setText(this.#label, sign);
-    const reason = `: p ${p < c ? "<" : "="} ${minimalName(run)}`;
-    setText(this.#words, state === "UNDEFINED" ? words + reason : words);
-    const evidence = state === "UNDEFINED" ? "" : (labels.evidence ?? "");
+    const none = state === "UNDEFINED";
+    const few = run.info.numFeatures < minimal(run) ? "p" : "n";
+    setText(this.#words, none ? `${words}: ${few} < ${minimalName(run)}` : words);
+    const evidence = (!none && labels.evidence) || "";
     // The evidence begins with what the regime means.
     setText(this.#meaning, evidence ? "" : meaning);
     setRich(this.#evidence, evidence);

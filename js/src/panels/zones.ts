@@ -1,7 +1,8 @@
 // The regimes behind the history: strips of this run's and the other's, and the zones of k95.
 
-import { type Colors, regimeOf, type Scene, zonesOf } from "../data/scene";
+import { type Colors, isUndefined, minimal, regimeOf, type Scene, usedOf } from "../data/scene";
 import type { Run } from "../data/store";
+import type { Frame } from "../data/wire";
 import type { Scale } from "./bands";
 
 export interface Zone {
@@ -54,12 +55,34 @@ export function strips(
   );
 }
 
+/** What a frame with few features in use is called; not MF where there are so few features, or
+ * samples, that random heads do no worse. */
+export function lowest(run: Run, frame: Frame): string {
+  if (isUndefined(run)) return "UNDEFINED";
+  const untold = usedOf(run, frame) <= minimal(run) && run.info.directions < 2 * minimal(run);
+  const { regime } = frame.labels;
+  return untold && regime === "TRANSITION" ? regime : "MF";
+}
+
+/** The regimes by how many features are in use: from the first number up to the second. None of
+ * them reaches beyond p. */
+function zonesOf(run: Run, frame: Frame): [regime: string, from: number, to: number][] {
+  const p = run.info.numFeatures;
+  const c = isUndefined(run) ? p : minimal(run);
+  const zones: [string, number, number][] = [
+    [lowest(run, frame), 0, Math.min(c, p)],
+    ["TRANSITION", c, Math.min(2 * c, p)],
+    ["EF", 2 * c, p],
+  ];
+  return zones.filter(([, from, to]) => from < to);
+}
+
 /** Up to C, up to 2C, and beyond: no further than there are features. */
-export function behindFeatures(scale: Scale, end: number, { colors, run }: Scene): Zone[] {
-  return zonesOf(run).map(([regime, from, to]) => ({
+export function behindFeatures(scale: Scale, end: number, { colors, run, frame }: Scene): Zone[] {
+  return zonesOf(run, frame).map(([regime, from, to]) => ({
     left: 0,
     right: end,
-    bottom: scale.place(regime === "MF" ? scale.bounds[0] : from),
+    bottom: scale.place(from || scale.bounds[0]),
     top: scale.place(to),
     color: colors.roles[regime] ?? "transparent",
     alpha: colors.veil,
