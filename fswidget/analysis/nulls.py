@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from fswidget.analysis.arrays import Array
 from fswidget.analysis.measures import USED, first_at
@@ -76,22 +78,27 @@ def _of_span(features: Features, basis: Array) -> Band:
 def _low_rank(features: Features, heads: Array) -> Array:
     """Plain D_LR of the spans of functions whose coefficients are (draws, rank, K); NaN of
     functions that are constant."""
-    values, means = features.values, features.means
-    lower = np.linalg.cholesky(heads @ heads.transpose(0, 2, 1))
-    scaled = heads * np.sqrt(values)
-    half = np.linalg.solve(lower, scaled @ scaled.transpose(0, 2, 1))
-    inner = np.linalg.solve(lower, half.transpose(0, 2, 1))
-    mean, image = (
-        np.linalg.solve(lower, heads @ v[:, None])[..., 0] for v in (means, values * means)
-    )
+    values, means, bases = features.values, features.means, _orthonormal(heads)
+    mean, image = np.moveaxis(bases @ np.stack([means, values * means], 1), -1, 0)
     square = (mean**2).sum(-1)
-    cross = np.trace(inner, axis1=-2, axis2=-1) - 2 * (mean * image).sum(-1)
+    cross = np.einsum("drk,drk->dk", bases, bases) @ values - 2 * (mean * image).sum(-1)
     cross += square * (means**2 * values).sum()
-    span = heads.shape[-2] - 1 + (1 - np.minimum(square, 1)) ** 2
+    span = bases.shape[-2] - 1 + (1 - np.minimum(square, 1)) ** 2
     # Where all but the constant is rounded away, as by an offset of 1e8, the functions have none.
     varying = span > 1e-12
     scale = np.sqrt(np.where(varying, span, 1)) * features.norm
     return np.asarray(np.where(varying, 1 - cross / scale, math.nan))
+
+
+def _orthonormal(heads: Array) -> Array:
+    """Rows of the same spans, each orthonormal; torch solves by triangles, many at once."""
+    given = torch.from_numpy(heads)
+    try:
+        lower = torch.linalg.cholesky(torch.from_numpy(heads @ heads.transpose(0, 2, 1)))
+    except RuntimeError:  # eigenvalues too unequal for the Gram matrix
+        return np.linalg.qr(heads.transpose(0, 2, 1))[0].transpose(0, 2, 1)
+    rows: Tensor = torch.linalg.solve_triangular(lower.mT, given.mT, upper=True, left=False).mT
+    return rows.numpy()
 
 
 @lru_cache(maxsize=4)
@@ -147,32 +154,16 @@ def _drawn(features: Features, rank: int) -> Band:
                 count - rank * (len(freedom) - place), count - rank * (len(freedom) - place - 1)
             )
             heads[..., block] = _wishart_roots(heads[..., block], nu)
-    measures = _measures(fewer, heads * np.sqrt(fewer.values / fewer.values[0]))
+    measures = _low_rank(fewer, heads * np.sqrt(fewer.values / fewer.values[0]))
+    measures = np.sort(measures[~np.isnan(measures)])
     values = features.values
     few = _normals(_LEAST, rank, len(values)) * np.sqrt(values / values[0])  # enough for a mean
-    try:
-        basis = np.linalg.solve(np.linalg.cholesky(few @ few.transpose(0, 2, 1)), few)
-    except np.linalg.LinAlgError:
-        basis = _orthogonal(few)
-    shares = np.cumsum((basis**2).sum(1), 1) / rank
+    shares = np.cumsum((_orthonormal(few) ** 2).sum(1), 1) / rank
     used = float(((shares < USED - 1e-12).sum(1) + 1).mean())
     if len(measures) < _LEAST:
         return Band(used)
     low = measures[(len(measures) + 1) // 20 - 1]
     return Band(used, float(np.median(measures)), float(low))
-
-
-def _measures(features: Features, heads: Array) -> Array:
-    """Plain D_LR of heads in order, those left out that have none."""
-    try:
-        found = _low_rank(features, heads)
-    except np.linalg.LinAlgError:  # eigenvalues too unequal for the Gram matrix
-        found = _low_rank(features, _orthogonal(heads))
-    return np.sort(found[~np.isnan(found)])
-
-
-def _orthogonal(heads: Array) -> Array:
-    return np.linalg.qr(heads.transpose(0, 2, 1))[0].transpose(0, 2, 1)
 
 
 def _limit(features: Features, rank: int) -> Band:
