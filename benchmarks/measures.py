@@ -22,6 +22,7 @@ from cka import cka_from_features
 
 import fswidget as fs
 from benchmarks import history
+from benchmarks.samples import sample, trained
 
 RESULTS = Path(__file__).parent / "RESULTS-numbers.md"
 
@@ -36,19 +37,6 @@ def cpu_seconds(work: dict[str, Callable[[], object]], repeats: int = 5) -> dict
             if turn:  # the first warms up
                 times[name].append(time.process_time() - began)
     return {name: float(np.median(found)) for name, found in times.items()}
-
-
-def sample(n: int, p: int, classes: int = 10) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Float64 features like those after a ReLU, with class structure, and their logits."""
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    labels = torch.arange(n) % classes
-    hidden = 2 * normal(classes, 40)[labels] + normal(n, 40)
-    features = torch.relu(hidden @ normal(40, p) / 6 + 0.5 * normal(n, p))
-    return features, features @ normal(p, classes), labels
 
 
 def against_the_floor(n: int = 5000, p: int = 512) -> list[str]:
@@ -102,15 +90,6 @@ def against_the_floor(n: int = 5000, p: int = 512) -> list[str]:
         f"Debiased linear CKA(Φ, f̂): {1 - drift:.12f} from the moments, {theirs:.12f} from "
         "pytorch-cka.\n",
     ]
-
-
-def trained(
-    features: torch.Tensor, labels: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """With the outputs of a head that reads along the class means, as a trained one does."""
-    means = torch.stack([features[labels == label].mean(0) for label in range(10)])
-    mean = features.mean(0)
-    return features, (features - mean) @ (means - mean).T, labels
 
 
 def with_errors(n: int, p: int, head: str = "trained") -> tuple[float, float]:

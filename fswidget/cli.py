@@ -89,7 +89,7 @@ def _add_run(parser: argparse.ArgumentParser) -> Callable[..., int]:
     parser.add_argument(
         "--overlap",
         action=argparse.BooleanOptionalAction,
-        help="train on while a frame is made (default: where the training leaves a core idle)",
+        help="train on while a frame is made (default: on a GPU, or where a core is idle)",
     )
     _add_settings(parser, _option)
     return run

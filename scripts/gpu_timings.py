@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fswidget.analysis.api import FeatureMoments
+from benchmarks.samples import sample, trained
+from fswidget.analysis.api import FeatureMoments, analyze
 from fswidget.analysis.eigensolvers import eigh_full, eigh_topk
 from fswidget.probing.probe import Probe
 from fswidget.training.config import Config
 from fswidget.training.loop import Training
 from fswidget.training.networks import build
+from fswidget.training.optimisation import lay_out
 from fswidget.training.overlap import OverlappedTraining
 from fswidget.training.registry import Split, source, sources
 
@@ -42,11 +44,13 @@ def median_ms(work: Callable[[], Any], device: torch.device, repeats: int = 5) -
 
 
 def timings(device: torch.device, root: Path, *, toy: bool) -> dict[str, Any]:
-    """Moments, eigensolvers and a frame."""
+    """Moments, eigensolvers, a frame, error bars and steps of training."""
     return {
         "moments": _moments(device, toy),
         "eigensolve": _eigensolve(device, toy),
         "frame": _frame(device, toy),
+        "errors": _errors(device, toy),
+        "steps": _steps(device, toy),
     }
 
 
@@ -112,35 +116,43 @@ def _eigensolve(device: torch.device, toy: bool) -> list[dict[str, Any]]:
 
 def _frame(device: torch.device, toy: bool) -> list[dict[str, Any]]:
     rows = []
-    samples, widths = (100, (16,)) if toy else (2000, (128, 512))
+    samples, widths, repeats = (40, (16,), 1) if toy else (2000, (128, 512), 5)
     for width in widths:
         config = Config(model="resnet18", dataset="cifar10", width=width, batchnorm=True)
         model = build(config, (3, 32, 32), 10).to(device)
         inputs = torch.randn(samples, 3, 32, 32, device=device)
+        inputs = inputs.to(memory_format=lay_out(model, inputs[:2]))
         targets = torch.arange(samples, device=device) % 10
         row: dict[str, Any] = {"network": "resnet18", "p": width, "samples": samples}
         for errors in (True, False):
             probe = Probe(model, inputs, targets, device=device, errors=errors)
             name = "frame with errors ms" if errors else "frame ms"
-            row[name] = median_ms(lambda p=probe: p.frame(1.0, 1), device)
+            row[name] = median_ms(lambda p=probe: p.frame(1.0, 1), device, repeats)
         rows.append(row)
     return rows
 
 
-def epoch(device: torch.device, root: Path, *, toy: bool) -> dict[str, Any]:
-    """Seconds of an epoch of ResNet18, bfloat16 and channels-last, without and with a frame."""
+def _errors(device: torch.device, toy: bool) -> list[dict[str, Any]]:
+    """Error bars of float64 features that lie there, of a trained head and a random one."""
+    rows = []
+    n, p, repeats = (200, 32, 1) if toy else (5000, 512, 5)
+    features, outputs, labels = (part.to(device) for part in sample(n, p))
+    for head in ("trained", "random"):
+        data = trained(features, labels) if head == "trained" else (features, outputs, labels)
+        row: dict[str, Any] = {"head": head, "n": n, "p": p}
+        for errors, name in ((True, "with ms"), (False, "without ms")):
+            row[name] = median_ms(lambda d=data, e=errors: analyze(*d, errors=e), device, repeats)
+        row["with / without"] = round(row["with ms"] / row["without ms"], 2)
+        rows.append(row)
+    return rows
+
+
+def _pictures(device: torch.device, root: Path, toy: bool) -> Config:
+    """ResNet18 in bfloat16 on pictures of the size of CIFAR-10: its own where they are."""
     if "random_pictures" not in sources:
-        source(
-            "random_pictures",
-            kind="image",
-            shape=(3, 32, 32),
-            class_names=[str(c) for c in range(10)],
-            train_size=50_000,
-            test_size=10_000,
-        )(_random_pictures)
-    config = Config(
+        _register(100 if toy else 50_000)
+    return Config(
         model="resnet18",
-        # Real pictures where they are: on noise a network this wide soon diverges.
         dataset="cifar10" if (root / "cifar-10-batches-py").is_dir() else "random_pictures",
         root=str(root),
         width=16 if toy else 512,
@@ -150,64 +162,124 @@ def epoch(device: torch.device, root: Path, *, toy: bool) -> dict[str, Any]:
         lr=0.002,
         augment=True,
         precision="bfloat16",
-        batch_size=50 if toy else 512,
+        batch_size=25 if toy else 512,
         train_size=100 if toy else 50_000,
-        test_size=50 if toy else 1000,
+        test_size=20 if toy else 1000,
         probe_size=50 if toy else 2000,
-        epochs=3,
+        epochs=2 if toy else 4,
         frame_every="epoch",
+        device=device.type,
     )
-    training = Training(config.replace(device=device.type))
-    training.model.to(memory_format=torch.channels_last)
+
+
+def _steps(device: torch.device, toy: bool) -> list[dict[str, Any]]:
+    """A step of training whose kernels are launched, replayed, and compiled."""
+    pictures = _pictures(device, Path(), toy).replace(train_size=100 if toy else 10_000)
+    small = pictures.replace(
+        model="mlp", batchnorm=False, precision="float32", augment=False, optimizer="adam", lr=1e-3
+    )
+    small = small.replace(batch_size=min(pictures.batch_size, 128))
+    rows = []
+    narrow = 16 if toy else 128
+    for config in (small, pictures.replace(width=narrow), pictures)[: 1 if toy else 3]:
+        row: dict[str, Any] = {
+            "network": config.model,
+            "p": config.width,
+            "batch": config.batch_size,
+            "precision": config.precision,
+        }
+        ways = ["launched", "replayed"] if device.type == "cuda" else ["launched"]
+        compiles = device.type == "cuda" and config.width < pictures.width
+        for way in ways + ["compiled"] * compiles:
+            row |= _step(config.replace(compile=way == "compiled"), way, device, toy)
+        rows.append(row)
+    return rows
+
+
+def _step(config: Config, way: str, device: torch.device, toy: bool) -> dict[str, Any]:
+    training = Training(config)
+    if way == "launched":
+        training._replayed = None
+
+    def step() -> None:
+        training._train_step(config.lr)
+        training.step = (training.step + 1) % (training.steps_per_epoch - 1)
+
+    began = time.perf_counter()
+    for _ in range(4):  # the last one is recorded
+        step()
+    float(next(training.model.parameters()).detach().sum())  # waits
+    first = round(time.perf_counter() - began, 2)
+    return {f"{way}, ms": median_ms(step, device, 1 if toy else 30), f"first four {way}, s": first}
+
+
+def epoch(device: torch.device, root: Path, *, toy: bool) -> dict[str, Any]:
+    """Seconds of an epoch of ResNet18, bfloat16 and channels-last, without and with a frame."""
+    config = _pictures(device, root, toy)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    ends, costs = [], []
-    for frame in training:
-        ends.append(frame.scalars["seconds"] + frame.scalars["analysis_seconds"])
-        costs.append(frame.scalars["analysis_seconds"])
-    # The first epoch chooses algorithms; those after it count.
-    whole = (ends[-1] - ends[1]) / 2
-    analysis = sum(costs[2:]) / 2
+    found: dict[str, list[float]] = {"without": [], "waits": [], "overlaps": []}
+    frames: list[float] = []
+    for _ in range(1 if toy else 3):  # in turn: a machine may be slower for a while
+        found["without"] += _epochs(Training, config.replace(frame_every=10**9))
+        found["waits"] += _epochs(Training, config, frames)
+        found["overlaps"] += _epochs(OverlappedTraining, config)
+    seconds = {name: statistics.median(ends) for name, ends in found.items()}
     result: dict[str, Any] = {
         "network": f"resnet18, p = {config.width}, {config.train_size} pictures, batch "
         f"{config.batch_size}, bfloat16, channels-last",
-        "first epoch s": round(ends[1] - ends[0], 2),
-        "epoch with a frame s": round(whole, 3),
-        "epoch without s": round(whole - analysis, 3),
-        "frame s": round(analysis, 3),
-        "with / without": round(whole / (whole - analysis), 4),
+        "epoch without a frame s": round(seconds["without"], 3),
+        "that waits for a frame s": round(seconds["waits"], 3),
+        "that overlaps with one s": round(seconds["overlaps"], 3),
+        "frame s": round(statistics.median(frames), 3),
+        "with / without": round(seconds["waits"] / seconds["without"], 4),
+        "overlapping / without": round(seconds["overlaps"] / seconds["without"], 4),
     }
-    between = _epoch_that_overlaps(config.replace(device=device.type, epochs=4))
-    result["epoch that overlaps with a frame s"] = round(between, 3)
-    result["overlapping / without"] = round(between / (whole - analysis), 4)
     if device.type == "cuda":
         result["peak memory GB"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
     return result
 
 
-def _epoch_that_overlaps(config: Config) -> float:
-    """Seconds between ends of epochs while the frame of the one before is made."""
+def _epochs(kind: type[Training], config: Config, frames: list[float] | None = None) -> list[float]:
+    """Seconds of each epoch but the first, which chooses algorithms, to the end of its steps."""
     ends: dict[int, float] = {}
 
     def look() -> bool:
         if training.step and training.step % training.steps_per_epoch == 0:
+            if training.step not in ends and training.device.type == "cuda":
+                torch.cuda.current_stream().synchronize()
             ends.setdefault(training.step, time.perf_counter())
         return True
 
-    training = OverlappedTraining(config, keep_going=look)
-    training.model.to(memory_format=torch.channels_last)
-    for _ in training:
-        pass
-    _, *after = [later - end for end, later in itertools.pairwise(ends.values())]
-    return statistics.median(after)
+    training = kind(config, keep_going=look)
+    for frame in training:
+        if frames is not None and frame.epoch >= 1:
+            frames.append(frame.scalars["analysis_seconds"])
+    return [later - end for end, later in itertools.pairwise(ends.values())]
 
 
-def _random_pictures(config: Any) -> Split:
-    """Noise of the size of CIFAR-10."""
+def _register(train_size: int) -> None:
+    """A data set of noise over one pattern per class: of noise alone a wide network diverges."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (60_000, 3, 32, 32), generator=generator, dtype=torch.uint8)
-    labels = torch.arange(60_000) % 10
-    return Split(images[:50_000], labels[:50_000], images[50_000:], labels[50_000:])
+    labels = torch.arange(train_size * 6 // 5) % 10
+    shape = 3, 32, 32
+    images = torch.randint(0, 128, (len(labels), *shape), generator=generator, dtype=torch.uint8)
+    images += torch.randint(0, 128, (10, *shape), generator=generator, dtype=torch.uint8)[labels]
+
+    def random_pictures(config: Any) -> Split:
+        """Noise over one pattern per class."""
+        train = slice(train_size)
+        test = slice(train_size, None)
+        return Split(images[train], labels[train], images[test], labels[test])
+
+    source(
+        "random_pictures",
+        kind="image",
+        shape=shape,
+        class_names=[str(c) for c in range(10)],
+        train_size=train_size,
+        test_size=len(labels) - train_size,
+    )(random_pictures)
 
 
 def page(results: Mapping[str, Any]) -> str:
@@ -228,6 +300,8 @@ def page(results: Mapping[str, Any]) -> str:
         ("moments", "Moments against one float64 matrix product of that size"),
         ("eigensolve", "Eigensolve of a p × p matrix that lies on the card (float64, all pairs)"),
         ("frame", "One frame, end to end"),
+        ("errors", "Error bars of features that lie on the card"),
+        ("steps", "A step of training"),
     ):
         if name in found:
             lines += [f"## {title}", "", *_table(found[name]), ""]

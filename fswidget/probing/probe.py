@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from fswidget.probing.outputs import Select
 from fswidget.probing.reading import Reader
 from fswidget.probing.samples import Array, Inputs, Samples
 from fswidget.probing.tangent import TangentKernel
+from fswidget.probing.threads import BESIDE_A_GPU, threads
 from fswidget.probing.thumbnails import thumbnails
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
@@ -137,6 +139,12 @@ class Probe:
     blocks of nearly as many tokens or pixels, since those of one are not independent; debiased
     estimates take them for independent. Layers are read at the same positions. Our choice.
     ``recording.info.samples`` says how many were drawn.
+
+    On a GPU convolutions and products are made as torch's own settings have them. With TF32, its
+    default for convolutions, features of a ResNet18 were off by 8e-4 of their size and eigenvalues
+    by 5e-4, without it (``torch.backends.cudnn.allow_tf32 = False``) features by 2e-6; a pass over
+    3,000 pictures took 24 ms and 152 ms (p = 512, NVIDIA H200). Moments and eigenpairs are made in
+    float64 always.
     """
 
     #: Epoch and step of the last frame; −1 where there is none.
@@ -326,7 +334,7 @@ class Probe:
         start = time.perf_counter()
         given = check_scalars(scalars)
         bare, where = self._bare, f"epoch {epoch:g}, step {step}"
-        with inference_mode(bare, self.device):
+        with _few_threads(self.device), inference_mode(bare, self.device):
             self._team.same_buffers(bare)
             rows, held = self._both(where)
             frame = self._maker.make(epoch, step, rows, held)
@@ -368,3 +376,8 @@ class Probe:
             where=where,
             by_weights=self._maker.by_weights,
         )
+
+
+def _few_threads(device: torch.device) -> AbstractContextManager[None]:
+    few = min(BESIDE_A_GPU, threads.given)
+    return nullcontext() if device.type == "cpu" else threads.use(few)

@@ -6,7 +6,6 @@ may go on in a background thread while they are used.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -14,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+
+from fswidget.probing.threads import threads as threads
 
 #: What makes a tensor of the default dtype unless told otherwise.
 _OF_DEFAULT_DTYPE: frozenset[Callable[..., Any]] = frozenset(
@@ -78,38 +79,3 @@ def isolated() -> Iterator[None]:
         if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
-
-
-class _Threads:
-    """How many threads torch was given before the first of the runs that are on began."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._given = 1
-
-    @property
-    def given(self) -> int:
-        with self._lock:
-            return self._given if self._users else torch.get_num_threads()
-
-    @contextmanager
-    def use(self, count: int) -> Iterator[None]:
-        """Compute on `count` threads; afterwards there are as many as before."""
-        with self._lock:
-            if not self._users:
-                self._given = torch.get_num_threads()
-            self._users += 1
-            given = self._given
-        try:
-            torch.set_num_threads(count)
-            yield
-        finally:
-            # New threads take over what was set last, in whichever thread.
-            torch.set_num_threads(given)
-            with self._lock:
-                self._users -= 1
-
-
-#: Of this process.
-threads = _Threads()

@@ -18,6 +18,7 @@ from fswidget.probing.inference import Diverged
 from fswidget.probing.linear_theory import LinearTheory
 from fswidget.training.batches import Batches, Start
 from fswidget.training.config import Config
+from fswidget.training.cuda_graphs import Replayed
 from fswidget.training.datasets import Data, load
 from fswidget.training.networks import build, centre, settle
 from fswidget.training.optimisation import (
@@ -65,6 +66,10 @@ class Learner:
         grown = growths(config, self.model, shape, data.num_outputs)
         self._optimizer = make_optimizer(config, self.model, grown)
         self._theory = self._theory_of(config)
+        self._replayed: Replayed | None = None
+        # A network of the user's own may do more than its kernels.
+        if self.device.type == "cuda" and isinstance(config.model, str):
+            self._replayed = Replayed(list(self.model.parameters()))
         self.threads = choose_threads(self.model, data.inputs[:1], self._batches.largest)
 
     def _theory_of(self, config: Config) -> LinearTheory | None:
@@ -122,6 +127,7 @@ class Learner:
     def _adopt(self, config: Config) -> bool:
         """Go on with other settings; whether the targets are others."""
         noisy = config.label_noise != self.config.label_noise
+        same = (config.frozen, config.batch_size) == (self.config.frozen, self.config.batch_size)
         if noisy:
             self.data = replace(self.data, targets=load(config, self.device).targets)
         self.config = config
@@ -130,6 +136,8 @@ class Learner:
         self._batches = self._divide(self._batches.place(self.step))
         self._still = freeze(config, self.model, self._head)
         adjust_optimizer(self._optimizer, config)
+        if self._replayed is not None and not same:
+            self._replayed.forget()
         return noisy
 
     def _initial_statistics(self) -> dict[str, Tensor]:
@@ -155,6 +163,17 @@ class Learner:
         inputs, targets = self._batches(self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = lr * step_scale(self.config) * group.get("times", 1.0)
+        if self._replayed is None:
+            loss = self._differentiate(inputs, targets)
+        else:
+            loss = self._replayed(self._differentiate, inputs, targets)
+        self._optimizer.step()
+        if self._theory is not None:
+            self._theory.time += 2 * lr  # the loss is no half of the squared error
+        return loss, len(inputs)
+
+    def _differentiate(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Leave the gradients of a batch in the parameters; its loss, detached."""
         # Batch normalisation that follows the batch would move features that are not trained.
         self.model.train()
         for module in self._still:
@@ -165,10 +184,7 @@ class Learner:
         loss = self._loss(outputs.float(), targets)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        if self._theory is not None:
-            self._theory.time += 2 * lr  # the loss is no half of the squared error
-        return loss.detach(), len(inputs)
+        return loss.detach()
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self.config.loss == "mse":

@@ -40,8 +40,8 @@ class OverlappedTraining(Training):
     config, keep_going, state, on_epoch, planned
         As for `Training`.
     where_idle : bool, default False
-        Go on only where that takes nothing from the training: on a CPU of which it leaves a core
-        idle. A network of your own, which may not bear to be copied, waits then, too.
+        Go on only where that takes little from the training: on a GPU, and on a CPU of which it
+        leaves a core idle. A network of your own, which may not bear to be copied, waits then, too.
     """
 
     def __init__(self, config: Config, *, where_idle: bool = False, **how: Any) -> None:
@@ -55,15 +55,17 @@ class OverlappedTraining(Training):
         self._worker = ThreadPoolExecutor(1, "fswidget-analysis")
         self._apart = self.config.output_scale == 1 and (not self._where_idle or self._idle)
         self._twin = copy.deepcopy(model) if self._apart else model
-        on_card = self.device.type == "cuda"
-        self._stream: Any = torch.cuda.Stream(self.device) if on_card else None  # type: ignore[no-untyped-call]
+        self._stream: Any = None
+        if self.device.type == "cuda":
+            # Its many small kernels would each wait for those of a step that are queued.
+            self._stream = torch.cuda.Stream(self.device, priority=-1)  # type: ignore[no-untyped-call]
         return super()._make_probe(self._twin)
 
     @property
     def _idle(self) -> bool:
-        """Whether the training leaves a core of the CPU idle, and the network is one of ours."""
-        own = not isinstance(self.config.model, str)
-        return self.device.type == "cpu" and self.threads < threads.given and not own
+        """Whether something is left idle by the training, and the network is one of ours."""
+        ours = isinstance(self.config.model, str)
+        return ours and (self.device.type == "cuda" or self.threads < threads.given)
 
     def _advance(self) -> Frame | None:
         if not self._apart:

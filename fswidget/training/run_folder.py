@@ -138,8 +138,8 @@ def record(
         Called before every batch; when it returns False the run ends early.
     overlap : bool, optional
         Whether to go on training while a frame is made, for one more copy of the network; frames
-        stay the same, on a CPU bit for bit. By default where the training leaves a core of the CPU
-        idle and the network is not your own. See `fswidget.training.overlap`.
+        stay the same, on a CPU bit for bit. By default on a GPU, and where the training leaves a
+        core of the CPU idle, unless the network is your own. See `fswidget.training.overlap`.
 
     Raises
     ------

@@ -39,7 +39,9 @@ def test_a_rehearsal_at_toy_sizes(root: Path, tmp_path: Path) -> None:
     assert process.exitcode == 0
     results = json.loads((output / "RESULTS-gpu.json").read_text())
     assert results["timings"]["moments"]["float64 GEMM ms"] > 0
-    assert results["epoch"]["with / without"] >= 1
+    assert {row["head"] for row in results["timings"]["errors"]} == {"trained", "random"}
+    assert [row["network"] for row in results["timings"]["steps"]] == ["mlp"]
+    assert results["epoch"]["with / without"] > 0
     assert results["epoch"]["overlapping / without"] > 0
     assert {row["status"] for row in results["science"].values()} == {"finished"}
     page = (output / "RESULTS-gpu.md").read_text()

@@ -190,6 +190,19 @@ def test_threads_come_back_whichever_run_ends_first() -> None:
         torch.set_num_threads(before)
 
 
+def test_a_frame_within_a_run_gives_the_threads_of_the_run_back() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        with threads.use(2):
+            with threads.use(1):
+                assert (torch.get_num_threads(), threads.given) == (1, 3)
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(("name", "value"), [("modulus", 2**61 - 1), ("depth", 10**9)])
 def test_what_would_never_end_is_refused(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=rf"^{name}={value}: must be an integer .* ≤ "):
