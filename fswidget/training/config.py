@@ -297,7 +297,7 @@ class Config:
     precision: str = knob(
         "float32",
         "Precision",
-        "bfloat16 trains in mixed precision (faster on recent GPUs); analysis stays in float32.",
+        "bfloat16 trains in mixed precision (faster on recent GPUs); frames are made without it.",
         choices=("float32", "bfloat16"),
     )
     compile: bool = knob(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,8 +62,10 @@ class _Graph:
     ) -> None:
         self._inputs, self._targets = inputs.clone(), targets.clone()
         self._graph = torch.cuda.CUDAGraph()
+        # Of the device that computes, which need not be the session's.
+        stream: Any = torch.cuda.Stream(inputs.device)  # type: ignore[no-untyped-call]
         # Nothing runs yet. The thread that analyses, or another run, may go on meanwhile.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._loss = work(self._inputs, self._targets)
         self._gradients = [(one, one.grad) for one in parameters]
 
