@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,19 +12,19 @@ from torch import Tensor, nn
 #: What makes the gradients of a batch and returns its loss.
 Work = Callable[[Tensor, Tensor], Tensor]
 
-#: Batches of a shape before its kernels are recorded: what libraries choose and allocate when they
-#: are first called cannot be.
+#: Batches of a shape, one after another, before its kernels are recorded: what libraries choose and
+#: allocate when they are first called cannot be.
 _FIRST = 3
 
 
 class Replayed:
-    """What makes the gradients of a batch on a GPU, recorded once for each shape of batch.
+    """What makes the gradients of a batch on a GPU, recorded once for their shape.
 
     Of small networks, and of large ones on a fast card, launching the kernels takes longer than
     running them; a replay launches all at once and leaves Python to whatever else runs. The numbers
     are those of the same kernels. What is recorded must do the same each time, and read nothing
-    back. Where that is not so it cannot be recorded, and is called as before. Memory: the
-    activations of one batch of each shape.
+    back. Where that is not so it cannot be recorded, and is called as before; so is the last batch
+    of an epoch, where it is smaller. Memory: the activations of one batch.
 
     Parameters
     ----------
@@ -39,15 +38,18 @@ class Replayed:
 
     def forget(self) -> None:
         """Record anew: what makes the gradients has changed."""
-        self._seen: Counter[Hashable] = Counter()
-        self._graphs: dict[Hashable, _Graph] = {}
+        self._kind: Hashable = None
+        self._in_a_row = 0
+        self._graphs: dict[Hashable, _Graph | None] = {}
 
     def __call__(self, work: Work, inputs: Tensor, targets: Tensor) -> Tensor:
         """As ``work(inputs, targets)``, always of the same work."""
         # A network that was moved lies elsewhere than what was recorded.
         kind = inputs.shape, targets.shape, self._parameters[0].data_ptr()
-        self._seen[kind] += 1
-        if self._seen[kind] == _FIRST + 1:
+        self._in_a_row = self._in_a_row + 1 if kind == self._kind else 1
+        self._kind = kind
+        if self._in_a_row > _FIRST and kind not in self._graphs:
+            self._graphs[kind] = None
             with suppress(RuntimeError):  # it reads back, say, or memory is short
                 self._graphs[kind] = _Graph(work, self._parameters, inputs, targets)
         graph = self._graphs.get(kind)

@@ -246,7 +246,7 @@ def test_steps_that_are_replayed_are_those_that_are_launched(
     settings: dict[str, Any], device: torch.device
 ) -> None:
     """Twelve batches of two shapes each epoch, and a layer that stands still from the third on."""
-    config = Config(width=32, epochs=8, batch_size=96, train_size=1100, device=str(device))
+    config = Config(width=32, epochs=6, batch_size=96, train_size=1100, device=str(device))
     ends = []
     for replays in (True, False):
         training = Training(config.replace(frame_every="epoch", **settings))
@@ -258,10 +258,11 @@ def test_steps_that_are_replayed_are_those_that_are_launched(
             last = frame
         values = torch.cat([p.detach().flatten() for p in training.model.state_dict().values()])
         ends.append((values.cpu(), last.scalars["loss"]))
-        # On a card both shapes were recorded again after the change, each at its fourth time.
+        # On a card it was recorded, again after the change.
         if replays and device.type == "cuda":
             assert training._replayed is not None
-            assert len(training._replayed._graphs) == 2
+            assert all(training._replayed._graphs.values())
+            assert len(training._replayed._graphs) == 1
     (there, loss), (here, wanted) = ends
     assert loss == pytest.approx(wanted, rel=1e-4)
     # Convolutions add up their gradients in any order: some weights were off by 1e-4 on a card.

@@ -40,13 +40,15 @@ def losses(replayed: Replayed, count: int, rows: int = 4) -> list[float]:
     return [float(replayed(work, inputs, inputs[:, 0])) for _ in range(count)]
 
 
-def test_a_step_is_recorded_after_three_of_its_shape(replayed: Replayed) -> None:
-    assert losses(replayed, 3) == [8.0, 8.0, 8.0]
-    assert losses(replayed, 2, rows=3) == [6.0, 6.0]  # the last batch of an epoch
+def test_a_step_is_recorded_after_three_in_a_row_of_its_shape(replayed: Replayed) -> None:
+    for _ in range(4):  # epochs of three batches and a smaller one
+        assert losses(replayed, 3) == [8.0, 8.0, 8.0]
+        assert losses(replayed, 1, rows=3) == [6.0]
     assert Recorded.made == []
-    assert losses(replayed, 2) == [-1.0, -1.0]
-    assert losses(replayed, 2, rows=3) == [6.0, -1.0]
-    assert Recorded.made == [(4, 2), (3, 2)]
+    assert losses(replayed, 5) == [8.0, 8.0, 8.0, -1.0, -1.0]
+    assert losses(replayed, 1, rows=3) == [6.0]
+    assert losses(replayed, 1) == [-1.0]
+    assert Recorded.made == [(4, 2)]
 
 
 def test_what_has_changed_is_recorded_anew(replayed: Replayed) -> None:
