@@ -17,7 +17,6 @@ from fswidget.experiments.recipe_parts import (
     recipe,
 )
 from fswidget.experiments.results import Check, Results
-from fswidget.recording.scalars import mean_over_layers
 from fswidget.recording.strengths import agreement
 from fswidget.training.config import Config
 
@@ -78,8 +77,7 @@ def _by_depth(results: Results, arm: str) -> list[float]:
 
 def _mean_of_layers(results: Results, arm: str) -> float:
     """Over layers, and over seeds."""
-    found = [mean_over_layers(run[-1].arrays, D_LR) for run in results[arm]]
-    return float(np.mean(found))
+    return float(np.mean(_by_depth(results, arm)))
 
 
 _ARMS = ("ReLU", "tanh", "batch norm")

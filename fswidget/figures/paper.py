@@ -269,7 +269,7 @@ def _layers(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any])
         )
     measure = best_estimate(frame.arrays, "layer_")
     values = frame.array(f"layer_{measure}")
-    mean = mean_over_layers(frame.arrays, measure)
+    mean = mean_over_layers(frame.scalars, frame.arrays, measure)
     looks = {"marker": "o", "color": COLORS["accent"], **style}
     (line,) = ax.plot(range(1, len(names) + 1), values, **looks)
     if np.isfinite(mean):

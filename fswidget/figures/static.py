@@ -334,7 +334,7 @@ def _layers(recording: Recording, frame: Frame) -> Plot:
     angle = max(math.acos(min(1.0, (plot.min_border_left + step / 2) / length)), 0.5)
     plot.xaxis.major_label_orientation = angle if length > step else "horizontal"
     templates.set_range(plot, "x", 0.5, len(names) + 0.5)
-    mean = mean_over_layers(frame.arrays, measure)
+    mean = mean_over_layers(frame.scalars, frame.arrays, measure)
     named = label(measure) if math.isnan(mean) else f"{label(measure)}, mean {mean:.2f}"
     entries = ((named, "low_rank_measure"), ("effective rank", "effective_rank"))
     _legend_above(plot, [_entry(plot, *entry) for entry in entries])

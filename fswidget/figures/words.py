@@ -43,7 +43,8 @@ PANELS = {
     "layers": (
         "Layer by layer",
         "The same measures on what every layer computes, from the input side to the last layer: "
-        "where along the depth the features become low-rank. The mean counts every layer alike.",
+        "where along the depth the features become low-rank. The mean counts all alike, but for "
+        "the output layer.",
     ),
 }
 

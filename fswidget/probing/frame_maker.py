@@ -62,10 +62,10 @@ class FrameMaker:
     samples, held_out : Samples
         As `Samples.fit` settled them; `held_out` may be None.
     num_features, num_outputs, num_eigenfunctions : int
-    errors : bool
-    top : int, optional
-    more_measures : bool
+    errors, top, more_measures
         See `Probe`.
+    head : str, optional
+        The name of the last linear layer, where it is known.
 
     Attributes
     ----------
@@ -91,12 +91,13 @@ class FrameMaker:
         errors: bool,
         top: int | None,
         more_measures: bool = False,
+        head: str | None = None,
     ) -> None:
         check_flags(errors=errors, more_measures=more_measures)
         self.samples, self.held_out = samples, held_out
         self.num_features, self.num_outputs = num_features, num_outputs
         self.num_eigenfunctions = num_eigenfunctions
-        self.errors, self.top, self.more_measures = errors, top, more_measures
+        self.errors, self.top, self.more_measures, self.head = errors, top, more_measures, head
         self.team = Communicator()
         self.reference: Reference | None = None
         self.previous: tuple[NDArray[np.float64] | None, NDArray[np.float64]] | None = None
@@ -216,7 +217,7 @@ class FrameMaker:
             arrays["held_out_projections"] = turned(points, rotation)
         layers = self._measure_layers(short)
         arrays |= layers
-        scalars |= layer_means(layers) | self._own_measures(rows)
+        scalars |= layer_means(layers, list(rows.layers), self.head) | self._own_measures(rows)
         if self.more_measures:
             mine = turned(eigenfunctions(spectrum, features, count), rotation)
             arrays["ablated_score"] = without_each(self.samples, self.team, mine, rows)
@@ -322,8 +323,7 @@ class FrameMaker:
         mine = slice(rows.start, rows.start + len(features))
         blocks = self._blocks[mine] if moments.num_blocks > 1 else None
         arrays = features, rows.outputs, rows.targets, reference
-        mine_too = None if weights is None else weights[mine]
-        moments.update(*arrays, blocks=blocks, weights=mine_too)
+        moments.update(*arrays, blocks=blocks, weights=None if weights is None else weights[mine])
         return moments if self.team.group is None else moments.all_reduce(self.team.group)
 
     def _shown(self, values: Any, samples: Samples) -> Any:

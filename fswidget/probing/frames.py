@@ -21,7 +21,7 @@ from fswidget.analysis.linear_outputs import LinearOutputs, as_whole, pieces
 from fswidget.analysis.nulls import Band
 from fswidget.analysis.spectrum import Spectrum
 from fswidget.probing.samples import widened
-from fswidget.recording.scalars import ESTIMATES, SCALARS, mean_over_layers
+from fswidget.recording.scalars import ESTIMATES, SCALARS
 from fswidget.recording.strengths import agreement_of
 
 # Wider features are not diagonalised in full, which takes seconds for each frame (our choice).
@@ -137,10 +137,28 @@ def layer_arrays(spectra: Sequence[Spectrum]) -> dict[str, NDArray[Any]]:
     }
 
 
-def layer_means(arrays: Mapping[str, Any]) -> dict[str, float]:
-    """The scalars that sum up the watched layers; see `mean_over_layers`."""
-    means = {f"mean_layer_{name}": mean_over_layers(arrays, name) for name in ESTIMATES}
-    return {name: mean for name, mean in means.items() if not math.isnan(mean)}
+def layer_means(
+    arrays: Mapping[str, Any], layers: Sequence[str], head: str | None
+) -> dict[str, float]:
+    """D_LR, mean over those of `layers` that have it; none where none has.
+
+    The layers of features count, each alike; the one that gives the outputs, which is the head or
+    holds it, does not. Weights by the features' trace would follow the scale of each layer, which
+    networks of ReLU may shift between layers without any change of function. Our choice.
+
+    Examples
+    --------
+    >>> arrays = {"layer_low_rank_measure": np.array([0.5, np.nan, 0.1, 0.9])}
+    >>> layer_means(arrays, ["0", "2", "4", "top"], "top.fc")
+    {'mean_layer_low_rank_measure': 0.3}
+    """
+    outputs = [head is not None and f"{head}.".startswith(f"{name}.") for name in layers]
+    counted, means = ~np.array(outputs, bool), {}
+    for name in ESTIMATES:
+        values = np.asarray(arrays.get(f"layer_{name}", [math.nan] * len(layers)), np.float64)
+        if (known := values[np.isfinite(values) & counted]).size:
+            means[f"mean_layer_{name}"] = float(known.mean())
+    return means
 
 
 @dataclass(frozen=True, eq=False)

@@ -81,7 +81,8 @@ class Probe:
         Which of what the model returns are its outputs: a key, an index, or a function of it that
         returns a tensor of shape (n, C).
     layers : None, "all" or sequence of str
-        Layers to measure besides the features.
+        Layers to measure besides the features; of the scalars that are means over them the output
+        layer is no part.
     num_eigenfunctions : int
         m, how many eigenfunctions are evaluated at the shown samples.
     num_shown : int
@@ -198,6 +199,7 @@ class Probe:
         held = held_out_samples(held_out, samples, num_outputs, task, num_shown, found.layout, draw)
         how: dict[str, Any] = {"errors": errors, "top": top, "more_measures": more_measures}
         how |= {"num_features": found.num_features, "num_outputs": num_outputs}
+        how["head"] = None if self.head is None else self.head.name
         self._maker = FrameMaker(samples, held, num_eigenfunctions=num_eigenfunctions, **how)
         info = self._maker.describe(
             config=settings_of(config),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -45,11 +46,11 @@ SCALARS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "used_features_held_out": ("features", "k95 on held-out samples"),
         "mean_layer_low_rank_measure": (
             "D_LR",
-            "plain D_LR, mean over the layers that are watched",
+            "plain D_LR, mean over the watched layers of features",
         ),
         "mean_layer_low_rank_measure_debiased": (
             "D_LR",
-            "debiased D_LR, mean over the layers that are watched",
+            "debiased D_LR, mean over the watched layers of features",
         ),
         "effective_rank": ("features", "exponential of the entropy of the eigenvalues"),
         "effective_rank_error": (
@@ -129,18 +130,15 @@ def best_estimate(known: Mapping[str, Any], prefix: str = "") -> str:
     return ESTIMATES[-1]
 
 
-def mean_over_layers(arrays: Mapping[str, Any], name: str) -> float:
-    """The mean of ``layer_{name}`` over the watched layers that have it; NaN where none has.
-
-    Every layer counts alike (our choice): weights by the features' trace would follow the scale of
-    each layer, which networks of ReLU may shift between layers without any change of function.
+def mean_over_layers(scalars: Mapping[str, float], arrays: Mapping[str, Any], name: str) -> float:
+    """A frame's mean of D_LR over layers; in recordings of earlier versions, which have none, over
+    all layers that it has; NaN where none has it.
 
     Examples
     --------
-    >>> arrays = {"layer_low_rank_measure": np.array([0.5, np.nan, 0.1])}
-    >>> mean_over_layers(arrays, "low_rank_measure")
+    >>> mean_over_layers({}, {"layer_low_rank_measure": np.array([0.5, np.nan, 0.1])}, ESTIMATES[1])
     0.3
     """
     values = np.asarray(arrays.get(f"layer_{name}", ()), np.float64)
     known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else float("nan")
+    return scalars.get(f"mean_layer_{name}", float(known.mean()) if known.size else math.nan)

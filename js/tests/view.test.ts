@@ -516,7 +516,8 @@ test("the better estimate of D_LR is shown and named, and the band follows it", 
     exact_eigenvalues: [8, 2],
   };
   for (const seq of [0, 1]) {
-    send("a", seq, seq - 1, {}, DEBIASED, layers);
+    const mean = { mean_layer_low_rank_measure_debiased: 0.8 };
+    send("a", seq, seq - 1, {}, { ...DEBIASED, ...mean }, layers);
   }
   await pass(6);
   const tile = query(".fsw-numbers").children[2] as HTMLElement;
@@ -538,7 +539,7 @@ test("the better estimate of D_LR is shown and named, and the band follows it", 
   const deep = places(style, ["shares", "others"]).shares ?? [0, 1];
   expect(drawn[0]).toBeCloseTo(within(0.8, deep));
   expect(drawn[1]).toBeCloseTo(within(0.6, deep));
-  expect(words("layers")).toContain("DLR, mean 0.700");
+  expect(words("layers")).toContain("DLR, mean 0.800"); // without the output layer
   expect(words("spectrum")).toContain("theory");
   const rings = plot("spectrum").data("exact").y ?? [];
   expect(rings[1]).toBeCloseTo((rings[0] ?? Number.NaN) / 4);

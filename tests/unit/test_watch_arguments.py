@@ -146,6 +146,9 @@ def test_networks_and_inputs_of_every_kind(make: Callable[[], nn.Module], option
     assert agree.mean() > (0.8 if make is without_statistics else 0.999)
     if make is Auxiliary:
         assert probe.recording.info.layers == ("body", "head")
+        # The mean is over layers of features: the one that gives the outputs is none.
+        body = frame.arrays["layer_low_rank_measure"][0]
+        assert frame.scalars["mean_layer_low_rank_measure"] == pytest.approx(body)
     if "class_names" in options:
         assert probe.recording.info.class_names == ("a", "b", "c", "d")
 

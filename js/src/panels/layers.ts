@@ -42,10 +42,8 @@ export class LayersPanel extends FigurePanel {
   }
 
   #values(frame: Frame, name: "low_rank_measure" | "effective_rank"): Float32Array {
-    const array = (of: string) =>
-      Float32Array.from(frame.arrays[`layer_${of}`] ?? new Float32Array(0));
-    const measure = lowRank(this.host.style, (of) => array(of).some(Number.isFinite));
-    return array(name === "low_rank_measure" ? measure : name);
+    const of = name === "low_rank_measure" ? this.#estimate(frame) : name;
+    return Float32Array.from(frame.arrays[`layer_${of}`] ?? []);
   }
 
   /** The frame of the run before, where its layers are the same. */
@@ -53,9 +51,12 @@ export class LayersPanel extends FigurePanel {
     return String(ghost?.info.layers) === String(run.info.layers) ? ghostFrame : null;
   }
 
+  #estimate({ arrays }: Frame): string {
+    return lowRank(this.host.style, (of) => (arrays[`layer_${of}`] ?? []).some(Number.isFinite));
+  }
+
   #measure({ frame }: Scene): string {
-    const has = (of: string) => (frame.arrays[`layer_${of}`] ?? []).some(Number.isFinite);
-    const name = lowRank(this.host.style, has);
+    const name = this.#estimate(frame);
     return this.host.style.labels[name] ?? name;
   }
 
@@ -108,7 +109,10 @@ export class LayersPanel extends FigurePanel {
     const { left, right } = plot.view.frame.bbox;
     const top = (scale: Scale) => plot.y(scale.span[1]) - 9;
     const values = this.#values(scene.frame, "low_rank_measure").filter(Number.isFinite);
-    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    // Without the output layer; recordings of earlier versions do not have it.
+    const mean =
+      scene.frame.scalars[`mean_layer_${this.#estimate(scene.frame)}`] ??
+      values.reduce((sum, value) => sum + value, 0) / values.length;
     const { low_rank_measure: low, effective_rank: rank } = this.#measures;
     const was = {
       text: "- - before",
