@@ -24,7 +24,15 @@ def random_head(seed, n=400, p=64, classes=10, exponent=0.5):
 
 @pytest.mark.parametrize(
     ("p", "rank", "exponent"),
-    [(64, 9, 0.5), (64, 9, 1.5), (40, 1, 0.5), (256, 4, 1.0), (48, 39, 2.0), (30, 13, 1.0)],
+    [
+        (64, 9, 0.5),
+        (64, 9, 1.5),
+        (40, 1, 0.5),
+        (16, 2, 0.5),
+        (256, 4, 1.0),
+        (48, 39, 2.0),
+        (30, 13, 1.0),
+    ],
 )
 def test_five_random_heads_in_a_hundred_are_below_the_band(p, rank, exponent):
     values = np.arange(1, p + 1.0) ** -exponent
@@ -35,7 +43,7 @@ def test_five_random_heads_in_a_hundred_are_below_the_band(p, rank, exponent):
     low = random_heads(features, rank).low_rank_measure_low
     heads = np.random.default_rng(1).normal(size=(5000, rank, p)) * root
     below = np.mean([(_low_rank(features, part) < low).mean() for part in np.split(heads, 10)])
-    assert below == pytest.approx(0.05, abs=0.015)
+    assert below == pytest.approx(0.05, abs=0.01 if rank <= 12 else 0.015)
 
 
 def test_the_band_is_of_the_features_that_were_given():
