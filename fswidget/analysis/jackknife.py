@@ -44,6 +44,8 @@ from fswidget.analysis.replicates import Found, Neighbourhood, in_use
 #: Numbers of Gram matrices measured at once: what a cache holds, or on a GPU is soon done.
 _AT_ONCE = {"cpu": 700_000, "cuda": 30_000_000}
 
+_COPIES = 1e-9  # what blocks of the same samples differ by, and collapsed classes vary by
+
 _REPLICATED = (*JACKKNIFED, "nc1_of_means")
 
 
@@ -71,7 +73,8 @@ def jackknife(
     measures: Measures,
     debias: bool,
 ) -> Jackknife:
-    """Leave out one block after another; empty where fewer than two blocks hold samples.
+    """Leave out one block after another; empty where fewer than two blocks hold samples, NaN where
+    every block holds the same ones.
 
     Parameters
     ----------
@@ -100,6 +103,9 @@ def jackknife(
     found_by = {name: [replicate[name] for replicate in replicates] for name in replicates[0]}
     errors = {name: float(standard_error(values)) for name, values in found_by.items()}
     del errors["crossing"], errors["nc1_of_means"]
+    if left_out.are_copies and not measures.numbers["nc1"] <= _COPIES:
+        none = np.full(len(solution.values), math.nan)
+        return Jackknife(dict.fromkeys(errors, math.nan), {}, none, none, tuple(replicates))
     whole = effective_rank(to_numpy(solution.values)) if solution.complete else math.nan
     plain = {"crossing": crossing(utilization, num_features), "effective_rank": whole}
     halved: list[dict[str, float]] = []
@@ -244,12 +250,26 @@ class LeftOut:
         self._grams, self._averages = grams, averages
         self.total = averages.about * averages.n
         small = grams.diagonal(dim1=1, dim2=2) <= self.total.diagonal() / 2
-        read = torch.stack([grams[:, 0, 0], small.all(1).to(grams)])
-        self._counts, self._few = read.tolist()
+        sums, of = grams[:, 0].clone(), averages.columns.features
+        means, squares = (
+            values[:, of] / sums[:, :1].clamp(min=1)
+            for values in (sums, grams.diagonal(dim1=1, dim2=2))
+        )
+        least = _COPIES * averages.about.diagonal()[of]
+        same = (squares - averages.about.diagonal()[of]).abs() <= least
+        same &= (means - averages.about[0, of]).square() <= _COPIES * least
+        read = torch.stack([sums[:, 0], small.all(1).to(grams), same.all(1).to(grams)])
+        self._counts, self._few, self._same = read.tolist()
 
     def blocks(self, num_samples: int) -> list[int]:
         """Those that hold samples, and not all of them."""
         return [block for block, n in enumerate(self._counts) if n not in (0, num_samples)]
+
+    @property
+    def are_copies(self) -> bool:
+        """Whether features have the same means and squares in every block, so that nothing is known
+        of what other samples would give (our choice)."""
+        return all(same for same, n in zip(self._same, self._counts, strict=True) if n)
 
     def averages(self, blocks: Sequence[int]) -> Averages:
         """Without each of several blocks."""

@@ -77,8 +77,9 @@ class Spectrum(ByRow):
     top_share : float
         Share of the trace in the C largest eigenvalues (d + 1 for a regression).
     errors : mapping of str to float
-        Jackknife standard errors by name; empty unless asked for. Those of k95, the effective rank
-        and NC1 are of their debiased estimates.
+        Jackknife standard errors by name; empty unless asked for, NaN where all blocks hold the
+        same samples, but for collapsed classes. Those of k95, the effective rank and NC1 are of
+        their debiased estimates.
     quality_error, utilization_error : ndarray of float64, shape (K,), or None
         Jackknife standard errors of the curves. Of more than 128 features of which few are in use,
         those beyond are too small: they leave out how weak features turn among themselves.
@@ -283,6 +284,8 @@ class Spectrum(ByRow):
     def _withheld(self) -> list[str]:
         """A sentence for each value without bias that the samples do not tell."""
         found, n = [], self.num_samples
+        if self.errors and self._debiased == {}:
+            found.append("The samples repeat each other, which tells nothing of errors.")
         if self._debiased and math.isnan(self.used_features_debiased):
             enough = tells_used_features(self.used_features, self.output_rank, n)
             found.append(

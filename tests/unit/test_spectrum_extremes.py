@@ -94,6 +94,26 @@ def test_duplicates_change_no_plain_estimate():
     assert one.low_rank_measure == pytest.approx(two.low_rank_measure, rel=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:targets")
+@pytest.mark.parametrize("distinct", [1, 10])
+@pytest.mark.parametrize("task", ["cross_entropy", "squared_error"])
+def test_samples_that_repeat_each_other_tell_no_errors(distinct, task):
+    data = [np.repeat(array, 80 // distinct, 0) for array in sample(distinct)]
+    data[2] = data[2] if task == "cross_entropy" else data[1]
+    found = fs.analyze(*data, task=task)
+    assert all(math.isnan(error) for error in found.errors.values())
+    assert np.isnan([*found.quality_error, *found.utilization_error]).all()
+    assert math.isnan(found.used_features_debiased)
+    assert math.isnan(found.regime.confidence)
+    assert "repeat each other" in found.regime.evidence
+    # One more, and they differ; nor is anything withheld of classes that have collapsed.
+    other = [np.concatenate([array, sample()[at][:1]]) for at, array in enumerate(data[:2])]
+    labels = np.append(np.repeat(np.arange(distinct), 80 // distinct) % 3, 0)
+    assert fs.analyze(*other, labels).errors["low_rank_measure"] > 0 or distinct == 1
+    one_hot = np.eye(3)[np.arange(81) % 3]
+    assert fs.analyze(one_hot, one_hot, np.arange(81) % 3).errors["effective_rank"] < 1e-6
+
+
 def test_unequal_classes_warn_with_their_counts():
     features, outputs, labels = sample()
     labels = np.where(np.arange(200) < 10, 0, 1 + labels % 2)
