@@ -21,7 +21,7 @@ from fswidget.training.frame_schedule import FrameSchedule
 from fswidget.training.isolation import isolated, threads
 from fswidget.training.learner import Learner
 from fswidget.training.optimisation import Clock, Progress, check_frozen, learning_rate
-from fswidget.training.steering import AT_START, Steering, check_same_run, config_of, shows_the_same
+from fswidget.training.steering import AT_START, Steering, config_of, restoring, shows_the_same
 
 #: Settings that the probe has under the same names.
 _MEASURED = ("layers", "num_eigenfunctions", "num_shown", "more_measures", "ntk")
@@ -346,19 +346,18 @@ class Training(Learner):
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        earlier = Config.from_dict(state["config"], like=self.config)
-        check_same_run(earlier, self.config)
         with self._running():
             # The network is still untrained: what kernel drift is measured from.
             self.probe.frame(0.0, 0)
-        self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._take_statistics(state.get("initial", {}))
-        self.step = self._told = int(state["step"])
-        self._clock = Clock(self.step)
-        self.cadence.resume(self.step)
-        if "loss" in state:
-            self._continue(state, earlier)
+        with restoring(state, self.config) as earlier:
+            self.model.load_state_dict(state["model"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._take_statistics(state.get("initial", {}))
+            self.step = self._told = int(state["step"])
+            self._clock = Clock(self.step)
+            self.cadence.resume(self.step)
+            if "loss" in state:
+                self._continue(state, earlier)
 
     def _continue(self, state: Mapping[str, Any], earlier: Config) -> None:
         """Take over what only numbers about the run depend on: loss, time and alignment."""

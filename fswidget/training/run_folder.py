@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from fswidget.training.config import Config
 from fswidget.training.loop import Training
 from fswidget.training.optimisation import Progress
 from fswidget.training.overlap import OverlappedTraining
+from fswidget.training.steering import StateError
 
 #: Writing may take so much of the time (our choice); where epochs are shorter some are not kept.
 _SHARE = 0.05
@@ -71,20 +72,24 @@ class RunFolder:
         ------
         ValueError
             If the file is damaged.
+        OSError, MemoryError
+            If it cannot be read, which says nothing of what it holds.
         """
         if not self.state_path.exists():
             return None
         try:
             state = torch.load(self.state_path, map_location="cpu", weights_only=True)
             return {**state, "step": int(state["step"])}
+        except (OSError, MemoryError):
+            raise
         except Exception as error:
             # Files can be damaged in many ways, and torch's advice is to trust them.
             raise self.damaged(f"{self.state_path.name} is damaged") from error
 
     def damaged(self, what: str) -> ValueError:
         """What to raise where a run cannot go on from what is here."""
-        told = f"store={str(self.path)!r}: {what}; delete {self.state_path.name} to begin anew"
-        return ValueError(told)
+        anew = f"delete {self.state_path.name} to begin anew, or name another folder"
+        return ValueError(f"store={str(self.path)!r}: {what}; {anew}")
 
     def recording(self, until: int | None = None) -> Recording:
         """What was recorded, at most to step `until`."""
@@ -144,7 +149,9 @@ def record(
     Raises
     ------
     FileNotFoundError, ValueError, TypeError
-        At once, as `Training` does, or if `store` holds another run or is damaged.
+        At once, as `Training` does, or if `store` holds another run or is damaged. What else goes
+        wrong, as a device or a disk that is full, leaves the state as it was kept last, and the
+        same call goes on from there.
     BlockingIOError
         If the run in `store` is being trained already, here or in another process.
     Diverged
@@ -213,17 +220,16 @@ def _train_in(
             state=state,
             on_epoch=lambda: folder.keep(training, recording, always=False),
         )
-    except (LookupError, TypeError, RuntimeError) as error:
-        if state is None:
-            raise
-        # Of what `state` reads as a whole, but other versions wrote.
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise folder.damaged(f"cannot go on from {folder.state_path.name} ({reason})") from error
+    except StateError as error:
+        what = f"cannot go on from {folder.state_path.name} ({error})"
+        raise folder.damaged(f"{what}; go on with the version that wrote it") from error
     recording: Recording = Recording(training.info)
     if state is not None:
         try:
             recording = folder.recording(until=training.step)
-        except (OSError, ValueError) as error:
+        except (FileNotFoundError, ValueError) as error:
+            if isinstance(error.__cause__, (OSError, MemoryError)):  # says nothing of the file
+                raise error.__cause__ from None
             raise folder.damaged(str(error)) from error
         recording.info = training.info
         if training.finished:
@@ -237,7 +243,8 @@ def _train_in(
         _train(training, training.frames(first=not len(recording)), recording, progress)
     except Exception:
         if len(recording):  # what led to it can be looked at; the state stays that of before
-            recording.save(folder.recording_path)
+            with suppress(OSError):  # as on a full disk: what is told is what went wrong first
+                recording.save(folder.recording_path)
         raise
     folder.keep(training, recording)
     return recording, training.finished

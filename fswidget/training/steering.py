@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from fswidget.training.changes import describe_change
@@ -22,11 +23,42 @@ FREE |= {"more_measures", "ntk"}
 AT_START = FREE - {*STEERABLE}
 
 
-def check_same_run(earlier: Config, config: Config) -> None:
-    """Raise ValueError if a run with `config` cannot go on from a state of `earlier`."""
+class StateError(ValueError):
+    """A state that cannot be read: of another version, or not of this network."""
+
+
+@contextmanager
+def restoring(state: Mapping[str, Any], config: Config) -> Iterator[Config]:
+    """The configuration of a state, which is read within, for a run with `config` to go on from.
+
+    What a state lacks, or has in another form, is a `StateError`; what else goes wrong, as a device
+    out of memory, says nothing of the state and stays what it is.
+
+    Raises
+    ------
+    ValueError
+        If it is of another run; `StateError` if it cannot be read.
+    """
+    with _reading():
+        earlier = Config.from_dict(state["config"], like=config)
     same = {name: getattr(config, name) for name in FREE}
     if change := describe_change(earlier.replace(**same), config):
         raise ValueError(f"state: is of another run ({change}); must have the same settings")
+    with _reading():
+        yield earlier
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
+            raise
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise StateError(
+            f"state: cannot be read ({reason}); must be of this network and this version"
+        ) from error
 
 
 def config_of(state: Mapping[str, Any], settings: dict[str, Any]) -> Config:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -106,6 +107,31 @@ def test_another_run_or_a_damaged_state_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"store=.*state.pt is damaged; delete state.pt"):
         record(config_of(epochs=1), store=tmp_path)
+
+
+def test_what_is_no_fault_of_the_state_is_told_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(frame_every="epoch", epochs=2)
+    record(config, store=tmp_path, keep_going=after(8))
+    state = (tmp_path / "state.pt").read_bytes()
+    full, memory = OSError(28, "No space left on device"), torch.OutOfMemoryError("CUDA")
+    for part, error in {
+        "fswidget.training.loop.Training._make_probe": memory,
+        "torch.optim.Optimizer.load_state_dict": memory,
+        "torch.load": PermissionError(13, "Permission denied"),
+        "fswidget.recording.file.read": PermissionError(13, "Permission denied"),
+        "fswidget.training.learner.Learner._train_step": KeyboardInterrupt(),
+        "fswidget.recording.recording.Recording.save": full,
+        "fswidget.training.run_folder.atomic_write": full,
+    }.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(part, Mock(side_effect=error))
+            with pytest.raises(type(error)) as caught:
+                record(config, store=tmp_path)
+        assert caught.value is error, part
+        assert (tmp_path / "state.pt").read_bytes() == state
+    assert_same(record(config, store=tmp_path), record(config))
 
 
 def test_a_diverged_run_keeps_what_led_to_it(tmp_path: Path) -> None:
