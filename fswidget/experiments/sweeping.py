@@ -20,6 +20,7 @@ from fswidget.recording.atomic import with_suffix
 from fswidget.recording.grid import Run, Sweep, content_of
 from fswidget.recording.journal import Journal
 from fswidget.recording.loading import load_sweep
+from fswidget.recording.quiet import quiet
 from fswidget.training.checks import as_json, read_setting
 from fswidget.training.config import Config, no_setting
 from fswidget.training.registry import DataSource, Network
@@ -65,7 +66,7 @@ def sweep(
         thins its frames to it, as `Recording` does; fewer samples shown (``num_shown``) leave room
         for more frames.
     progress : bool
-        Whether to show a progress bar.
+        Whether to show a progress bar, and one of reading pictures where that takes long.
     on_run : callable, optional
         Called with the sweep so far after each run: ``on_run=view.update`` shows runs, and the map
         of their regimes, while they arrive, where ``view = sofar.view()`` was made of the first.
@@ -112,7 +113,8 @@ def sweep(
         raise ValueError("axes: none; give at least one, such as width=[32, 128]")
     grid = _Grid(config, values, None if resume is None else with_suffix(resume, ".json"))
     waiting = grid.waiting
-    require_ready(waiting, executor)
+    with quiet(not progress):
+        require_ready(waiting, executor)
     share = None if keep is None else max(1, int(byte_budget) // len(grid))
     bar = tqdm(total=len(grid), initial=len(grid) - len(waiting), unit="run", disable=not progress)
     with bar:

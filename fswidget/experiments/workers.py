@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from fswidget.recording.grid import Run
-from fswidget.recording.quiet import hush
+from fswidget.recording.quiet import quiet
 from fswidget.recording.recording import Recording
 from fswidget.training.checks import as_json
 from fswidget.training.config import Config
@@ -39,7 +39,7 @@ def require_ready(waiting: Sequence[dict[str, Any]], executor: Executor | None) 
         if executor is None:
             _read(settings)
         else:  # where the runs go: a folder need not be on this machine
-            _submit(executor, _read, settings).result()
+            _submit(executor, _read_there, settings).result()
 
 
 def _own(settings: Mapping[str, Any]) -> Own:
@@ -98,6 +98,11 @@ def _with(own: Own, function: Callable[..., Any], *given: Any) -> Any:
 def _read(settings: dict[str, Any]) -> None:
     config = Config.from_dict(settings)
     config.source.read(config)
+
+
+def _read_there(settings: dict[str, Any]) -> None:
+    with quiet():
+        _read(settings)
 
 
 def run_all(
@@ -179,11 +184,16 @@ def _begin() -> None:
     import torch
 
     torch.set_num_threads(1)
-    hush()
 
 
 def _train(settings: dict[str, Any], kept_bytes: int | None = None) -> Run:
-    """One run, in a worker; its errors come back as text, for not every exception pickles."""
+    """One run, in a worker, where others run beside it and bars would mix."""
+    with quiet():
+        return _run(settings, kept_bytes)
+
+
+def _run(settings: dict[str, Any], kept_bytes: int | None) -> Run:
+    """Its errors come back as text, for not every exception pickles."""
     start = time.perf_counter()
     try:
         from fswidget.training.loop import Training, train

@@ -11,6 +11,7 @@ from contextlib import nullcontext, redirect_stderr
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -70,8 +71,9 @@ def _read_files(kind: Any, name: str, root: str, download: bool) -> Split:
     parts: list[Tensor] = []
     for train in (True, False):
         try:
-            # Of torchvision's own, which knows of no silence.
-            bar = nullcontext() if loud() else redirect_stderr(io.StringIO())
+            # The bar of torchvision, which knows of no silence; stderr is that of all threads.
+            still = download and not loud() and current_thread() is main_thread()
+            bar = redirect_stderr(io.StringIO()) if still else nullcontext()
             with bar:
                 dataset = kind(Path(root).expanduser(), train=train, download=download)
         except Exception as error:

@@ -20,6 +20,7 @@ import torch
 from fswidget.recording.atomic import alone, as_path, atomic_write
 from fswidget.recording.frame import Frame
 from fswidget.recording.loading import load_recording
+from fswidget.recording.quiet import quiet
 from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
 from fswidget.training.loop import Training
@@ -134,7 +135,7 @@ def record(
     ----------
     config : Config
     progress : bool
-        Show a progress bar.
+        Show a progress bar, and one of reading pictures where that takes long.
     store : path, optional
         Folder that keeps state and recording after every epoch; see `RunFolder`. A run that is in
         it goes on from there, on a CPU bit for bit as if it had not stopped, however it ended. A
@@ -166,9 +167,10 @@ def record(
     2.0
     """
     if store is None:
-        training = training_that(overlap)(config, keep_going=keep_going)
-        recording = Recording(training.info)
-        _train(training, training.frames(), recording, progress)
+        with quiet(not progress):
+            training = training_that(overlap)(config, keep_going=keep_going)
+            recording = Recording(training.info)
+            _train(training, training.frames(), recording, progress)
         return recording
     folder = RunFolder(store)
     with alone(folder.path) as free:
@@ -188,7 +190,7 @@ def record_in(
 
     `make` is called as `Training` would be, but for the settings.
     """
-    with _stop_signals() as received:
+    with _stop_signals() as received, quiet(not progress):
         found = _train_in(folder, make, keep_going, progress, received, free)
     if signal.SIGINT in received:
         raise KeyboardInterrupt

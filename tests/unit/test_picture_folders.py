@@ -5,6 +5,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,11 @@ def test_pictures_are_read_in_silence_where_that_is_asked_for(
     assert told("--quiet", pixels=9) == ""
     with quiet():
         picture_folders.read(str(root), 10, False, 0.2)
+    config = fs.Config(dataset="folder", root=str(root), train_size=6, width=8, max_steps=1)
+    fs.record(config.replace(pixels=11), progress=False)
+    fs.record(config.replace(pixels=12), progress=False, store=tmp_path / "run")
+    with ThreadPoolExecutor(1) as pool:
+        fs.sweep(config.replace(pixels=13), width=[4], executor=pool, progress=False)
     assert capsys.readouterr().err == ""
 
 
