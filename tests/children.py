@@ -12,8 +12,8 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-#: The packages beside the loop are those that it imports on the way.
-_NEEDED = ["fswidget.training.loop", "sklearn.datasets", "torch._dynamo", "tests.unit.sweep_tasks"]
+#: torch's optimisers import what they need of it on the way.
+_NEEDED = ["fswidget.training.loop", "torch._dynamo", "tests.unit.sweep_tasks"]
 #: How such a process is started, as `multiprocessing` calls it.
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 

@@ -9,8 +9,8 @@ from importlib import import_module
 
 log = logging.getLogger("fswidget")
 
-#: What torch's optimisers and the embedded data sets import when they are first used: seconds.
-MODULES = ("torch._dynamo", "sklearn.datasets", "sklearn.model_selection")
+#: What torch's optimisers import when they are first used: seconds.
+MODULES = ("torch._dynamo",)
 
 
 @cache

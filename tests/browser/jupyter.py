@@ -99,6 +99,8 @@ class JupyterServer:
             "--ServerApp.port=0",
             f"--ServerApp.root_dir={self.work}",
             f"--IdentityProvider.token={self.token}",
+            # What a kernel has loaded, it need not take apart.
+            "--KernelManager.shutdown_wait_time=0.2",
             "--LabApp.news_url=None",
             f"--{app_class}.expose_app_in_browser=True",
         ]

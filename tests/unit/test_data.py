@@ -42,6 +42,19 @@ def test_smaller_training_sets_are_part_of_larger_ones() -> None:
     assert np.array_equal(digits[0].images, digits[1].images[:500])
 
 
+def test_digits_are_those_of_scikit_learn_as_it_splits_them() -> None:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    images, labels = load_digits(return_X_y=True)
+    images = np.round(images.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
+    parts = train_test_split(images, labels, test_size=360, stratify=labels, random_state=0)
+    kept = registry.sources["digits"].read(Config())
+    assert [part.dtype for part in kept] == [torch.uint8, torch.int64, torch.uint8, torch.int64]
+    for one, place in zip(kept, (0, 2, 1, 3), strict=True):
+        assert np.array_equal(one, parts[place])
+
+
 def test_the_probe_is_the_balanced_beginning() -> None:
     loaded = datasets.load(Config(width=8, train_size=1200))
     assert loaded.probe_size == 1000

@@ -157,6 +157,6 @@ def test_a_file_may_bear_the_name_of_a_command(folder: Path) -> None:
 def test_a_data_set_of_scikit_learn_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError) as refused:
-        fswidget.record(fswidget.Config(epochs=1))
-    said = "dataset='digits' needs scikit-learn: pip install \"fswidget[train]\""
+        fswidget.record(fswidget.Config(dataset="diabetes", loss="mse", train_size=99))
+    said = "dataset='diabetes' needs scikit-learn: pip install \"fswidget[train]\""
     assert (refused.type, str(refused.value)) == (ImportError, said)

@@ -18,9 +18,10 @@ def test_a_view_that_waits_for_start_loads_what_a_run_imports(
 
     def load(name: str) -> None:
         loaded.append(name)
-        if name == warming.MODULES[1]:
+        if name == "absent":
             raise ImportError(name)
 
+    monkeypatch.setattr(warming, "MODULES", ("absent", *warming.MODULES))
     monkeypatch.setattr(warming, "import_module", load)
     warming.begin.cache_clear()
     explorer = make()
