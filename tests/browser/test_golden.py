@@ -186,6 +186,6 @@ def test_the_view_looks_as_it_did(states: Page, theme: str, artifacts: Path) -> 
             if UPDATE:
                 kept = now.quantize(COLORS, dither=Image.Dither.NONE, kmeans=1)
                 kept.save(GOLDEN / file, optimize=True)
-            now.save(artifacts / f"golden-{file}")
+            now.save(artifacts / f"golden-{file}", compress_level=1)
             wrong.append(compared(now, GOLDEN / file))
     assert not any(wrong), [each for each in wrong if each]
