@@ -40,9 +40,11 @@ def errors_by_hand(
     whole = fs.analyze(features, outputs, labels)
     # Those of debiased estimates grow with them, and hold a part of what was removed.
     plain, debiased = whole.effective_rank, whole.effective_rank_debiased
-    second = debiased - (plain - 7 * (values[:, 2].mean() - plain))
-    grown = max(debiased / plain, 1) if plain > 0 else 1
-    errors["effective_rank"] = math.hypot(errors["effective_rank"] * grown**2, second / 4)
+    entropy, entropies = math.log(plain), np.log(values[:, 2])
+    second = math.log(debiased) - (entropy - 7 * (entropies.mean() - entropy))
+    grown = max(debiased / plain, 1)
+    guessed = debiased * second / 4
+    errors["effective_rank"] = math.hypot(errors["effective_rank"] * grown**2, guessed)
     if math.isnan(whole.nc1_debiased):
         return errors | {"nc1": math.nan}
     blocks = assign_blocks(labels)

@@ -14,13 +14,11 @@ import numpy as np
 from fswidget.analysis.arrays import Array
 
 UNKNOWN = 0.25  # share of a bias that is not known
-_MOST = 1.5  # times the plain value: what is extrapolated further is withheld
 RANK_TOLD = 0.45  # of the samples, over the κ of `mixed`: a plain rank beyond is withheld
 _PER_FUNCTION = 8  # samples that k95 needs for each output function
 _PER_CLASS = 2  # samples that NC1 needs on the mean
 _STANDS_OUT = 3  # standard deviations of the weakest direction between class means, for NC1
 _SPREAD = 1.5  # directions of noise for each class
-_RISES = 0.5  # of what leaks: a k95 that rises further with the samples is not withheld for it
 _NEAR = 3  # features on either side of k95, of which the utilization's slope is taken
 
 
@@ -39,16 +37,14 @@ def standard_error(left_out: Sequence[Any]) -> Any:
         return np.sqrt((count - 1) / count * ((values - values.mean(0)) ** 2).sum(0))
 
 
-def removed_by(value: float, left_out: Sequence[float]) -> float:
+def removed_by(value: float, left_out: Sequence[float] | Array) -> float:
     """The bias that one step of the jackknife finds, and removes."""
     return float((len(left_out) - 1) * (np.mean(left_out) - value))
 
 
-def one_step(
-    value: float, left_out: Sequence[float], unknown: float = 0.0, power: int = 1
-) -> Estimate:
-    """Without a bias in 1/n, by the jackknife; the error grows as this `power` of the value, and
-    adds in quadrature the share `unknown` of what was removed.
+def one_step(value: float, left_out: Sequence[float], unknown: float = 0.0) -> Estimate:
+    """Without a bias in 1/n, by the jackknife; the error grows as the value does, and adds in
+    quadrature the share `unknown` of what was removed.
 
     Examples
     --------
@@ -58,37 +54,35 @@ def one_step(
     removed = removed_by(value, left_out)
     found = value - removed
     grown = max(found / value, 1.0) if value > 0 else 1.0
-    error = math.hypot(float(standard_error(left_out)) * grown**power, unknown * removed)
+    error = math.hypot(float(standard_error(left_out)) * grown, unknown * removed)
     return Estimate(round(found, 12) + 0.0, error)
 
 
 def two_steps(
     value: float, left_out: Sequence[float], halves: Sequence[float], most: float = math.inf
 ) -> Estimate:
-    """Without a bias in 1/n and 1/n², through all samples, all but a block, and half of them.
+    """Without a bias in 1/n and 1/n² of the logarithm, which of the effective rank is the entropy,
+    through all samples, all but a block, and half of them.
 
     The error grows as the square of the value, as n samples make r of equal eigenvalues
-    1/(1/r + 1/n), and adds a quarter of the second step in quadrature. NaN, both, where the
-    estimate is more than 1.5 times the plain value, or this more than `most`: such a probe does not
-    tell.
+    1/(1/r + 1/n), and adds in quadrature a quarter of what the second step changes. NaN, both,
+    where the plain value is more than `most`: such a probe does not tell.
 
     Examples
     --------
-    >>> of = lambda n: 5 - 3 / n + 2 / n**2
-    >>> two_steps(of(8), [of(7)] * 8, [of(4)] * 4)
-    Estimate(value=5.0, error=0.0...)
+    >>> of = lambda n: math.exp(2 - 3 / n + 2 / n**2)
+    >>> round(two_steps(of(8), [of(7)] * 8, [of(4)] * 4).value, 9) == round(math.exp(2), 9)
+    True
     """
-    first = one_step(value, left_out, power=2)
-    if not halves or len(left_out) < 3:  # of two samples a half is all but one
-        return first
-    times = len(left_out) / (len(left_out) - 1)  # as many samples in all as when one is left out
-    slope = float(np.mean(halves)) - value
-    second = (slope - removed_by(value, left_out)) / (2 - times) * times
-    found = first.value + second
-    error = float(standard_error(left_out)) * max(found / value, 1.0) ** 2
-    error = math.hypot(error, UNKNOWN * second)
-    told = value <= most and found <= _MOST * value
-    return Estimate(round(found, 12), error) if told else Estimate()
+    log, logs = math.log(value), np.log(left_out)
+    removed, second = removed_by(log, logs), 0.0
+    if halves and len(left_out) > 2:  # of two samples a half is all but one
+        times = len(left_out) / (len(left_out) - 1)  # as many in all as when one is left out
+        second = (float(np.mean(np.log(halves))) - log - removed) / (2 - times) * times
+    found = math.exp(log - removed + second)
+    grown = max(found / value, 1.0)
+    error = math.hypot(float(standard_error(left_out)) * grown**2, UNKNOWN * found * second)
+    return Estimate(round(found, 12), error) if value <= most else Estimate()
 
 
 def mixed(values: Array, shares: Array, used: int, n: float, tails: float = 1.0) -> float:
@@ -139,9 +133,9 @@ def used_features(
     what was removed and of what leaks (`mixed`), since the probe does not tell how well either is
     known, and 1/√12, since a feature is used or not. NaN, both, where the quarter of what leaks is
     more than all the rest, so that the error is a guess, and where halves hold too few samples
-    per feature used. Not where k95 is as small as it can be, since what leaks makes it too large,
-    nor where halves find more than half of that the other way: then most of the bias is of features
-    beyond the samples' reach, which halves see.
+    per feature used and do not find k95 to rise by more than what leaks: if they do, most of its
+    bias is of features beyond the samples' reach, which halves see. Not where k95 is as small as it
+    can be, since what leaks makes it too large.
 
     Parameters
     ----------
@@ -163,8 +157,8 @@ def used_features(
     bounds = math.ceil(max(least, 1.0) - 1e-9), float(most)
     found = min(max(start - removed, bounds[0]), bounds[1])
     rest = math.hypot(float(standard_error(left_out)), UNKNOWN * removed, math.sqrt(1 / 12))
-    guess = UNKNOWN * leaked > rest or not enough
-    if guess and round(found) > bounds[0] and removed > -_RISES * leaked:
+    guess = UNKNOWN * leaked > rest or (not enough and removed > -leaked)
+    if guess and round(found) > bounds[0]:
         return Estimate()
     return Estimate(found, math.hypot(rest, UNKNOWN * leaked))
 

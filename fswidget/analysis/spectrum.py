@@ -187,11 +187,11 @@ class Spectrum(ByRow):
 
     @property
     def effective_rank_debiased(self) -> float:
-        """The effective rank without the bias of a finite probe: a parabola in 1/n through all
-        samples, all but a block and half of them. NaN without errors, where it would be more than
-        1.5 times the plain one, or this more than 0.45 of the samples (over κ, for heavy tails:
-        see `extrapolation.mixed`), which then do not tell, and where samples were drawn class by
-        class, fewer than eight of each. Our choice."""
+        """The effective rank without the bias of a finite probe: of its logarithm, the entropy of
+        the eigenvalues' shares, a parabola in 1/n through all samples, all but a block and half of
+        them. NaN without errors, where the plain rank is more than 0.45 of the samples (over κ, for
+        heavy tails: see `extrapolation.mixed`), which then do not tell, and where samples were
+        drawn class by class, fewer than eight of each. Our choice."""
         return self._without_bias("effective_rank")
 
     @property
