@@ -16,7 +16,7 @@ from fswidget.experiments.campaign import run_side_by_side
 from fswidget.experiments.progress_bar import ProgressBar
 from fswidget.experiments.results import Check, Results, Verdict, judge
 from fswidget.recording.atomic import as_path, require_writable
-from fswidget.recording.differences import difference
+from fswidget.recording.differences import difference_if_measured
 from fswidget.recording.loading import load_recording
 from fswidget.recording.quiet import quiet
 from fswidget.recording.recording import Recording
@@ -300,7 +300,7 @@ class Recipe:
         first = next(iter(self.arms))
         if label == first or first not in results:
             return None
-        return difference(results[first], results[label]).text
+        return difference_if_measured(results[first], results[label]).text
 
     def verdict(self, results: Results, size: str = "laptop") -> list[Verdict]:
         """What the runs say of each claim that can be asked in a size; see `judge`."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -18,6 +19,14 @@ _LEAST_SEEDS = 3
 
 #: Of a jackknife over eight blocks.
 _FREEDOM = 7
+
+_ROUNDING = 1e-9  # of the values: equal runs that were added up in another order do not differ
+
+#: Settings in which seeds may differ: where a run was made, and what is shown of it.
+_ASIDE = (
+    *("seed", "root", "download", "device", "compile", "frame_every", "analysis_budget"),
+    *("layers", "num_shown", "num_eigenfunctions", "more_measures", "ntk"),
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,8 @@ class Difference:
         95% interval.
     seeds : tuple of int
         Runs in either group.
+    reason : str
+        Why there are no numbers, where there are none.
     """
 
     name: str
@@ -48,6 +59,7 @@ class Difference:
     low: float
     high: float
     seeds: tuple[int, int]
+    reason: str = ""
 
     @property
     def differ(self) -> bool | None:
@@ -61,6 +73,8 @@ class Difference:
         """The answer in words, with what it rests on."""
         beyond = "seeds" if math.isnan(self.samples_error) else "seeds and samples"
         few, many = min(self.seeds), max(self.seeds)
+        if self.reason:
+            return f"undecided: {self.reason}"
         runs = f"{few} seeds" if few == many else f"{self.seeds[0]} and {self.seeds[1]} seeds"
         if self.differ is None:
             found = f"{self.low:+.3g} to {self.high:+.3g} on these runs, and "
@@ -86,14 +100,23 @@ def difference(
     Parameters
     ----------
     first, second : sequence of Recording, Frame or dict of str to float
-        Runs that differ in their seed alone; of recordings the last frame counts.
+        Runs that differ in their seed alone; of recordings the last frame counts. One alone is one
+        run, and the mean of several seeds is those.
     name : str
         Of a scalar; its errors are read from ``name_error``.
 
     Raises
     ------
     ValueError
-        If a group is empty or has no such scalar.
+        If a group is empty; `NotMeasured` if a run has no such scalar, or no finite one.
+    TypeError
+        If a group is none.
+
+    Warns
+    -----
+    UserWarning
+        If recordings of one group differ in more than the seed, or those of both in the size of
+        their probes where the number depends on it.
 
     Examples
     --------
@@ -102,47 +125,150 @@ def difference(
     >>> difference(a, b, "x").text
     'yes, beyond seeds and samples: +0.0657 to +0.141 (3 seeds)'
     """
-    groups = [_numbers(group, name) for group in (first, second)]
-    seeds: list[tuple[float, float]] = []
-    samples: list[tuple[float, float]] = []
+    groups = _groups(first, second, name)
+    # On the scale of the largest, so that squares neither vanish nor overflow.
+    scale = max(float(np.abs(part).max(initial=0)) for group in groups for part in group) or 1.0
+    parts: list[tuple[float, float]] = []
+    of: dict[str, list[float]] = {"seeds": [], "samples": []}
     for values, errors in groups:
         count = len(values)
-        spread = float(values.var(ddof=1)) / count if count > 1 else math.nan
-        seeds.append((spread, count - 1))
-        samples.append((float(np.mean(errors**2)), _FREEDOM))
-    known = [part for part in (*seeds, *samples) if not math.isnan(part[0])]
+        spread = float((values / scale).var(ddof=1)) / count if count > 1 else math.nan
+        of["seeds"].append(spread)
+        of["samples"].append(float(np.mean((errors / scale) ** 2)) if len(errors) else math.nan)
+        parts += [(spread, count - 1), (of["samples"][-1], _FREEDOM)]
+    known = [part for part in parts if not math.isnan(part[0])]
     variance = sum(part for part, _ in known)
-    found = float(groups[1][0].mean() - groups[0][0].mean())
-    error = math.sqrt(variance) if known else math.nan
-    reach = error
+    means = [float((values / scale).mean()) for values, _ in groups]
+    reach = error = math.sqrt(variance) if known else math.nan
     if known and variance > 0:
-        reach *= _student(variance**2 / sum(part**2 / freedom for part, freedom in known))
+        reach *= _student(1 / sum((part / variance) ** 2 / freedom for part, freedom in known))
+    reach = max(reach, _ROUNDING) if known else reach
+    found = (means[1] - means[0]) * scale
     return Difference(
         name,
         found,
-        error,
-        math.sqrt(seeds[0][0] + seeds[1][0]),
-        math.sqrt(samples[0][0] + samples[1][0]),
-        found - reach,
-        found + reach,
+        error * scale,
+        math.sqrt(sum(of["seeds"])) * scale,
+        math.sqrt(sum(of["samples"])) * scale,
+        found - reach * scale,
+        found + reach * scale,
         (len(groups[0][0]), len(groups[1][0])),
     )
 
 
-def _numbers(group: Sequence[Any], name: str) -> tuple[Any, Any]:
-    """A scalar and its error of every run, shape (runs,) each."""
-    scalars = [_scalars(run) for run in group]
-    values = np.array([found.get(name, math.nan) for found in scalars], float)
-    if not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"name={name!r}: must be a finite scalar of every run, of one at least")
-    errors = np.array([found.get(f"{name}_error", math.nan) for found in scalars], float)
-    return values, errors
+def difference_if_measured(
+    first: Sequence[Any], second: Sequence[Any], name: str = "low_rank_measure_debiased"
+) -> Difference:
+    """As `difference`; where a run lacks the number, undecided for that reason.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a group is empty or no group of runs, or no run at all has such a scalar.
+    """
+    try:
+        return difference(first, second, name)
+    except NotMeasured as error:
+        groups = [_runs("", given) for given in (first, second)]
+        if not any(name in _scalars("", run) for runs in groups for run in runs):
+            raise
+        sizes = len(groups[0]), len(groups[1])
+        nan = math.nan
+        return Difference(name, nan, nan, nan, nan, nan, nan, sizes, str(error))
 
 
-def _scalars(run: Any) -> Mapping[str, float]:
-    if isinstance(run, Recording):
-        run = run[-1]
-    return run.scalars if isinstance(run, Frame) else run
+class NotMeasured(ValueError):
+    """A number that a run does not have, or that is not finite there."""
+
+
+def _groups(first: Any, second: Any, name: str) -> list[tuple[Any, Any]]:
+    sides = {"first": first, "second": second}
+    try:
+        groups = [_numbers(side, given, name) for side, given in sides.items()]
+    except NotMeasured as error:
+        message = f"name={name!r}: must be a finite scalar of every run, but {error}"
+        raise NotMeasured(message) from None
+    recordings = {
+        side: [run for run in _runs(side, given) if isinstance(run, Recording)]
+        for side, given in sides.items()
+    }
+    for side, runs in recordings.items():
+        _warn_of_unlike(side, runs)
+    every = [run for runs in recordings.values() for run in runs]
+    sizes = sorted({run.info.num_samples or 0 for run in every} - {0})
+    if len(sizes) > 1 and all(f"{name}_debiased" in run[-1].scalars for run in every):
+        warnings.warn(
+            f"name={name!r}: depends on the size of the probe, which is "
+            f"{' and '.join(map(str, sizes))} here; {name}_debiased does not",
+            stacklevel=3,
+        )
+    return groups
+
+
+def _numbers(side: str, given: Any, name: str) -> tuple[Any, Any]:
+    """A scalar of every run, and its errors where they are known."""
+    values: list[float] = []
+    errors: list[float] = []
+    for place, run in enumerate(_runs(side, given), 1):
+        where = f"run {place} of {side}"
+        scalars = _scalars(side, run)
+        mean_of = _last(side, run).labels.get("seeds", "1") if _has_frames(run) else "1"
+        if mean_of != "1":
+            each = _last(side, run).arrays.get(f"seeds_{name}")
+            if each is None:
+                raise NotMeasured(f"{where} is a mean of {mean_of} seeds: give the runs themselves")
+            values += each.tolist()
+            continue
+        if name not in scalars:
+            have = ", ".join(n for n in scalars if not n.endswith("_error")) or "none"
+            raise NotMeasured(f"{where} has no such scalar, but {have}")
+        values.append(float(scalars[name]))
+        if not math.isfinite(values[-1]):
+            raise NotMeasured(f"it is {values[-1]} in {where}")
+        errors.append(float(scalars.get(f"{name}_error", math.nan)))
+    return np.array(values), np.array([error for error in errors if math.isfinite(error)])
+
+
+def _runs(side: str, given: Any) -> Sequence[Any]:
+    """A recording, whose frames are no seeds, is one run, as are a frame and a dict."""
+    alone = _has_frames(given) or isinstance(given, Mapping) or hasattr(given, "scalars")
+    if not alone and (isinstance(given, str) or not isinstance(given, Iterable)):
+        raise TypeError(f"{side}={given!r}: must be Recordings, Frames or dicts of numbers")
+    runs = [given] if alone else list(given)
+    if not runs:
+        raise NotMeasured(f"{side} holds none")
+    return runs
+
+
+def _has_frames(run: Any) -> bool:
+    return isinstance(run, Recording | Frame)
+
+
+def _last(side: str, run: Any) -> Frame:
+    if isinstance(run, Recording) and not len(run):
+        raise NotMeasured(f"{side} holds a Recording without a frame")
+    frame: Frame = run[-1] if isinstance(run, Recording) else run
+    return frame
+
+
+def _scalars(side: str, run: Any) -> Mapping[str, float]:
+    found = _last(side, run).scalars if _has_frames(run) else getattr(run, "scalars", run)
+    if not isinstance(found, Mapping):
+        raise TypeError(f"{side}: {run!r}; must be a Recording, a Frame or a dict of numbers")
+    return found
+
+
+def _warn_of_unlike(side: str, runs: Sequence[Recording]) -> None:
+    """Warn where runs of a group differ in more than the seed, which is then taken for seeds."""
+    settings = [{**run.config, "last epoch": run[-1].epoch} for run in runs]
+    names = dict.fromkeys(name for some in settings for name in some if name not in _ASIDE)
+    unlike = [n for n in names if any(some.get(n) != settings[0].get(n) for some in settings)]
+    if unlike:
+        warnings.warn(
+            f"{side}: runs differ in {', '.join(unlike)}, not in the seed alone; what is said "
+            "beyond seeds is of that too",
+            stacklevel=4,
+        )
 
 
 def _student(freedom: float, level: float = 0.95) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fswidget.recording import file, journal
 from fswidget.recording.atomic import atomic_write, with_suffix
-from fswidget.recording.differences import difference
+from fswidget.recording.differences import difference_if_measured
 from fswidget.recording.recording import Recording
 
 if TYPE_CHECKING:
@@ -164,7 +164,8 @@ class Sweep:
         dict of str to list
             A column for every other axis with several values but the seed, ``from`` and ``to`` (two
             values of `axis`), ``difference``, ``low`` and ``high`` (95% interval), ``differ``
-            (True, False, or None with fewer than three seeds) and ``text``. See
+            (True, False, or None with fewer than three seeds, or where a run lacks the number) and
+            ``text``. See
             `fswidget.recording.differences.difference`.
 
         Raises
@@ -174,16 +175,18 @@ class Sweep:
         """
         if axis == "seed" or len(self.axes.get(axis, ())) < 2:
             names = [n for n, values in self.axes.items() if n != "seed" and len(values) > 1]
-            raise ValueError(f"axis={axis!r}: must be one of {', '.join(names)}")
+            told = f"must be one of {', '.join(names)}" if names else "no axis has several values"
+            raise ValueError(f"axis={axis!r}: {told}; seeds are what is compared beyond")
+        if not any(name in run.scalars for run in self.runs):
+            have = dict.fromkeys(n for run in self.runs for n in run.scalars)
+            raise ValueError(f"name={name!r}: must be one of {', '.join(have) or 'none: no run'}")
         others = [n for n in self.axes if n not in (axis, "seed") and len(self.axes[n]) > 1]
         columns: dict[str, list[Any]] = {name: [] for name in (*others, *_COMPARED)}
         for place in itertools.product(*(self.axes[other] for other in others)):
             at = dict(zip(others, place, strict=True))
             for values in itertools.pairwise(self.axes[axis]):
                 first, second = (self._finished({**at, axis: value}) for value in values)
-                if not (first and second):
-                    continue
-                found = difference(first, second, name)
+                found = difference_if_measured(first, second, name)
                 row = {**at, "from": values[0], "to": values[1]}
                 row |= {key: getattr(found, key) for key in _COMPARED[2:]}
                 for key, column in columns.items():

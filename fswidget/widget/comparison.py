@@ -12,7 +12,7 @@ from typing import Any
 import traitlets
 
 from fswidget.figures.layout import layout_json
-from fswidget.recording.differences import difference
+from fswidget.recording.differences import difference_if_measured
 from fswidget.recording.recording import Recording
 from fswidget.recording.seeds import mean_of
 from fswidget.widget import codec
@@ -75,7 +75,7 @@ class Comparison(ViewState):
         """
         first, *others = self._groups
         return {
-            other: difference(self._groups[first], self._groups[other], name).text
+            other: difference_if_measured(self._groups[first], self._groups[other], name).text
             for other in others
         }
 

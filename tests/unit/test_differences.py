@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
-from fswidget.recording import Run, Sweep, difference
+from fswidget.recording import Recording, Run, Sweep, difference
 from fswidget.recording.differences import _student
+from fswidget.recording.seeds import mean_of
 from tests.synthetic import make_recording
 
 
@@ -67,6 +69,44 @@ def test_too_few_seeds_decide_nothing():
     assert (same.difference, same.differ) == (0, False)
 
 
+@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
+def test_equal_runs_do_not_differ_whatever_they_round_to(scale):
+    a, b = runs([0.3 * scale] * 3), runs([(0.1 + 0.2) * scale] * 3)
+    assert difference(a, b, "x").differ is False
+    spread = [runs(np.array([1, 2, 3]) * scale, error) for error in (math.inf, math.nan)]
+    assert difference(*spread, "x").text.startswith("no, beyond seeds: ")
+    found = difference(spread[0], runs(np.array([11, 12, 13]) * scale), "x")
+    assert (found.differ, found.difference) == (True, pytest.approx(10 * scale))
+
+
+def test_what_is_no_group_of_seeds_is_named():
+    recordings = [make_recording(3, seed=seed) for seed in range(3)]
+    # The frames of one recording are no seeds; the mean of several seeds is.
+    alone = difference(recordings[0], recordings[1], "low_rank_measure")
+    assert (alone.seeds, alone.differ) == ((1, 1), None)
+    mean = mean_of(recordings)
+    assert difference(mean, recordings, "low_rank_measure").seeds == (3, 3)
+    wrong = {
+        "run 2 of second has no such scalar, but y": ("x", runs([1]), [{"x": 1}, {"y": 1}]),
+        "it is nan in run 1 of first": ("x", runs([math.nan]), runs([1])),
+        "run 1 of first is a mean of 3 seeds": ("nc1", mean, recordings),
+        "second holds a Recording without a frame": ("nc1", recordings, mean[:0]),
+        "first holds none": ("x", [], runs([1])),
+    }
+    for message, (name, first, second) in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            difference(first, second, name)
+    with pytest.raises(TypeError, match="first='ab': must be Recordings, Frames or dicts"):
+        difference("ab", runs([1]), "x")
+    with pytest.warns(UserWarning, match="second: runs differ in epochs, last epoch, not in"):
+        difference(recordings, [*recordings, make_recording(2)], "low_rank_measure")
+    small, large = (Recording(dataclasses.replace(mean.info, num_samples=n)) for n in (64, 512))
+    small.append(mean[-1])
+    large.append(mean[-1])
+    with pytest.warns(UserWarning, match="the size of the probe, which is 64 and 512 here"):
+        difference(small, large, "low_rank_measure")
+
+
 def test_sweeps_tell_which_neighbours_differ():
     axes = {"width": [16, 32], "lr": [0.1, 0.2, 0.4], "seed": [0, 1, 2]}
     found = []
@@ -83,3 +123,10 @@ def test_sweeps_tell_which_neighbours_differ():
     assert table["differ"] == [None, False, False, True]
     with pytest.raises(ValueError, match="axis='seed': must be one of width, lr"):
         Sweep({}, axes, found).differences("seed", "x")
+    with pytest.raises(ValueError, match="name='z': must be one of x, x_error"):
+        Sweep({}, axes, found).differences("lr", "z")
+    # A run that lacks the number leaves its neighbours undecided, and no others.
+    found[3] = Run(found[3].settings, {"x": math.nan})
+    table = Sweep({}, axes, found).differences("lr", "x")
+    assert table["differ"] == [None, None, False, True]
+    assert table["text"][1].endswith("it is nan in run 1 of first")
