@@ -15,6 +15,7 @@ from fswidget.analysis.arrays import Array, as_matrix
 from fswidget.analysis.targets import read_targets
 
 _NUMBERS = 4_000_000  # held at once
+_ROUNDING = 1e-24  # of the squares of class means: they are one point
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class ClassCenters:
         rows, means = features.double().cpu() - centre, means - centre
         near = (rows @ means.T - means.square().sum(1) / 2).argmax(1)
         return torch.as_tensor(self.names)[near]
+
+    @property
+    def differ(self) -> bool:
+        """Whether there are two class means that differ by more than rounding."""
+        apart = self.means - self.means[:1]
+        return bool((apart**2).sum() > _ROUNDING * (self.means**2).sum())
 
     def guesses(self, outputs: Tensor) -> Tensor:
         """The class that each row of `outputs`, shape (n, C, …), names; shape (n, …) of int64."""
@@ -115,9 +122,9 @@ class ByRow:
         Returns
         -------
         float
-            NaN where the targets did not name one class each.
+            NaN where the targets did not name one class each, and below two distinct class means.
         """
-        if self._centers is None:
+        if self._centers is None or not self._centers.differ:
             return math.nan
         rows = as_matrix("features", features, self.num_features)
         guesses = self._centers.guesses(as_matrix("outputs", outputs, self.num_outputs)).cpu()

@@ -26,6 +26,9 @@ def neural_collapse(
 ) -> dict[str, Tensor]:
     """How far K classes are from neural collapse; every number is 0 there, NaN below two classes.
 
+    A class of one sample does not tell its variance: NC1 is NaN where all are such, CDNV where one
+    is.
+
     Parameters
     ----------
     averages : Averages
@@ -71,6 +74,8 @@ def neural_collapse(
         _duality(outputs, there, common_shift),
         _cdnv(classes.gram, variances, there),
     )
+    alone = classes.present & (classes.share * averages.n[..., None] < 1.5)
+    found = (*found[:3], torch.where(alone.any(-1), math.nan, found[3]))
     several = classes.count > 1
     aside = {
         "nc1_of_means": directions.nc1_of_means(),
@@ -110,6 +115,7 @@ class _Directions:
     """
 
     count: Tensor  # (…) classes
+    enough: Tensor  # (…) whether one of them has several samples
     kept: Tensor  # (…, r) directions in which the means differ
     square: Tensor  # (…, r) one over the square of each one's length
     raw: Tensor  # (…, r) the diagonal of A
@@ -142,6 +148,7 @@ class _Directions:
         grown = within * torch.where(enough, n / (n - classes.count), 1.0)[..., None, None]
         return cls(
             classes.count,
+            enough,
             kept,
             scale.square(),
             within.diagonal(dim1=-2, dim2=-1),
@@ -152,7 +159,7 @@ class _Directions:
         )
 
     def nc1(self) -> Tensor:
-        """tr(Σ_W Σ_B⁺), NaN below two distinct class means."""
+        """tr(Σ_W Σ_B⁺), NaN below two distinct class means, and with one sample of each."""
         return self._known((self.raw * self.square).sum(-1).clamp(min=0))
 
     def nc1_of_means(self) -> Tensor:
@@ -162,7 +169,7 @@ class _Directions:
         return self._known((within.diagonal(dim1=-2, dim2=-1) * self.square).sum(-1))
 
     def _known(self, found: Tensor) -> Tensor:
-        known = (self.count > 1) & self.kept.any(-1)
+        known = (self.count > 1) & self.enough & self.kept.any(-1)
         return torch.where(known, found * self.count, math.nan)
 
 

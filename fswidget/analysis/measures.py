@@ -161,7 +161,8 @@ def _leverage_of_large(
 
 
 def kernel_drift(averages: Averages, debias: bool) -> Tensor:
-    """1 − CKA(T, T_0), centred; NaN without reference features.
+    """1 − CKA(T, T_0), centred; NaN without reference features, and of two samples, whose kernels
+    are all alike.
 
     Debiased, all three products are U-statistics (Song et al. 2012, eq. 4).
     """
@@ -182,7 +183,7 @@ def kernel_drift(averages: Averages, debias: bool) -> Tensor:
         products = [torch.where(n > 3, u, p) for u, p in zip(unbiased, products, strict=True)]
     cross, own, other = products
     drift = 1 - cross / own.sqrt() / other.sqrt()  # their product may overflow
-    known = (own > 0) & (other > 0)
+    known = (own > 0) & (other > 0) & (n > 2)
     return torch.where(known, drift if debias else drift.clamp(0, 1), math.nan)
 
 

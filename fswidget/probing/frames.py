@@ -224,4 +224,8 @@ def _squared_norm(parameters: Sequence[Tensor], device: torch.device) -> float:
     if not norms:
         return 0.0
     # Joined, since parameters may be of different types.
-    return float(sum(norm**2 for norm in torch.cat([norm[None] for norm in norms]).tolist()))
+    found = torch.cat([norm[None] for norm in norms]).tolist()
+    for place, norm in enumerate(found):
+        if not 1e-15 < norm < 1e18:  # of float32 squares may, too, or vanish
+            found[place] = float(torch.linalg.vector_norm(parameters[place].cpu().double()))
+    return float(sum(norm**2 for norm in found))

@@ -10,6 +10,7 @@ import torch
 
 import fswidget as fs
 from fswidget.analysis.measures import measures_of
+from fswidget.probing.frames import WeightChange, squared_norm
 
 pytestmark = pytest.mark.filterwarnings("ignore:targets")
 
@@ -29,6 +30,41 @@ def test_every_measure_of_collapse_is_0_where_there_is_collapse(task, counts):
     found = fs.analyze(means[labels], outputs, labels, task=task, errors=False)
     for name in ("nc1", "nc2", "nc3", "cdnv"):
         assert getattr(found, name) < 1e-6, name
+
+
+@pytest.mark.parametrize(
+    ("labels", "unknown"),
+    [
+        ([0, 1, 2, 3], {"nc1", "cdnv", "nc1_debiased"}),  # one sample of each
+        ([0, 1, 1, 2, 2, 3, 3], {"cdnv"}),  # of one class: its variance is not known
+        ([0, 1], {"nc1", "cdnv", "nc1_debiased", "kernel_drift"}),  # kernels of two are all alike
+        ([0] * 9, {"nc1", "nc2", "nc3", "cdnv", "nc4", "nc1_debiased", "target_alignment"}),
+    ],
+)
+def test_what_so_few_samples_do_not_tell_is_nan(labels, unknown):
+    rng = np.random.default_rng(0)
+    features, before = rng.normal(size=(2, len(labels), 6))
+    outputs, labels = features @ rng.normal(size=(6, 4)), np.array(labels)
+    found = fs.analyze(features, outputs, labels, reference=before, errors=False)
+    names = ("nc1", "nc2", "cdnv", "target_alignment", "kernel_drift", "rank_me")
+    values = {name: getattr(found, name) for name in names}
+    values["nc4"] = found.nc4_of(features, outputs)
+    assert {name for name, value in values.items() if math.isnan(value)} == unknown & {*values}
+    assert math.isnan(found.nc1_debiased)
+    # Nor do samples that are all the same say which mean is nearest.
+    same = fs.analyze(np.ones((6, 3)), np.ones((6, 2)), np.arange(6) % 2, errors=False)
+    assert math.isnan(same.nc4_of(np.ones((6, 3)), np.ones((6, 2))))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1.0, 1e15, 1e25])
+def test_norms_of_parameters_of_any_size_are_right(scale):
+    model = torch.nn.Linear(3, 2, bias=False)
+    torch.nn.init.constant_(model.weight, scale)
+    change = WeightChange()
+    change.refer_to(model, torch.device("cpu"))
+    torch.nn.init.constant_(model.weight, 3 * scale)
+    assert change.of(model, torch.device("cpu"))["weight_change"] == pytest.approx(2)
+    assert squared_norm(model, torch.device("cpu")) == pytest.approx(54 * scale**2)
 
 
 def test_cdnv_and_nc1_of_isotropic_noise_about_orthogonal_means():
