@@ -80,8 +80,10 @@ def registered() -> bool:
 def measured(
     features: NDArray[Any], outputs: NDArray[Any], targets: NDArray[Any], blocks: NDArray[Any]
 ) -> dict[str, float]:
-    """All registered measures and their errors, each block left out once."""
+    """All registered measures and their errors, each block left out once; no errors where all
+    samples are the same."""
     scalars: dict[str, float] = {}
+    same = bool((features == features[:1]).all() and (outputs == outputs[:1]).all())
     for name, (function, _) in list(_registered.items()):
         scalars[name] = _number(name, function, features, outputs, targets)
         found = []
@@ -91,7 +93,7 @@ def measured(
                 rows = features[kept], outputs[kept], targets[kept]
                 found.append(_number(name, function, *rows))
         if len(found) > 1:
-            count, spread = len(found), np.var(found)
+            count, spread = len(found), math.nan if same else np.var(found)
             scalars[f"{name}_error"] = math.sqrt((count - 1) * float(spread))
     return scalars
 

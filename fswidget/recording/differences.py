@@ -173,8 +173,8 @@ def difference_if_measured(
         if not any(name in _scalars("", run) for runs in groups for run in runs):
             raise
         sizes = len(groups[0]), len(groups[1])
-        nan = math.nan
-        return Difference(name, nan, nan, nan, nan, nan, nan, sizes, str(error))
+        nan, reason = math.nan, str(error).partition(", but ")[2]
+        return Difference(name, nan, nan, nan, nan, nan, nan, sizes, reason)
 
 
 class NotMeasured(ValueError):

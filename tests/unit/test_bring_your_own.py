@@ -136,8 +136,11 @@ def test_measures_of_ones_own() -> None:
 
     try:
         frame = fs.watch(network(), *data()).snapshot()
+        same = fs.Recorder().snapshot(np.ones((40, 3)), np.ones((40, 2)), np.arange(40) % 2)
     finally:
         fs.measure.forget("norm")
+    assert same.scalars["norm"] == 3
+    assert np.isnan(same.scalars["norm_error"])  # of samples that are all the same: not 0
     features, _ = arrays(network())
     assert frame.scalars["norm"] == pytest.approx(float((features**2).sum(1).mean()), rel=1e-5)
     assert frame.scalars["norm_error"] > 0
