@@ -76,6 +76,13 @@ def as_tensor(name: str, value: Any) -> Tensor:
     return tensor if tensor.is_floating_point() else tensor.long()
 
 
+def check_rows(**parts: Tensor | Array) -> None:
+    """Raise ValueError unless all have the same number of rows."""
+    rows = {name: len(part) for name, part in parts.items()}
+    if len(set(rows.values())) != 1:
+        raise ValueError(f"batch: all arguments must have as many rows as another, got {rows}")
+
+
 def as_matrix(name: str, value: Any, width: int | str) -> Tensor:
     """The same of shape (n, width), with finite values; a word for `width` allows any.
 

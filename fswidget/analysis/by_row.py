@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fswidget.analysis.arrays import Array, as_matrix
+from fswidget.analysis.arrays import Array, as_matrix, check_rows
 from fswidget.analysis.targets import read_targets
 
 _NUMBERS = 4_000_000  # held at once
@@ -127,7 +127,9 @@ class ByRow:
         if self._centers is None or not self._centers.differ:
             return math.nan
         rows = as_matrix("features", features, self.num_features)
-        guesses = self._centers.guesses(as_matrix("outputs", outputs, self.num_outputs)).cpu()
+        named = as_matrix("outputs", outputs, self.num_outputs)
+        check_rows(features=rows, outputs=named)
+        guesses = self._centers.guesses(named).cpu()
         return float((self._centers.nearest(rows) != guesses).double().mean())
 
     def truncated_accuracy(self, features: Any, outputs: Any, targets: Any) -> Array:
@@ -153,8 +155,8 @@ class ByRow:
         Raises
         ------
         ValueError
-            Where the targets do not name one class each, or the outputs were more than twice the
-            samples or the features and 1.
+            Where the targets do not name one class each, the outputs were more than twice the
+            samples or the features and 1, or arguments have other numbers of rows.
 
         Examples
         --------
@@ -173,5 +175,7 @@ class ByRow:
                 "and 1"
             )
         rows = as_matrix("outputs", outputs, self.num_outputs)
-        hits = self._centers.hits(self.eigenfunctions(features), rows, read.labels)
+        points = self.eigenfunctions(features)
+        check_rows(features=points, outputs=rows, targets=read.labels)
+        hits = self._centers.hits(points, rows, read.labels)
         return np.asarray(hits / len(rows))

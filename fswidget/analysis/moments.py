@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from fswidget.analysis.arrays import as_matrix, as_tensor, default_device
+from fswidget.analysis.arrays import as_matrix, as_tensor, check_rows, default_device
 from fswidget.analysis.gram import Columns, common_first, reshifted
 from fswidget.analysis.targets import LABELS, Coding, block_numbers, check_labels, coding_of
 
@@ -157,9 +157,7 @@ class Moments:
         if reference is not None:
             parts["reference"] = as_matrix("reference", reference, self.num_reference)
         parts = {name: part.to(self.device) for name, part in parts.items()}
-        rows = {name: part.shape[0] for name, part in parts.items()}
-        if len(set(rows.values())) != 1:
-            raise ValueError(f"batch: all arguments must have as many rows as another, got {rows}")
+        check_rows(**parts)
         return parts, coding
 
     def _blocks(self, given: ArrayLike | None, count: int) -> NDArray[np.int64]:

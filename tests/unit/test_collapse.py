@@ -228,6 +228,12 @@ def test_nc4_counts_samples_nearer_to_another_mean():
     assert found.nc4_of(features[1:], outputs[1:]) == 0
     values = fs.analyze(features, outputs, -outputs, task="squared_error", errors=False)
     assert math.isnan(values.nc4_of(features, outputs))
+    # Of one row and eight nothing is made by repeating the one.
+    for one, rows in ((features[:1], outputs), (features, outputs[:1])):
+        with pytest.raises(ValueError, match="must have as many rows as another, got"):
+            found.nc4_of(one, rows)
+        with pytest.raises(ValueError, match="must have as many rows as another, got"):
+            found.truncated_accuracy(one, rows, labels)
 
 
 @pytest.mark.parametrize("task", ["cross_entropy", "squared_error", "binary"])
