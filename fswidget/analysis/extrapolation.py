@@ -89,9 +89,10 @@ def mixed(values: Array, shares: Array, used: int, n: float, tails: float = 1.0)
     """By how many features utilization that leaks past k95 moves it, to first order.
 
     Sampling mixes eigenfunctions j and l by κ ρ_j ρ_l / (n (ρ_j − ρ_l)²) of their square (Anderson
-    1963, of normal features, whose κ is 1), at most 1 here, and so carries that share of the
-    difference of their utilizations past k95 where j ≤ k95 < l. Over the mean utilization of the
-    six features there.
+    1963, of normal features, whose κ is 1), and so carries that share of the difference of their
+    utilizations past k95 where j ≤ k95 < l. Not where it is 1 or more: which of two that are wholly
+    mixed is used more is chance, and a k95 that by chance seems to leak little would be told. Over
+    the mean utilization of the six features there.
 
     Parameters
     ----------
@@ -110,8 +111,8 @@ def mixed(values: Array, shares: Array, used: int, n: float, tails: float = 1.0)
     """
     a, b = values[:used, None], values[None, used:]
     with np.errstate(divide="ignore"):
-        mixing = np.minimum(tails * a * b / (n * (a - b) ** 2), 1)
-    leaked = mixing * (shares[:used, None] - shares[used:])
+        mixing = tails * a * b / (n * (a - b) ** 2)
+    leaked = np.where(mixing < 1, mixing, 0) * (shares[:used, None] - shares[used:])
     slope = float(shares[max(used - _NEAR, 0) : used + _NEAR].mean())
     total = float(leaked.sum())
     return min(total / slope, float(len(values))) if total > 0 and slope > 0 else 0.0

@@ -237,6 +237,12 @@ def test_figure() -> None:
     assert result.figure(x="lr").yaxis[0].axis_label == "width"
     one = Sweep({}, {"seed": [0, 1]}, runs[:2]).figure()
     assert one.renderers[0].data_source.data["x"] == ["0", "1"]
+    # With fewer features than outputs it says what the sentence says, as the view does.
+    features, labels = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 3
+    regime = fs.analyze(features, features @ np.eye(2, 3), labels).regime
+    said = {"regime": regime.label, "evidence": regime.evidence}
+    few = Sweep({}, {"seed": [0]}, [Run({**settings, "seed": 0}, runs[0].scalars, said)]).figure()
+    assert few.renderers[0].data_source.data["label"] == ["not defined"]
     for arguments, message in (
         ({"value": "speed"}, "value='speed': must be one of low_rank_measure"),
         ({"x": "depth"}, "x='depth': must be one of seed, width, lr"),
