@@ -22,8 +22,9 @@ BUNDLE := fswidget/static/widget.js
 MEASURED := $(filter-out benchmarks/history.py,$(wildcard benchmarks/[a-z]*.py))
 BENCHMARKS := $(patsubst benchmarks/%.py,benchmarks.%,$(MEASURED)) tests.benchmarks.front
 JS := js/package.json $(wildcard js/src/* js/src/*/*)
-# Two workers on two cores; what a file's tests have opened serves all of them.
-PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# A worker more than the two cores of small machines: browsers and kernels are waited for. What a
+# file's tests have opened serves all of them.
+PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 export PYTHON
 # Where this is set, as in containers, every process would compile torch again: six seconds each.
 unexport PYTHONDONTWRITEBYTECODE

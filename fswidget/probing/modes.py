@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -64,10 +65,18 @@ def kept(model: nn.Module) -> Iterator[None]:
     modules = list(model.modules())
     training = [module.training for module in modules]
     attributes = [(module, dict(vars(module))) for module in modules]
-    found = {id(thing): thing for module in modules for thing in _changeable(vars(module))}
+    found: dict[int, Any] = {}
+    for _, before in attributes:
+        _find_changeable(before, found)
     own = [module for module in modules if _sets_modes(module)]
     found |= {id(parameter): parameter for module in own for parameter in module.parameters()}
-    contents = [(thing, _copy(thing)) for thing in found.values()]
+    # Most are a module's tables of hooks, and empty: of those there is nothing to copy.
+    empty = [thing for thing in found.values() if isinstance(thing, _INSIDE) and not thing]
+    contents = [
+        (thing, _copy(thing))
+        for thing in found.values()
+        if not isinstance(thing, tuple) and (not isinstance(thing, _INSIDE) or thing)
+    ]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         yield
@@ -76,9 +85,14 @@ def kept(model: nn.Module) -> Iterator[None]:
             if module.training != mode:
                 module.train(mode)  # from the root on: children that differ come later
         for module, before in attributes:
-            vars(module).update(before)
-            for name in vars(module).keys() - before.keys():
-                del vars(module)[name]
+            now = vars(module)
+            now.update(before)
+            if len(now) > len(before):
+                for name in now.keys() - before.keys():
+                    del now[name]
+        for thing in empty:
+            if thing:
+                thing.clear()
         for thing, content in contents:
             _put_back(thing, content)
         for parameter, flag in flags:
@@ -92,20 +106,25 @@ def _sets_modes(module: nn.Module) -> bool:
     return own or "train" in vars(module) or "eval" in vars(module)
 
 
-def _changeable(attributes: dict[str, Any]) -> list[Any]:
-    """What of a module's attributes can change in place, within each other too: containers, its
-    tables of parameters and buffers among them, arrays, and tensors that are no parameters."""
-    found: dict[int, Any] = {}
+#: What holds other things, and what of a module's attributes, which are many, holds none.
+_INSIDE = (list, tuple, set, deque, dict)
+_PLAIN = frozenset({bool, int, float, str, type(None)})
+
+
+def _find_changeable(attributes: dict[str, Any], found: dict[int, Any]) -> None:
+    """Add to `found` what of a module's attributes can change in place, within each other too:
+    containers, its tables of parameters and buffers among them, arrays, and tensors that are no
+    parameters; and tuples, in which such things may be."""
     waiting = list(attributes.values())
     while waiting:
         thing = waiting.pop()
-        inside = isinstance(thing, (list, tuple, set, deque, dict))
-        array = isinstance(thing, (Tensor, np.ndarray)) and not isinstance(thing, nn.Parameter)
-        if (inside or array) and id(thing) not in found:
+        if type(thing) in _PLAIN or id(thing) in found:
+            continue
+        if isinstance(thing, _INSIDE):
             found[id(thing)] = thing
-            if inside:
-                waiting.extend(thing.values() if isinstance(thing, dict) else thing)
-    return [thing for thing in found.values() if not isinstance(thing, tuple)]
+            waiting.extend(thing.values() if isinstance(thing, dict) else thing)
+        elif isinstance(thing, (Tensor, np.ndarray)) and not isinstance(thing, nn.Parameter):
+            found[id(thing)] = thing
 
 
 def _copy(thing: Any) -> Any:
@@ -124,12 +143,12 @@ def _put_back(thing: Any, content: Any) -> None:
 
 def _same(container: Any, content: Any) -> bool:
     """Whether the very things are in it, in the same order."""
-    pairs = [iter(c.items() if isinstance(c, dict) else c) for c in (container, content)]
     if len(container) != len(content):
         return False
     if isinstance(container, dict):
-        return all(k == j and v is w for (k, v), (j, w) in zip(*pairs, strict=True))
-    return all(a is b for a, b in zip(*pairs, strict=True))
+        values = container.values(), content.values()
+        return list(container) == list(content) and all(map(operator.is_, *values))
+    return all(map(operator.is_, container, content))
 
 
 def _put_back_values(tensor: Tensor, value: Tensor) -> None:
