@@ -12,6 +12,7 @@ from bokeh.models import ColorBar, ColumnDataSource, LinearColorMapper
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 
+from fswidget.figures.words import REGIMES
 from fswidget.recording.scalars import SCALARS
 
 _ONLY = "·"
@@ -108,9 +109,16 @@ def _choose(
     return x, y
 
 
+def _regime(run: Run) -> str:
+    """As `theme.regime_of`, of a run without what does not change: its sentence tells."""
+    undefined = REGIMES["UNDEFINED"][1]
+    told = run.labels.get("evidence", "").startswith(undefined)
+    return undefined.lower() if told else run.labels.get("regime", "?")
+
+
 def _summary(cell: Sequence[Run], value: str) -> dict[str, Any]:
     numbers = [run.scalars.get(value, math.nan) for run in cell]
-    counts = Counter(run.labels.get("regime", "?") for run in cell).most_common()
+    counts = Counter(map(_regime, cell)).most_common()
     # A label that not all runs share is marked.
     return {
         "mean": fmean(numbers),

@@ -239,6 +239,9 @@ def test_k95_is_withheld_where_most_of_its_error_would_be_a_guess():
     # Heavier tails mix as fewer samples do.
     values, shares = np.array([2.0, 1.0]), np.array([1.0, 0.0])
     assert mixed(values, shares, 1, 300, tails=3) == pytest.approx(mixed(values, shares, 1, 100))
+    # Two that are wholly mixed say nothing: of the pairs (1, 3) and (2, 3) the first alone counts.
+    values, shares = np.array([2.0, 1.01, 1.0]), np.array([0.5, 0.2, 0.3])
+    assert mixed(values, shares, 2, 100) == pytest.approx(2 / 100 * 0.2 / (1 / 3))
 
 
 def test_k95_is_withheld_where_halves_hold_less_than_two_samples_per_feature_used():
