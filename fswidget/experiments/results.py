@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ class Results(Mapping[str, "Sequence[Recording]"]):
 
     def __init__(self, recordings: Mapping[str, Sequence[Recording]]) -> None:
         self._recordings = dict(recordings)
-        self._known: dict[tuple[str, str, int | None], NDArray[np.float64]] = {}
+        self._known: dict[tuple[Any, ...], NDArray[np.float64]] = {}
         self._drawn: dict[str, NDArray[np.intp]] | None = None
         self.asked: set[str] = set()
 
@@ -67,14 +67,24 @@ class Results(Mapping[str, "Sequence[Recording]"]):
 
     def values_of(self, arm: str, name: str, step: int | None = None) -> NDArray[np.float64]:
         """A scalar at the end, or at most at `step`, shape (seeds,); NaN where absent."""
-        self.asked.add(arm)
-        key = arm, name, step
+
+        def value(recording: Recording) -> float:
+            frames = [frame for frame in recording if step is None or frame.step <= step]
+            return frames[-1].scalars.get(name, math.nan)
+
+        return self._each((arm, name, step), value)
+
+    def each(self, arm: str, measure: Callable[[Recording], float]) -> NDArray[np.float64]:
+        """A number of each run, shape (seeds,); looked for once, whatever seeds are drawn, by a
+        function that has a name."""
+        return self._each((arm, measure), measure)
+
+    def _each(
+        self, key: tuple[Any, ...], measure: Callable[[Recording], float]
+    ) -> NDArray[np.float64]:
+        self.asked.add(arm := key[0])
         if key not in self._known:
-            frames = (
-                [frame for frame in recording if step is None or frame.step <= step][-1]
-                for recording in self._recordings[arm]
-            )
-            self._known[key] = np.array([frame.scalars.get(name, np.nan) for frame in frames])
+            self._known[key] = np.array([measure(run) for run in self._recordings[arm]])
         return self._known[key] if self._drawn is None else self._known[key][self._drawn[arm]]
 
     def mean(self, arm: str, name: str, step: int | None = None) -> float:

@@ -17,13 +17,18 @@ from fswidget.experiments.recipe_parts import (
     recipe,
 )
 from fswidget.experiments.results import Check, Results
+from fswidget.recording.recording import Recording
 from fswidget.recording.strengths import agreement
 from fswidget.training.config import Config
 
 
+def _agreement_grown(run: Recording) -> float:
+    return agreement(run[-1]) - agreement(run[0])
+
+
 def _growth(results: Results, arm: str) -> float:
     """Of the agreement of quality and intensity from start to end, the mean over the seeds."""
-    return float(np.mean([agreement(run[-1]) - agreement(run[0]) for run in results[arm]]))
+    return float(results.each(arm, _agreement_grown).mean())
 
 
 def _grows(arm: str) -> Check:
@@ -198,15 +203,15 @@ _HIDDEN = {
 }
 
 
-def _apart(results: Results, arm: str) -> list[float]:
-    """The largest difference from theory, over eigenvalues and frames, one per seed."""
-    return [float(run.table()["theory_error"].max()) for run in results[arm]]
+def _apart(run: Recording) -> float:
+    """The largest difference from theory, over eigenvalues and frames."""
+    return float(run.table()["theory_error"].max())
 
 
 def _on_the_curves(arm: str) -> Check:
     return Check(
         f"{arm}: every eigenvalue within 2% of theory in every frame",
-        lambda r: max(_apart(r, arm)) <= 0.02,
+        lambda r: r.each(arm, _apart).max() <= 0.02,
         OTHERS,
     )
 
@@ -214,8 +219,8 @@ def _on_the_curves(arm: str) -> Check:
 def _differences(results: Results) -> list[str]:
     lines = ["| largest difference from theory | mean over seeds | worst seed |", "|---" * 3 + "|"]
     for arm in (arm for arm in _HIDDEN if arm in results):
-        apart = _apart(results, arm)
-        lines.append(f"| {arm} | {np.mean(apart):.2%} | {max(apart):.2%} |")
+        apart = results.each(arm, _apart)
+        lines.append(f"| {arm} | {apart.mean():.2%} | {apart.max():.2%} |")
     return [*lines, ""]
 
 
