@@ -184,10 +184,10 @@ def band(name: str) -> str:
 
 
 def regime_of(info: RunInfo, frame: Frame) -> str:
-    """The regime that a frame may be called: of fewer features, or samples, than the outputs need,
-    the number in use says nothing."""
+    """The regime that a frame may be called: of no more features, or samples, than the outputs
+    need, the number in use says nothing."""
     regime = frame.labels.get("regime", "")
-    undefined = info.directions < minimal(info) and regime in ("MF", "TRANSITION", "EF")
+    undefined = info.directions <= minimal(info) and regime in ("MF", "TRANSITION", "EF")
     return "UNDEFINED" if undefined else regime
 
 
@@ -201,7 +201,7 @@ def regime_zones(info: RunInfo, frame: Frame) -> list[tuple[str, float, float]]:
     2 C and beyond. None reaches beyond the features that there are. Where features, or samples, are
     so few that k95 alone does not tell, the first is what the frame is called there."""
     c, p = minimal(info), float(info.num_features)
-    if info.directions < c:
+    if info.directions <= c:
         return [("UNDEFINED", 0.0, p)]
     few = info.directions < 2 * c and frame.scalars.get("used_features", math.nan) <= c
     untold = few and frame.labels.get("regime") == "TRANSITION"

@@ -64,7 +64,7 @@ REGIMES = {
     "UNDEFINED": (
         "–",
         "Not defined",
-        "With fewer features, or samples, than the outputs need, “minimal” says nothing.",
+        "With no more features, or samples, than the outputs need, “minimal” says nothing.",
     ),
 }
 
@@ -123,7 +123,7 @@ MEASURES = {
     ),
     "no_low_rank_measure": "Not defined here: so few features leave no bias to remove",
     "used_features": "Features that hold 95% of the utilization",
-    "no_used_features": "Not defined: fewer features, or samples, than the outputs need",
+    "no_used_features": "Not defined: no more features, or samples, than the outputs need",
     "needed": "Features that the output needs at least",
     "kernel_drift": "How far the kernel moved from the start, 1 − CKA",
     "agreement": (

@@ -124,9 +124,9 @@ test("of two spectra the higher one is named above it, and the lower one below",
   expect(await heights("c", 6)).toEqual([1, -1]);
 });
 
-test("k95 of fewer features than outputs need is a dash, and trends begin where they can", async () => {
+test("k95 of no more features than outputs need is a dash, and trends begin where they can", async () => {
   const { query, begin, send } = show();
-  begin("a", { num_features: 2 });
+  begin("a", { num_features: 3 });
   send("a", 0, -1, {}, { loss: Number.NaN });
   send("a", 1, 0, {}, { loss: 0.5 });
   send("a", 2, 1, {}, { loss: 0.25 });

@@ -50,11 +50,11 @@ describe.each([2, 7])("with C = %i, for every p up to 2C", (c) => {
     for (const k of new Set([1, Math.ceil(p / 2), p])) {
       for (const regime of ["MF", "TRANSITION", "EF", "LAZY"]) {
         const { run, all, one, text, percent } = headline(p, c, k, regime);
-        const told = regime === "LAZY" || p >= c;
-        // Named only where there are as many features as the outputs need.
+        const told = regime === "LAZY" || p > c;
+        // Named only where there are more features than the outputs need.
         expect(text(".fsw-regime-label") === "–").toBe(!told);
-        if (!told) expect(text(".fsw-regime-words")).toContain("p < C");
-        expect(text(".fsw-cell b")).toBe(p >= c ? String(k) : "–");
+        if (!told) expect(text(".fsw-regime-words")).toContain(`p ${p < c ? "<" : "="} C`);
+        expect(text(".fsw-cell b")).toBe(p > c ? String(k) : "–");
         expect(text(".fsw-evidence")).toBe(told ? `uses ${k} of ${p}` : "");
         // The axis ends at p: no zone, no tick and no needle beyond it, and none is of EF.
         const zones = all(".fsw-axis .fsw-zone:not(.fsw-beyond)").filter(({ hidden }) => !hidden);
@@ -170,6 +170,7 @@ test.each([
   // Samples: fewer than outputs, fewer than twice as many, and enough.
   [7, "TRANSITION", "UNDEFINED"],
   [7, "LAZY", "UNDEFINED"],
+  [10, "TRANSITION", "UNDEFINED"],
   [15, "TRANSITION", "TRANSITION"],
   [15, "MF", "MF"],
   [100, "TRANSITION", "MF"],
@@ -183,7 +184,8 @@ test.each([
   const strip = root.dataset.regime;
   expect(strip).toBe(undefined_ && regime !== "LAZY" ? zone : regime);
   expect(one(".fsw-needle:not(.fsw-needle-ghost)").hidden).toBe(strip === "UNDEFINED");
-  if (strip === "UNDEFINED") expect(text(".fsw-regime-words")).toContain("n < C");
+  if (strip === "UNDEFINED")
+    expect(text(".fsw-regime-words")).toContain(`n ${n < 10 ? "<" : "="} C`);
   // Behind the history's k95 the same.
   const colors = { roles: { [zone]: "named" }, veil: 0.2 };
   const scale = { place: (k: number) => k, bounds: [0.5, 64] };

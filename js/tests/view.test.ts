@@ -623,12 +623,12 @@ test("strips of regimes stand above the curves, this run's over the other's", as
   expect(highest).toBeLessThan(Math.min(...strips));
 });
 
-test("with fewer features, or samples, than outputs, minimal is not defined", async () => {
+test("with no more features, or samples, than outputs, minimal is not defined", async () => {
   const { begin, push, query, model } = show();
   for (const [features, samples, defined] of [
     [2, 9, false],
     [4, 2, false],
-    [3, 9, true],
+    [3, 9, false],
     [4, 9, true],
   ] as const) {
     begin(`p${features}n${samples}`, { num_features: features, num_samples: samples });

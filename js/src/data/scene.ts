@@ -84,7 +84,7 @@ export function lowRankOf(style: Style, { scalars }: Frame): string {
   return lowRank(style, (name) => Number.isFinite(scalars[name]));
 }
 
-/** k95; of features that do not vary, and of fewer than outputs need, it says nothing. */
+/** k95; of features that do not vary, and of no more than outputs need, it says nothing. */
 export function usedOf(run: Run, frame: Frame | null): number {
   const none = isUndefined(run) || frame?.labels.regime === "CONSTANT";
   return none ? Number.NaN : (frame?.scalars.used_features ?? Number.NaN);
@@ -132,9 +132,9 @@ export function minimalName(run: Run): string {
   return minimal(run) === run.info.numOutputs ? "C" : "d + 1";
 }
 
-/** Whether there are too few to speak of minimal features: fewer, or samples, than outputs need. */
+/** Whether there are too few to speak of minimal features: no more, or samples, than outputs need. */
 export function isUndefined(run: Run): boolean {
-  return run.info.directions < minimal(run);
+  return run.info.directions <= minimal(run);
 }
 
 /** The regime that a frame may be called: where nothing can be told, none. */

@@ -99,8 +99,9 @@ export class RegimeView {
     attribute(this.root, "data-regime", state);
     setText(this.#label, sign);
     const none = state === "UNDEFINED";
-    const few = run.info.numFeatures < minimal(run) ? "p" : "n";
-    setText(this.#words, none ? `${words}: ${few} < ${minimalName(run)}` : words);
+    const [c, p] = [minimal(run), run.info.numFeatures];
+    const few = `${p > c ? "n" : "p"} ${run.info.directions < c ? "<" : "="} ${minimalName(run)}`;
+    setText(this.#words, none ? `${words}: ${few}` : words);
     const evidence = (!none && labels.evidence) || "";
     // The evidence begins with what the regime means.
     setText(this.#meaning, evidence ? "" : meaning);
