@@ -94,13 +94,16 @@ def cells(widths: list[int], seeds: list[int], arms: list[str]) -> Iterator[dict
 
 def measure(cell: dict[str, Any]) -> dict[str, Any]:
     """The labels of a run's frames, the untrained network's left out, and what they go by."""
-    settings = {**LAZY, **ORDINARY}[cell["arm"]]
+    settings = dict({**LAZY, **ORDINARY}[cell["arm"]])
+    wide = cell["width"] >= _WIDE
+    if wide and settings.get("optimizer") == "sgd":
+        settings["lr"] /= 2  # at which it does not diverge
     config = fs.Config(
         **{name: value for name, value in cell.items() if name != "arm"},
         **settings,
         epochs=_EPOCHS,
         # Of wide features a frame takes longer than an epoch.
-        frame_every="epoch" if cell["width"] < _WIDE else _EPOCHS // 2 * 16,
+        frame_every=_EPOCHS // 2 * 16 if wide else "epoch",
         test_size=100,
         device="cpu",
     )
