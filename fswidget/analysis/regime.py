@@ -37,13 +37,13 @@ class Regime:
         MF is said only where the outputs hold a tenth of the targets' variance; what holds less
         with k95 ≤ m has learned nothing and is UNTRAINED. With fewer than 2 m features, or samples,
         D_LR must also lie below that of 95% of random heads on the same features (`nulls`), else it
-        is TRANSITION; with no more than m nothing can be told, and it is TRANSITION, which the
-        view and figures call not defined. LAZY where the kernel drift is at
-        most 0.01 of the outputs' own, 1 − CKA both, which is all of it where the outputs began at
-        0: features count as unmoved beside what the outputs learned, so that a network on its way
-        is not lazy. CONSTANT where D_LR does not exist, as in a network whose units have died. In a
-        recording a label replaces the one before where its probability is 3/5 at least, or the
-        former's is below 1/20.
+        is TRANSITION; with fewer than m nothing can be told, and it is TRANSITION. The view and
+        figures call it not defined with no more than m, of which all are needed. LAZY where the
+        kernel drift is at most 0.01 of the outputs' own, 1 − CKA both, which is all of it where the
+        outputs began at 0: features count as unmoved beside what the outputs learned, so that a
+        network on its way is not lazy. CONSTANT where D_LR does not exist, as in a network whose
+        units have died. In a recording a label replaces the one before where its probability is 3/5
+        at least, or the former's is below 1/20.
     evidence : str
         One sentence for a reader who has not read the paper.
     confidence : float
@@ -89,8 +89,8 @@ def label(
 ) -> str:
     """The label alone; `limit` is C, or d + 1 for a d-dimensional regression.
 
-    `room` is "none" where there are no more features, or samples, than that, "little" where there
-    are fewer than twice as many and random heads do no worse.
+    `room` is "none" where there are fewer features, or samples, than that, "little" where there are
+    fewer than twice as many and random heads do no worse.
     """
     if not outputs_moved:
         return "UNTRAINED"
@@ -187,7 +187,7 @@ def classify(
 
 def _room(directions: int, limit: int, low_rank_measure: float, band: Band) -> str:
     """What `label` takes as `room`, of as many directions as there are features or samples."""
-    if directions <= limit:
+    if directions < limit:
         return "none"
     little = directions < 2 * limit and low_rank_measure >= band.low_rank_measure_low
     return "little" if little else ""
@@ -236,9 +236,7 @@ def _evidence(
         f"what it expresses ({outputs} output{'s' if outputs > 1 else ''})"
     )
     if room == "none" and found == "TRANSITION":
-        fewer = "fewer" if fewest < limit else "no more"
-        least = f"{fewest} of at least {limit + 1}"
-        return f"Not defined: {fewer} {few_what} than outputs, {least}; {use}."
+        return f"Not defined: fewer {few_what} than outputs, {fewest} of at least {limit}; {use}."
     drift = ""
     if not math.isnan(numbers["kernel_drift"]):
         drift = f", features moved {numbers['kernel_drift']:.2f} from the start"
