@@ -259,10 +259,13 @@ def _scalars(side: str, run: Any) -> Mapping[str, float]:
 
 
 def _warn_of_unlike(side: str, runs: Sequence[Recording]) -> None:
-    """Warn where runs of a group differ in more than the seed, which is then taken for seeds."""
+    """Warn where runs of a group differ in more than the seed, which is then taken for seeds; not
+    in what an earlier version had no setting for."""
     settings = [{**run.config, "last epoch": run[-1].epoch} for run in runs]
-    names = dict.fromkeys(name for some in settings for name in some if name not in _ASIDE)
-    unlike = [n for n in names if any(some.get(n) != settings[0].get(n) for some in settings)]
+    names = [name for name in settings[0] if name not in _ASIDE] if settings else []
+    unlike = [
+        n for n in names if any(some.get(n, settings[0][n]) != settings[0][n] for some in settings)
+    ]
     if unlike:
         warnings.warn(
             f"{side}: runs differ in {', '.join(unlike)}, not in the seed alone; what is said "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -100,6 +101,12 @@ def test_what_is_no_group_of_seeds_is_named():
         difference("ab", runs([1]), "x")
     with pytest.warns(UserWarning, match="second: runs differ in epochs, last epoch, not in"):
         difference(recordings, [*recordings, make_recording(2)], "low_rank_measure")
+    config = {name: value for name, value in mean.info.config.items() if name != "grey"}
+    earlier = Recording(dataclasses.replace(mean.info, config=config))
+    earlier.append(recordings[0][-1])
+    with warnings.catch_warnings(action="error"):  # a setting that did not exist is not unlike
+        for runs_of_both in ([*recordings, earlier], [earlier, *recordings]):
+            difference(runs_of_both, recordings, "low_rank_measure")
     small, large = (Recording(dataclasses.replace(mean.info, num_samples=n)) for n in (64, 512))
     small.append(mean[-1])
     large.append(mean[-1])
