@@ -14,6 +14,7 @@ import numpy as np
 from fswidget.analysis.arrays import Array
 
 UNKNOWN = 0.25  # share of a bias that is not known
+_RISES = 0.5  # of what leaks: a k95 that rises further is not withheld for it, with enough samples
 RANK_TOLD = 0.45  # of the samples, over the κ of `mixed`: a plain rank beyond is withheld
 _PER_FUNCTION = 8  # samples that k95 needs for each output function
 _PER_CLASS = 2  # samples that NC1 needs on the mean
@@ -133,10 +134,10 @@ def used_features(
     where there are no halves). The error: in quadrature the jackknife's of the place, a quarter of
     what was removed and of what leaks (`mixed`), since the probe does not tell how well either is
     known, and 1/√12, since a feature is used or not. NaN, both, where the quarter of what leaks is
-    more than all the rest, so that the error is a guess, and where halves hold too few samples
-    per feature used and do not find k95 to rise by more than what leaks: if they do, most of its
-    bias is of features beyond the samples' reach, which halves see. Not where k95 is as small as it
-    can be, since what leaks makes it too large.
+    more than all the rest, so that the error is a guess, and halves do not find k95 to rise by more
+    than half of it, and where they hold too few samples per feature used and do not find it to rise
+    by more than all of it: if they do, most of the bias is of features beyond the samples' reach,
+    which halves see. Not where k95 is as small as it can be, since what leaks makes it too large.
 
     Parameters
     ----------
@@ -158,7 +159,8 @@ def used_features(
     bounds = math.ceil(max(least, 1.0) - 1e-9), float(most)
     found = min(max(start - removed, bounds[0]), bounds[1])
     rest = math.hypot(float(standard_error(left_out)), UNKNOWN * removed, math.sqrt(1 / 12))
-    guess = UNKNOWN * leaked > rest or (not enough and removed > -leaked)
+    guess = UNKNOWN * leaked > rest and removed > -_RISES * leaked
+    guess |= not enough and removed > -leaked
     if guess and round(found) > bounds[0]:
         return Estimate()
     return Estimate(found, math.hypot(rest, UNKNOWN * leaked))

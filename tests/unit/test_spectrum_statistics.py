@@ -236,6 +236,10 @@ def test_k95_is_withheld_where_most_of_its_error_would_be_a_guess():
         halves = [19.5 - rise] * 4
         found = used_features(20, (19.5, [19.5] * 8, halves), **known, leaked=1.0, enough=False)
         assert math.isnan(found.value) != told
+    # With enough of them half of what leaks will do.
+    for rise, told in ((1.6, False), (2.4, True)):
+        found = used_features(20, (19.5, [19.5] * 8, [19.5 - rise] * 4), **known, leaked=4.0)
+        assert math.isnan(found.value) != told
     # Heavier tails mix as fewer samples do.
     values, shares = np.array([2.0, 1.0]), np.array([1.0, 0.0])
     assert mixed(values, shares, 1, 300, tails=3) == pytest.approx(mixed(values, shares, 1, 100))
