@@ -4,7 +4,7 @@ Every frame of runs on the digits: those that are lazy by construction (the last
 output scale α of 100 and 1,000, linearised training) and ordinary ones, over widths, both losses,
 with and without batch norm. The limit was chosen on seeds 0 and 1, and the table made of others.
 ``--keep FILE`` appends each run to a file and goes on from there. The table goes to
-``RESULTS-regimes.md``. Ten minutes; ``--widths 1024`` takes an hour for each seed.
+``RESULTS-regimes.md``. Ten minutes; ``--widths 1024`` takes ten more for each seed.
 """
 
 from __future__ import annotations
