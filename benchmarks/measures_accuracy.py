@@ -23,22 +23,22 @@ import torch
 import fswidget as fs
 from fswidget.training.loop import Training
 
-NOTES = """\
-All estimates are the debiased ones. Each cell: one standard error either way, which is 65% with
-eight blocks for the 68% of a normal, and 2.36, their 95%, of the draws whose value is told; wanted
-are 60 to 76% and 93 to 97%. k95 is a whole number, at least 0.95 of the output functions, and its
-error never below 1/√12: where few features are in use it is certain, and the intervals cover more.
-It is withheld with fewer than 8 samples per output function or 2 per feature used, and where the
-quarter of what leaks to it from neighbouring features is more than all the rest of its error or
-with fewer than 4 samples per feature used (but where halves of the probe find more than the leak
-the other way); the effective rank where the plain one exceeds 0.45 of the samples (over κ, for
-heavy tails), and with fewer than eight samples of each class, drawn by class; NC1 with fewer
-than 2 samples per class, and where the weakest direction between class means is no more than
-three standard deviations of what sampling adds to it (than that itself, where noise within classes
-has fewer than 1.5 directions per class). Heavy tails are Student's t with five degrees of freedom.
-The truth of ReLU features (80 normal inputs for p = 64, 26 for p = 256, random heads of ten
-outputs; k95 is 56 and 150) is that of 60,000 samples. The network: three epochs of Adam on 54,000
-pictures, cross-entropy; its truth is that of 28,000 of them, the probes are among the others.
+NOTES = """\ All estimates are the debiased ones. Each cell: one standard error either way, which is
+65% with eight blocks for the 68% of a normal, and 2.36, their 95%, of the draws whose value is
+told; wanted are 60 to 76% and 93 to 97%. k95 is a whole number, at least 0.95 of the output
+functions, and its error never below 1/√12: where few features are in use it is certain, and the
+intervals cover more. It is withheld with fewer than 8 samples per output function or 2 per feature
+used, and where the quarter of what leaks to it from neighbouring features is more than all the rest
+of its error or with fewer than 4 samples per feature used (but where halves of the probe find half
+of the leak, or with so few samples more than all of it, the other way); the effective rank where
+the plain one exceeds 0.45 of the samples (over κ, for heavy tails), and with fewer than eight
+samples of each class, drawn by class; NC1 with fewer than 2 samples per class, and where the
+weakest direction between class means is no more than three standard deviations of what sampling
+adds to it (than that itself, where noise within classes has fewer than 1.5 directions per class).
+Heavy tails are Student's t with five degrees of freedom. The truth of ReLU features (80 normal
+inputs for p = 64, 26 for p = 256, random heads of ten outputs; k95 is 56 and 150) is that of 60,000
+samples. The network: three epochs of Adam on 54,000 pictures, cross-entropy; its truth is that of
+28,000 of them, the probes are among the others.
 
 The rules were chosen on these spectra and on five others that are not reported, but for the last
 two: eigenvalues 1/(k + 10) whose first twenty are read (k95 is 19), and eight classes with means of
@@ -60,10 +60,9 @@ short by 2 points in 1,000 draws. Of the network 20 probes cannot tell 90% from 
 table, k95 of outputs that lie evenly among several times as many features: at n = p it is told in 6
 to 8% of draws, all but wrong, at n = 2 p in a sixth to all of them, and short where that is less
 than half. Where nearly all draws are withheld those left are wrong: two of 200 for k95 of the power
-law 1/k with a hundred outputs at n = 8 p. Withheld without need are a tenth to a quarter for k95 of
-ReLU features at p = 256, whose intervals are too wide, as are those of NC1 of unequal classes with
-16 and 32 samples each, those of D_LR with few samples of each class, and that of collapsed features
-drawn by class, where it is 0 up to 1e-5."""
+law 1/k with a hundred outputs at n = 8 p. Too wide are the intervals of k95 of ReLU features at
+p = 256, of NC1 of unequal classes with 16 and 32 samples each, those of D_LR with few samples of
+each class, and that of collapsed features drawn by class, where it is 0 up to 1e-5."""
 
 _SURE = 2.365  # Student's t for 95%, seven degrees of freedom
 

@@ -19,8 +19,8 @@ import torch
 
 from benchmarks import history
 from benchmarks.training import BareLoop
+from fswidget.probing.threads import threads
 from fswidget.training.config import Config
-from fswidget.training.isolation import threads
 from fswidget.training.loop import Training
 from fswidget.training.overlap import OverlappedTraining
 

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import history
+from fswidget.probing.threads import threads
 from fswidget.training import learner, networks
 from fswidget.training.config import Config
 from fswidget.training.datasets import Data
-from fswidget.training.isolation import threads
 from fswidget.training.loop import Training
 
 BOUND = 1.15

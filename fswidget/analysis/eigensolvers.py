@@ -125,8 +125,8 @@ def eigh_float32(matrix: Tensor) -> EigenDecomposition:
 
 
 #: The smallest p from which a float64 solve is faster on the device than on the CPU, the way there
-#: and back included (benchmarks/RESULTS-gpu.md: p = 64, 128, 256 took an NVIDIA H200 1.6, 2.3 and
-#: 2.8 ms, 16 cores beside it 0.9, 2.3 and 5.4 ms). Other devices are not known: they solve all.
+#: and back included (benchmarks/RESULTS-gpu.md: p = 64, 128, 256 took an NVIDIA H200 0.8, 1.9 and
+#: 2.6 ms, 16 cores beside it 0.6, 1.8 and 5.6 ms). Other devices are not known: they solve all.
 FASTER_FROM = {"cuda": 129}
 
 

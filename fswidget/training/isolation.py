@@ -14,8 +14,6 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from fswidget.probing.threads import threads as threads
-
 #: What makes a tensor of the default dtype unless told otherwise.
 _OF_DEFAULT_DTYPE: frozenset[Callable[..., Any]] = frozenset(
     {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.eye, torch.linspace}

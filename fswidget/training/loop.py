@@ -14,11 +14,12 @@ from torch import nn
 
 from fswidget.probing.linear_theory import with_theory
 from fswidget.probing.probe import Probe
+from fswidget.probing.threads import threads
 from fswidget.recording.frame import Frame, RunInfo
 from fswidget.training.batches import Start
 from fswidget.training.config import Config
 from fswidget.training.frame_schedule import FrameSchedule
-from fswidget.training.isolation import isolated, threads
+from fswidget.training.isolation import isolated
 from fswidget.training.learner import Learner
 from fswidget.training.optimisation import Clock, Progress, check_frozen, learning_rate
 from fswidget.training.steering import AT_START, Steering, config_of, restoring, shows_the_same

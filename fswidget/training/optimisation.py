@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fswidget.probing.modes import evaluating
+from fswidget.probing.threads import threads
 from fswidget.training.config import Config
-from fswidget.training.isolation import threads
 from fswidget.training.parametrization import Growth, groups
 
 #: Steps of fewer floating-point operations are faster on one thread: with two an MLP of width 256

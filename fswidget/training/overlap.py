@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from fswidget.probing.linear_theory import with_theory
 from fswidget.probing.probe import Probe
+from fswidget.probing.threads import threads
 from fswidget.recording.frame import Frame
 from fswidget.training.config import Config
-from fswidget.training.isolation import isolated, threads
+from fswidget.training.isolation import isolated
 from fswidget.training.loop import Training
 
 

@@ -16,11 +16,12 @@ import pytest
 import torch
 from torch import nn
 
+from fswidget.probing.threads import threads
 from fswidget.recording.recording import Recording
 from fswidget.training import dataset_readers, networks
 from fswidget.training.config import Config
 from fswidget.training.datasets import load
-from fswidget.training.isolation import own_numbers, threads
+from fswidget.training.isolation import own_numbers
 from fswidget.training.loop import Training
 from fswidget.training.run_folder import record
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from fswidget.probing.inference import Diverged
+from fswidget.probing.threads import threads
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
 from fswidget.training.config import Config
-from fswidget.training.isolation import threads
 from fswidget.training.loop import Training
 from fswidget.training.overlap import OverlappedTraining
 from fswidget.training.run_folder import record, training_that
