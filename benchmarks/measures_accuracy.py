@@ -23,7 +23,8 @@ import torch
 import fswidget as fs
 from fswidget.training.loop import Training
 
-NOTES = """\ All estimates are the debiased ones. Each cell: one standard error either way, which is
+NOTES = """\
+All estimates are the debiased ones. Each cell: one standard error either way, which is
 65% with eight blocks for the 68% of a normal, and 2.36, their 95%, of the draws whose value is
 told; wanted are 60 to 76% and 93 to 97%. k95 is a whole number, at least 0.95 of the output
 functions, and its error never below 1/√12: where few features are in use it is certain, and the

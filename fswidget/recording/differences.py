@@ -262,10 +262,9 @@ def _warn_of_unlike(side: str, runs: Sequence[Recording]) -> None:
     """Warn where runs of a group differ in more than the seed, which is then taken for seeds; not
     in what an earlier version had no setting for."""
     settings = [{**run.config, "last epoch": run[-1].epoch} for run in runs]
-    names = [name for name in settings[0] if name not in _ASIDE] if settings else []
-    unlike = [
-        n for n in names if any(some.get(n, settings[0][n]) != settings[0][n] for some in settings)
-    ]
+    names = dict.fromkeys(name for some in settings for name in some if name not in _ASIDE)
+    values = {name: [some[name] for some in settings if name in some] for name in names}
+    unlike = [name for name, given in values.items() if any(one != given[0] for one in given)]
     if unlike:
         warnings.warn(
             f"{side}: runs differ in {', '.join(unlike)}, not in the seed alone; what is said "

@@ -101,7 +101,7 @@ def test_what_is_no_group_of_seeds_is_named():
         difference("ab", runs([1]), "x")
     with pytest.warns(UserWarning, match="second: runs differ in epochs, last epoch, not in"):
         difference(recordings, [*recordings, make_recording(2)], "low_rank_measure")
-    config = {name: value for name, value in mean.info.config.items() if name != "grey"}
+    config = {name: value for name, value in mean.info.config.items() if name != "width"}
     earlier = Recording(dataclasses.replace(mean.info, config=config))
     earlier.append(recordings[0][-1])
     with warnings.catch_warnings(action="error"):  # a setting that did not exist is not unlike
