@@ -79,8 +79,8 @@ class Averages:
         n = gram[..., 0, 0].clone()
         return cls(n, origin, gram.div_(n[..., None, None]), columns)
 
-    def one(self, place: int) -> Averages:
-        """One of several sets."""
+    def of_sets(self, place: int | slice) -> Averages:
+        """One of several sets, or some."""
         return Averages(self.n[place], self.origin, self.about[place], self.columns)
 
     def size(self, part: slice) -> Tensor:
@@ -145,7 +145,8 @@ def applied(vectors: Tensor, matrices: Tensor) -> Tensor:
 
 def squared(values: Tensor) -> Tensor:
     """Σ of the squares of matrices, shape (…, a, b)."""
-    return values.square().sum((-2, -1))
+    norm: Tensor = torch.linalg.vector_norm(values, dim=(-2, -1))  # makes no copy of them
+    return norm.square()
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,7 @@ from fswidget.analysis.measures import (
 from fswidget.analysis.moments import Moments
 from fswidget.analysis.replicates import Found, Neighbourhood, in_use
 
-#: Numbers of Gram matrices measured at once: what a cache holds, or on a GPU is soon done.
-_AT_ONCE = {"cpu": 700_000, "cuda": 30_000_000}
+_AT_ONCE = 30_000_000  # entries of matrices measured at once: 240 MB
 
 _COPIES = 1e-9  # what blocks of the same samples differ by, and collapsed classes vary by
 
@@ -147,14 +146,16 @@ def _solved(
     curves: list[Tensor] = []
     solved: list[Found] = []
     width = moments._columns.count
-    step = max(1, _AT_ONCE.get(moments.device.type, _AT_ONCE["cuda"]) // width**2)
+    step = max(1, _AT_ONCE // width**2)
     for some in (sets[start : start + step] for start in range(0, len(sets), step)):
         left = averages(some)
         rows, cumulate = look(left)
         for found in near.expand(left, rows):
             curves += cumulate(found.coefficients, found.places)
             solved.append(found._replace(places=[some[place] for place in found.places]))
-    return to_arrays(curves), near.effective_ranks(solved, lambda place: averages([place]).one(0))
+    return to_arrays(curves), near.effective_ranks(
+        solved, lambda place: averages([place]).of_sets(0)
+    )
 
 
 @dataclass

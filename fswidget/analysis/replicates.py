@@ -24,6 +24,7 @@ from fswidget.analysis.eigensolvers import (
 _NARROW = 128  # a full solve of so few features is cheap
 _DRAWS = 64  # random vectors for a trace
 _NOISE = 0.03  # of random vectors, beside what differs
+_AT_ONCE = {"cpu": 700_000, "cuda": 30_000_000}  # entries: what a cache holds; on a GPU all
 _SMALL = 0.003  # second order of an entropy, as a share of the trace, that needs no third
 _MIXED = 0.02  # square of the angle to the rest, beyond which a pair is not found by one step
 
@@ -88,20 +89,31 @@ class Neighbourhood:
         count = len(rows)
         if len(self.known.values):
             rows = rows / self.known.values[0].sqrt()  # of any scale, within float32
-        if self._near:
-            step = self._step(averages)
-            stepped = (step.mixed <= _MIXED).tolist()
-            if all(stepped):
-                terms = self._entropy.terms(step)
-                return [Found(list(range(count)), self._expand(step, rows), None, terms)]
-            return [
-                self._expand_one(step, rows, place) if near else self._solved(averages, rows, place)
-                for place, near in enumerate(stepped)
-            ]
-        return [self._solved(averages, rows, place) for place in range(count)]
+        if not self._near:
+            return [self._solved(averages, rows, place) for place in range(count)]
+        found: list[Found] = []
+        at_once = max(1, _AT_ONCE.get(rows.device.type, _AT_ONCE["cuda"]) // rows.shape[-1] ** 2)
+        for start in range(0, count, at_once):
+            found += self._stepped(averages, rows, range(start, min(start + at_once, count)))
+        return found
 
-    def _expand_one(self, step: Step, rows: Tensor, place: int) -> Found:
-        one = Step(*(part[place : place + 1] for part in step))
+    def _stepped(self, averages: Averages, rows: Tensor, places: range) -> list[Found]:
+        """Of some sets, those that a step is enough for by one step."""
+        some = slice(places.start, places.stop)
+        step = self._step(averages.of_sets(some))
+        near = (step.mixed <= _MIXED).tolist()
+        if all(near):
+            terms = self._entropy.terms(step)
+            return [Found(list(places), self._expand(step, rows[some]), None, terms)]
+        return [
+            self._expand_one(step, rows, place, place - places.start)
+            if is_near
+            else self._solved(averages, rows, place)
+            for place, is_near in zip(places, near, strict=True)
+        ]
+
+    def _expand_one(self, step: Step, rows: Tensor, place: int, of_step: int) -> Found:
+        one = Step(*(part[of_step : of_step + 1] for part in step))
         found = self._expand(one, rows[place : place + 1])
         return Found([place], found, None, self._entropy.terms(one))
 
@@ -116,7 +128,7 @@ class Neighbourhood:
         return torch.cat([turned, rest - leading @ mixing], -1) / values.sqrt()[:, None]
 
     def _solved(self, averages: Averages, rows: Tensor, place: int) -> Found:
-        found = self._solve(self.matrix(averages.one(place)))
+        found = self._solve(self.matrix(averages.of_sets(place)))
         vectors = found.vectors.double() if self._wide else found.vectors
         relative = found.values / self.known.values[:1]
         coefficients = rows[place].to(vectors.dtype) @ vectors / relative.sqrt()
@@ -182,9 +194,9 @@ class Neighbourhood:
         part, known = self._part, self._averages
         scale, origin = self.known.values[0], known.origin[part]
         moved = ((averages.offset(part) - known.offset(part)) / scale).float()
-        change = averages.about[:, part, part] - known.about[part, part]
+        change = (averages.about[:, part, part] - known.about[part, part]).div_(scale)
         outer = torch.stack([moved, origin.float().expand_as(moved)], 2)
-        found: Tensor = (change / scale).float().baddbmm_(outer, outer.flip(2).mT)
+        found: Tensor = change.float().baddbmm_(outer, outer.flip(2).mT)
         return found
 
 
