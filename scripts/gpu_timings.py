@@ -6,16 +6,20 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.samples import sample, trained
 from fswidget.analysis.api import FeatureMoments, analyze
 from fswidget.analysis.eigensolvers import eigh_full, eigh_topk
+from fswidget.probing.inference import Activations
+from fswidget.probing.modes import inference_mode
 from fswidget.probing.probe import Probe
+from fswidget.recording.frame import Frame
 from fswidget.training.config import Config
 from fswidget.training.loop import Training
 from fswidget.training.networks import build
@@ -218,12 +222,13 @@ def epoch(device: torch.device, root: Path, *, toy: bool) -> dict[str, Any]:
     config = _pictures(device, root, toy)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    found: dict[str, list[float]] = {"without": [], "waits": [], "overlaps": []}
+    kinds = {"waits": Training, "overlaps": OverlappedTraining, **PARTS_OF_A_FRAME}
+    found: dict[str, list[float]] = {name: [] for name in ("without", *kinds)}
     frames: list[float] = []
     for _ in range(1 if toy else 3):  # in turn: a machine may be slower for a while
         found["without"] += _epochs(Training, config.replace(frame_every=10**9))
-        found["waits"] += _epochs(Training, config, frames)
-        found["overlaps"] += _epochs(OverlappedTraining, config)
+        for name, kind in kinds.items():
+            found[name] += _epochs(kind, config, frames if name == "waits" else None)
     seconds = {name: statistics.median(ends) for name, ends in found.items()}
     result: dict[str, Any] = {
         "network": f"resnet18, p = {config.width}, {config.train_size} pictures, batch "
@@ -235,9 +240,64 @@ def epoch(device: torch.device, root: Path, *, toy: bool) -> dict[str, Any]:
         "with / without": round(seconds["waits"] / seconds["without"], 4),
         "overlapping / without": round(seconds["overlaps"] / seconds["without"], 4),
     }
+    for name in PARTS_OF_A_FRAME:
+        result[f"{name} / without"] = round(seconds[name] / seconds["without"], 4)
     if device.type == "cuda":
         result["peak memory GB"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
     return result
+
+
+class _SnapshotAlone(OverlappedTraining):
+    """Each frame but the first is that one again: what is left is the copy of the network."""
+
+    def _make_probe(self, model: nn.Module) -> Probe:
+        probe = super()._make_probe(model)
+        whole, first = probe.frame, []
+
+        def frame(epoch: float, step: int = 0, **scalars: float) -> Frame:
+            if first:
+                self._look(probe)
+            else:
+                first.append(whole(epoch, step, **scalars))
+            return replace(first[0], epoch=epoch, step=step)
+
+        probe.frame = frame  # type: ignore[method-assign]
+        return probe
+
+    def _look(self, probe: Probe) -> None:
+        """Nothing more."""
+
+
+class _PassAlone(_SnapshotAlone):
+    """The copy, and the pass of the samples."""
+
+    def _look(self, probe: Probe) -> None:
+        with inference_mode(self._twin, self.device):
+            probe._both("")
+
+
+class _AnalysedOnTheCPU(OverlappedTraining):
+    """Whole frames, of which the card does no more than the pass."""
+
+    def _make_probe(self, model: nn.Module) -> Probe:
+        probe = super()._make_probe(model)
+        there = probe._run
+
+        def run(*args: Any) -> Activations:
+            rows = there(*args)
+            parts = {name: getattr(rows, name).cpu() for name in ("features", "outputs", "targets")}
+            return replace(rows, **parts)
+
+        probe._run = run  # type: ignore[method-assign]
+        return probe
+
+
+#: What tells where the time of an overlapping frame goes.
+PARTS_OF_A_FRAME: dict[str, type[Training]] = {
+    "overlapping, the snapshot alone": _SnapshotAlone,
+    "overlapping, snapshot and pass": _PassAlone,
+    "overlapping, analysed on the CPU": _AnalysedOnTheCPU,
+}
 
 
 def _epochs(kind: type[Training], config: Config, frames: list[float] | None = None) -> list[float]:

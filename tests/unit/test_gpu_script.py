@@ -43,6 +43,9 @@ def test_a_rehearsal_at_toy_sizes(root: Path, tmp_path: Path) -> None:
     assert [row["network"] for row in results["timings"]["steps"]] == ["mlp"]
     assert results["epoch"]["with / without"] > 0
     assert results["epoch"]["overlapping / without"] > 0
+    parts = [name for name in results["epoch"] if name.startswith("overlapping, ")]
+    assert len(parts) == 3
+    assert all(results["epoch"][name] > 0 for name in parts)
     assert {row["status"] for row in results["science"].values()} == {"finished"}
     page = (output / "RESULTS-gpu.md").read_text()
     assert "| toy / seed 0 / desk / 0 |" in page
