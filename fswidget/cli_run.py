@@ -17,7 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from fswidget.recording.atomic import require_writable, with_suffix
-from fswidget.recording.frame import Frame
+from fswidget.recording.frame import regime_said
 from fswidget.recording.grid import Sweep
 from fswidget.recording.recording import Recording
 from fswidget.recording.scalars import SCALARS
@@ -145,7 +145,7 @@ def run(
                 recording.append(frame)
                 targets.checkpoint(recording)
                 bar.update(frame.step - bar.n)
-                bar.set_postfix_str(_glance(frame))
+                bar.set_postfix_str(_glance(recording))
         except KeyboardInterrupt:
             status = INTERRUPTED
         except Terminated as end:
@@ -199,7 +199,8 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _glance(frame: Frame) -> str:
+def _glance(recording: Recording) -> str:
+    frame = recording[-1]
     parts = {
         "loss": "loss",
         "test_accuracy": "test",
@@ -209,7 +210,7 @@ def _glance(frame: Frame) -> str:
     numbers = [
         f"{label} {frame.scalars[k]:.3g}" for k, label in parts.items() if k in frame.scalars
     ]
-    return ", ".join([*numbers, frame.labels["regime"]])
+    return ", ".join([*numbers, regime_said(frame.labels, recording.info)])
 
 
 def _summary(recording: Recording) -> str:
@@ -222,5 +223,8 @@ def _summary(recording: Recording) -> str:
             error = frame.scalars.get(f"{name}_error", math.nan)
             spread = f" ± {error:.2g}" if math.isfinite(error) else ""
             lines.append(f"  {name:<26} {value:.4g}{spread} {unit}")
-    lines.append(f"  {'regime':<26} {frame.labels['regime']}: {frame.labels['evidence']}")
+    said, evidence = regime_said(frame.labels, recording.info), frame.labels["evidence"]
+    # The sentence of a regime that is not defined begins with that.
+    told = evidence if evidence.lower().startswith(said) else f"{said}: {evidence}"
+    lines.append(f"  {'regime':<26} {told}")
     return "\n".join(lines)

@@ -21,6 +21,7 @@ _FITTED = 0.95  # share of the targets beyond which weak features only sharpen t
 _SURE = 0.6  # probability that a label needs to replace the one before
 _ROUNDING = 1e-6  # kernel drift that says nothing
 _NEGLIGIBLE = 0.05  # probability below which the one before does not stay
+UNDEFINED = "Not defined"  # begins the sentence where nothing can be told, whatever the label
 _STEP = 1 / 12  # variance of rounding, which k95's error holds and the rule makes by itself
 _NODES = [NormalDist().inv_cdf((i + 0.5) / 21) for i in range(21)]
 
@@ -37,13 +38,14 @@ class Regime:
         MF is said only where the outputs hold a tenth of the targets' variance; what holds less
         with k95 ≤ m has learned nothing and is UNTRAINED. With fewer than 2 m features, or samples,
         D_LR must also lie below that of 95% of random heads on the same features (`nulls`), else it
-        is TRANSITION; with fewer than m nothing can be told, and it is TRANSITION. The view and
-        figures call it not defined with no more than m, of which all are needed. LAZY where the
-        kernel drift is at most 0.01 of the outputs' own, 1 − CKA both, which is all of it where the
-        outputs began at 0: features count as unmoved beside what the outputs learned, so that a
-        network on its way is not lazy. CONSTANT where D_LR does not exist, as in a network whose
-        units have died. In a recording a label replaces the one before where its probability is 3/5
-        at least, or the former's is below 1/20.
+        is TRANSITION; with fewer than m nothing can be told, and it is TRANSITION. All that is
+        written for people, `evidence` too, calls MF, TRANSITION and EF “not defined” with no more
+        than m, of which all are needed. LAZY where the kernel drift is at most 0.01 of the outputs'
+        own, 1 − CKA both, which is all of it where the outputs began at 0: features count as
+        unmoved beside what the outputs learned, so that a network on its way is not lazy. CONSTANT
+        where D_LR does not exist, as in a network whose units have died. In a recording a label
+        replaces the one before where its probability is 3/5 at least, or the former's is below
+        1/20.
     evidence : str
         One sentence for a reader who has not read the paper.
     confidence : float
@@ -73,7 +75,8 @@ class Regime:
         object.__setattr__(self, "numbers", dict(self.numbers))
 
     def __str__(self) -> str:
-        return f"{self.label}: {self.evidence}"
+        undefined = self.evidence.startswith(UNDEFINED)
+        return self.evidence if undefined else f"{self.label}: {self.evidence}"
 
 
 def label(
@@ -235,8 +238,6 @@ def _evidence(
         f"the last layer uses {used} of {num_features} features for 95% of "
         f"what it expresses ({outputs} output{'s' if outputs > 1 else ''})"
     )
-    if room == "none" and found == "TRANSITION":
-        return f"Not defined: fewer {few_what} than outputs, {fewest} of at least {limit}; {use}."
     drift = ""
     if not math.isnan(numbers["kernel_drift"]):
         drift = f", features moved {numbers['kernel_drift']:.2f} from the start"
@@ -244,7 +245,11 @@ def _evidence(
             drift += f", the outputs {numbers['output_drift']:.2f}"
     share = f"the {limit} strongest hold {numbers['top_share']:.0%} of the feature strength{drift}"
     many = "Somewhat more features than outputs are" if used > limit else "Few features are"
-    if found != plain:
+    if fewest <= limit and found in ("MF", "TRANSITION", "EF"):
+        fewer = "fewer" if fewest < limit else "no more"
+        least = f"{fewest} of at least {limit + 1}"
+        text = f"{UNDEFINED}: {fewer} {few_what} than outputs, {least}; {use}."
+    elif found != plain:
         text = (
             f"The label is still that of the frame before: {plain} is not sure enough yet; {use}, "
             f"and {share}."
@@ -260,7 +265,7 @@ def _evidence(
             "TRANSITION": f"{many} in use: {use}, and {share}.",
             "EF": f"Many more features are in use than the outputs need: {use}, and {share}.",
         }[found]
-    if fewest < 2 * limit and found in ("MF", "TRANSITION"):
+    if limit <= fewest < 2 * limit and found in ("MF", "TRANSITION"):
         told = ", and random heads on these features do no worse" if room == "little" else ""
         kind = "Extended" if used > limit or found == "MF" else "Minimal"
         text += f" {kind} features cannot be told: fewer than 2 × {limit} {few_what}{told}."

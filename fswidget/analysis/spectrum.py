@@ -144,10 +144,11 @@ class Spectrum(ByRow):
     _centers: ClassCenters | None = None
 
     def __repr__(self) -> str:
+        regime, _, _ = str(self.regime).partition(":")
         return (
             f"<Spectrum p={self.num_features} n={self.num_samples}: "
             f"D_LR={self.low_rank_measure:.3g} k95={self.used_features} "
-            f"effective rank={self.effective_rank:.3g} {self.regime.label}>"
+            f"effective rank={self.effective_rank:.3g} {regime}>"
         )
 
     @property

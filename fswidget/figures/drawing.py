@@ -14,6 +14,7 @@ from bokeh.models import PanTool, Plot, ResetTool, SaveTool, Title, WheelZoomToo
 
 from fswidget.figures import templates
 from fswidget.figures.static import FIGURES
+from fswidget.recording.frame import is_kept, regime_said
 from fswidget.recording.recording import Recording
 
 
@@ -72,10 +73,11 @@ def figure(recording: Recording, name: str, epoch: float = -1) -> Plot:
         raise ValueError(f"name={name!r}: must be one of {', '.join(map(repr, FIGURES))}")
     frame = recording.at(epoch)
     plot = FIGURES[name](recording, frame)
-    title = f"{recording.info.title}, " if recording.info.title else ""
-    plot.title = Title(
-        text=f"{title}epoch {frame.epoch:g}", text_font_style="normal", text_font_size="13px"
-    )
+    told = [recording.info.title, f"epoch {frame.epoch:g}"]
+    if name in ("history", "regime") and is_kept(frame.labels):  # k95 stands in another's zone
+        told.append(regime_said(frame.labels, recording.info))
+    title = ", ".join(filter(None, told))
+    plot.title = Title(text=title, text_font_style="normal", text_font_size="13px")
     plot.update(
         width=640,
         height=420,

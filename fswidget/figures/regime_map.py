@@ -12,7 +12,8 @@ from bokeh.models import ColorBar, ColumnDataSource, LinearColorMapper
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 
-from fswidget.figures.words import REGIMES
+from fswidget.recording.frame import regime_said
+from fswidget.recording.recording import Recording
 from fswidget.recording.scalars import SCALARS
 
 _ONLY = "·"
@@ -29,6 +30,8 @@ class Run(Protocol):
     def labels(self) -> Mapping[str, str]: ...
     @property
     def error(self) -> str: ...
+    @property
+    def recording(self) -> Recording | None: ...
 
 
 def regime_map(
@@ -110,10 +113,9 @@ def _choose(
 
 
 def _regime(run: Run) -> str:
-    """As `theme.regime_of`, of a run without what does not change: its sentence tells."""
-    undefined = REGIMES["UNDEFINED"][1]
-    told = run.labels.get("evidence", "").startswith(undefined)
-    return undefined.lower() if told else run.labels.get("regime", "?")
+    info = None if run.recording is None else run.recording.info
+    # In letters there is no room to say that a label is kept.
+    return regime_said(run.labels, info).removeprefix("still ")
 
 
 def _summary(cell: Sequence[Run], value: str) -> dict[str, Any]:

@@ -25,11 +25,10 @@ from fswidget.figures.theme import (
     label,
     minimal,
     places,
-    regime_of,
     regime_zones,
 )
 from fswidget.figures.words import REGIMES
-from fswidget.recording.frame import Frame
+from fswidget.recording.frame import Frame, regime_of
 from fswidget.recording.recording import Recording
 from fswidget.recording.scalars import best_estimate, mean_over_layers
 
@@ -237,7 +236,7 @@ def _fill_zones(
     edges = [epochs[0], *(epochs[:-1] + epochs[1:]) / 2, epochs[-1]]
     zones: list[tuple[float, float, float, float, str, float]] = []
     for one, left, right in zip(recording, edges[:-1], edges[1:], strict=True):
-        color = COLORS.get(regime_of(recording.info, one), COLORS["page"])
+        color = COLORS.get(regime_of(one.labels, recording.info), COLORS["page"])
         if zones and zones[-1][4] == color:
             left = zones.pop()[0]
         zones.append((left, right, 1 - STRIPS / 3, 1, color, 0.7))

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, regime_of
-from fswidget.figures.words import REGIMES
-from fswidget.recording.frame import Frame
+from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR
+from fswidget.recording.frame import Frame, regime_of, regime_said
 from fswidget.recording.recording import Recording
 from fswidget.recording.scalars import best_estimate
 
@@ -22,8 +21,6 @@ _WIDTH, _HEIGHT, _SCALE = 960, 300, 2
 
 #: Most points drawn of the samples.
 _POINTS = 600
-
-_UNDEFINED = REGIMES["UNDEFINED"][1].lower()
 
 Point = tuple[float, float]
 
@@ -43,10 +40,9 @@ def sentence(recording: Recording) -> str:
     frame = recording[-1]
     d_lr = _low_rank(frame)
     measured = f", D_LR {d_lr:.2f}" if math.isfinite(d_lr) else ""
-    regime = regime_of(recording.info, frame) or "unknown"
+    regime = regime_said(frame.labels, recording.info)
     frames = f"{len(recording)} frame{'s' if len(recording) > 1 else ''}"
-    named = _UNDEFINED if regime == "UNDEFINED" else regime
-    return f"{title}: {frames} up to epoch {frame.epoch:g}, regime {named}{measured}"
+    return f"{title}: {frames} up to epoch {frame.epoch:g}, regime {regime}{measured}"
 
 
 def picture(recording: Recording, epoch: float = -1) -> bytes:
@@ -66,15 +62,14 @@ def picture(recording: Recording, epoch: float = -1) -> bytes:
     """
     frame = recording.at(epoch)
     canvas = _Canvas()
-    regime = regime_of(recording.info, frame)
-    defined = regime != "UNDEFINED"
-    sign = (regime or "no regime") if defined else _UNDEFINED
-    canvas.text((16, 10), sign, 22, COLORS.get(regime, COLORS["ink"]))
+    regime = regime_of(frame.labels, recording.info)
+    said = regime_said(frame.labels, recording.info)
+    end = canvas.text((16, 10), said, 22, COLORS.get(regime, COLORS["ink"]))
     d_lr, used = _low_rank(frame), frame.scalars.get("used_features", math.nan)
     told = [recording.info.title, f"epoch {frame.epoch:g}"]
     told += [f"D_LR {d_lr:.3g}"] if math.isfinite(d_lr) else []
-    told += [f"k95 {used:.4g}"] if math.isfinite(used) and defined else []
-    canvas.text((180, 16), "   ".join(filter(None, told)), 14)
+    told += [f"k95 {used:.4g}"] if math.isfinite(used) and regime != "UNDEFINED" else []
+    canvas.text((max(end + 16, 180), 16), "   ".join(filter(None, told)), 14)
     _draw_spectrum(canvas, recording, frame)
     _draw_shares(canvas, frame)
     _draw_samples(canvas, recording, frame)
@@ -93,9 +88,11 @@ class _Canvas:
         self._image = Image.new("RGB", (_WIDTH * _SCALE, _HEIGHT * _SCALE), "white")
         self._draw = ImageDraw.Draw(self._image)
 
-    def text(self, at: Point, words: str, size: int = 12, color: str = COLORS["ink"]) -> None:
+    def text(self, at: Point, words: str, size: int = 12, color: str = COLORS["ink"]) -> float:
+        """Write from here on; where the words end."""
         font = ImageFont.load_default(size * _SCALE)
         self._draw.text(_scaled(at), _plain(words), fill=color, font=font)
+        return at[0] + self._draw.textlength(_plain(words), font=font) / _SCALE
 
     def line(self, points: Sequence[Point], color: str, width: float = 2) -> None:
         if len(points) > 1:

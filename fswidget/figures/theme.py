@@ -183,14 +183,6 @@ def band(name: str) -> str:
     return "shares" if unit in SHARES else "features" if unit == "features" else "others"
 
 
-def regime_of(info: RunInfo, frame: Frame) -> str:
-    """The regime that a frame may be called: of no more features, or samples, than the outputs
-    need, the number in use says nothing."""
-    regime = frame.labels.get("regime", "")
-    undefined = info.directions <= minimal(info) and regime in ("MF", "TRANSITION", "EF")
-    return "UNDEFINED" if undefined else regime
-
-
 def minimal(info: RunInfo) -> int:
     """The number of used features up to which a run counts as minimal."""
     return info.minimal_features or 1
@@ -201,7 +193,7 @@ def regime_zones(info: RunInfo, frame: Frame) -> list[tuple[str, float, float]]:
     2 C and beyond. None reaches beyond the features that there are. Where features, or samples, are
     so few that k95 alone does not tell, the first is what the frame is called there."""
     c, p = minimal(info), float(info.num_features)
-    if info.directions <= c:
+    if info.all_needed:
         return [("UNDEFINED", 0.0, p)]
     few = info.directions < 2 * c and frame.scalars.get("used_features", math.nan) <= c
     untold = few and frame.labels.get("regime") == "TRANSITION"

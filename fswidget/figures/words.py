@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fswidget.recording.frame import KEPT
+
 #: Title and caption of each panel; the caption opens behind its "?".
 PANELS = {
     "spectrum": (
@@ -66,6 +68,16 @@ REGIMES = {
         "Not defined",
         "With no more features, or samples, than the outputs need, “minimal” says nothing.",
     ),
+}
+
+
+#: The words where the label is still that of the frame before: another one is not sure enough.
+STILL = {
+    "MF": "Still minimal features",
+    "EF": "Still extended features",
+    "TRANSITION": "Still in transition",
+    "LAZY": "Features still hardly moved",
+    "UNTRAINED": "Still nothing learned yet",
 }
 
 
@@ -138,6 +150,8 @@ def words() -> dict[str, Any]:
     return {
         "panels": PANELS,
         "regimes": REGIMES,
+        "still": STILL,
+        "kept": KEPT,
         "welcome": WELCOME,
         "tour": TOUR,
         "measures": MEASURES,

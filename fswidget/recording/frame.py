@@ -22,6 +22,10 @@ _CURVES = (
 )
 
 
+#: How the sentence of a regime begins of which nothing can be told, and of one that is not sure.
+_UNDEFINED, KEPT = "Not defined", "The label is still that of the frame before"
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Frame:
     """One snapshot of a network's features.
@@ -136,7 +140,7 @@ class Frame:
         return Frame, (self.epoch, self.step, self.scalars, self.labels, self.arrays)
 
     def __repr__(self) -> str:
-        regime = self.labels.get("regime", "?")
+        regime = regime_said(self.labels)
         d_lr = self.scalars.get("low_rank_measure", math.nan)
         return f"Frame(epoch={self.epoch:g}, step={self.step}, regime={regime}, D_LR={d_lr:.3g})"
 
@@ -245,6 +249,12 @@ class RunInfo:
         """How many directions the features can have: p, or the samples where those are fewer."""
         return min(self.num_features, self.num_samples or self.num_features)
 
+    @property
+    def all_needed(self) -> bool:
+        """Whether the features, or samples, are no more than the outputs need: how many are in use
+        says nothing then."""
+        return self.directions <= (self.minimal_features or 1)
+
     def check(self, frame: Frame) -> None:
         """Raise if a frame cannot be of this run.
 
@@ -322,6 +332,35 @@ class RunInfo:
             samples=description.get("samples", ""),
             num_samples=description.get("num_samples"),
         )
+
+
+def regime_of(labels: Mapping[str, str], info: RunInfo | None = None) -> str:
+    """The regime that a frame may be called: its label, or ``"UNDEFINED"`` where nothing can be
+    told, as its run says, or its own sentence."""
+    regime = labels.get("regime", "")
+    undefined = info is not None and info.all_needed
+    undefined |= labels.get("evidence", "").startswith(_UNDEFINED)
+    return "UNDEFINED" if undefined and regime in ("MF", "TRANSITION", "EF") else regime
+
+
+def is_kept(labels: Mapping[str, str]) -> bool:
+    """Whether the label is still that of the frame before: another one is not sure enough yet."""
+    return labels.get("evidence", "").startswith(KEPT)
+
+
+def regime_said(labels: Mapping[str, str], info: RunInfo | None = None) -> str:
+    """What people are told the regime is, wherever it stands in a line of text.
+
+    Examples
+    --------
+    >>> from fswidget.recording.frame import regime_said
+    >>> regime_said({"regime": "TRANSITION", "evidence": "Not defined: fewer features ..."})
+    'not defined'
+    """
+    regime = regime_of(labels, info)
+    if regime == "UNDEFINED":
+        return _UNDEFINED.lower()
+    return f"still {regime}" if is_kept(labels) else regime or "unknown"
 
 
 def _frozen(name: str, values: Any, ndim: int | None = None) -> NDArray[np.float32]:

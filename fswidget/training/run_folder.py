@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from fswidget.recording.atomic import alone, as_path, atomic_write
-from fswidget.recording.frame import Frame
+from fswidget.recording.frame import Frame, regime_said
 from fswidget.recording.loading import load_recording
 from fswidget.recording.quiet import quiet
 from fswidget.recording.recording import Recording
@@ -263,15 +263,17 @@ def _train(
         bar.set_description(training.info.title)
         for frame in frames:
             recording.append(frame)
-            bar.set_postfix(_glance(frame), refresh=False)
+            bar.set_postfix(_glance(recording), refresh=False)
             bar.update(frame.step - bar.n)
 
 
-def _glance(frame: Frame) -> Mapping[str, str]:
+def _glance(recording: Recording) -> Mapping[str, str]:
+    frame = recording[-1]
     shown = {"loss": "loss", "test_accuracy": "test", "test_r2": "test R²"}
     shown |= {"low_rank_measure": "D_LR", "used_features": "k95"}
     numbers = {label: f"{frame.scalars[k]:.3g}" for k, label in shown.items() if k in frame.scalars}
-    return {"epoch": f"{frame.epoch:g}", **numbers, "regime": frame.labels["regime"]}
+    regime = regime_said(frame.labels, recording.info)
+    return {"epoch": f"{frame.epoch:g}", **numbers, "regime": regime}
 
 
 @contextmanager

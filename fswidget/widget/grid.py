@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fswidget.figures.theme import regime_of
-from fswidget.figures.words import REGIMES
-from fswidget.recording.frame import RUN_ARRAYS, Frame, RunInfo
+from fswidget.figures.words import REGIMES, STILL
+from fswidget.recording.frame import RUN_ARRAYS, Frame, RunInfo, is_kept, regime_of
 from fswidget.recording.grid import Sweep
 from fswidget.recording.recording import Recording
 from fswidget.recording.seeds import mean_of
@@ -135,8 +134,9 @@ class Grid:
         cells = {}
         for place, recording in self.runs.items():
             frame = recording[-1]
-            regime = regime_of(recording.info, frame)
+            regime = regime_of(frame.labels, recording.info)
             sign, said, _ = REGIMES.get(regime, (regime or "–", regime, ""))
+            said = STILL.get(regime, said) if is_kept(frame.labels) else said
             words = [f"{self.label(place)}: {said}"]
             if "used_features" in frame.scalars and regime != "UNDEFINED":
                 words.append(f"k95 {frame.scalars['used_features']:.0f}")

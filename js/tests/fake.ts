@@ -277,6 +277,12 @@ export function traits(extra: Record<string, unknown> = {}): Record<string, unkn
           UNDEFINED: ["–", "Not defined", "All features are needed."],
           LAZY: ["LAZY", "Features hardly moved", "The outputs learned."],
         },
+        still: {
+          MF: "Still minimal features",
+          UNTRAINED: "Still nothing learned yet",
+          LAZY: "Features still hardly moved",
+        },
+        kept: "The label is still",
         welcome: "A network trains.",
         tour: [
           [".fsw-run", "Train", "Start trains."],

@@ -9,6 +9,7 @@ import { Cleanup } from "../src/host/dom";
 import { place } from "../src/panels/gauge";
 import { apart } from "../src/panels/labels";
 import { RegimeView } from "../src/panels/regime";
+import { regimeName, spokenFrame } from "../src/panels/words";
 import { behindFeatures, strips } from "../src/panels/zones";
 import { traits } from "./fake";
 
@@ -191,4 +192,25 @@ test.each([
   const scale = { place: (k: number) => k, bounds: [0.5, 64] };
   const scene = { run, frame: run.frames[0], colors };
   expect(behindFeatures(scale as never, 1, scene as never)[0]?.color).toBe("named");
+});
+
+test.each([
+  ["MF", 64, "Still minimal features", "still MF"],
+  ["LAZY", 64, "Features still hardly moved", "still LAZY"],
+  ["UNTRAINED", 64, "Still nothing learned yet", "still UNTRAINED"],
+  // Of these nothing is told, kept or not.
+  ["MF", 10, "Not defined: p = C", "not defined"],
+])("a label %s of %i features that is kept is said to be kept", (regime, p, words, name) => {
+  const { run, frame } = network(p, 10, 11, regime);
+  frame.labels.evidence = `${says.kept} that of the frame before: TRANSITION is not sure enough`;
+  const view = new RegimeView(says, style, new Cleanup());
+  view.draw({ run, frame, ghost: null, ghostFrame: null } as never, "");
+  const text = (selector: string) => view.root.querySelector(selector)?.textContent;
+  expect(text(".fsw-regime-words")).toBe(words);
+  const told = view.root.querySelector(".fsw-gauge")?.getAttribute("aria-valuetext");
+  expect(told?.startsWith(words)).toBe(true);
+  expect(regimeName(says, run, frame)).toBe(name);
+  expect(spokenFrame(style, says, run, frame)).toContain(`regime ${name},`);
+  frame.labels.evidence = "Few features do the work.";
+  expect(regimeName(says, run, frame)).toBe(name.replace("still ", ""));
 });

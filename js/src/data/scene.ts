@@ -152,6 +152,9 @@ export function ranks(n: number): Float32Array {
 export interface Words {
   panels: Record<string, [title: string, caption: string]>;
   regimes: Record<string, [sign: string, words: string, meaning: string]>;
+  /** The words where the label is that of the frame before, and how the sentence begins there. */
+  still: Record<string, string>;
+  kept: string;
   welcome: string;
   tour: [at: string, title: string, text: string][];
   measures: Record<string, string>;

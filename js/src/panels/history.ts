@@ -1,7 +1,7 @@
 import type { Plot } from "../bokeh/plot";
 import { linearTicks, type Tick } from "../bokeh/ranges";
 import { memo } from "../data/memo";
-import { available, type Band, minimal, regimeOf, type Scene, scalarOf } from "../data/scene";
+import { available, type Band, minimal, type Scene, scalarOf } from "../data/scene";
 import { seedsOf } from "../data/seeds";
 import { changes, marks } from "../data/steered";
 import type { Run } from "../data/store";
@@ -13,8 +13,8 @@ import type { Found } from "./card";
 import { FigurePanel } from "./figure";
 import { type Label, LINE, spread, withoutCrowd } from "./labels";
 import type { Host, Table } from "./panel";
-import { scalar } from "./words";
-import { behindFeatures, lowest, regimeName, strips, zones } from "./zones";
+import { regimeName, regimeSaid, scalar } from "./words";
+import { behindFeatures, lowest, strips, zones } from "./zones";
 
 const BANDS: Band[] = ["shares", "features", "others"];
 /** Curves in one band, each in a colour of its own. */
@@ -282,11 +282,10 @@ export class HistoryPanel extends FigurePanel {
     }
     const kept = withoutCrowd(labels, (bottom - top - 20) / LINE);
     spread(kept, LINE, top + 22, bottom + 2);
-    const sign = (regime: string) => this.host.words.regimes[regime]?.[0] ?? "–";
-    const now = sign(regimeOf(run, frame));
+    const [now] = regimeSaid(this.host.words, run, frame);
     kept.push({ text: now, x, y: top + 4, bold: true });
     if (ghost && ghostFrame) {
-      const text = `was ${sign(regimeOf(ghost, ghostFrame))}`;
+      const text = `was ${regimeSaid(this.host.words, ghost, ghostFrame)[0]}`;
       kept.push({ text, x: x + z * (9 + 7.4 * now.length), y: top + 4, role: "ghost" });
     }
     const ticks = this.#epochTicks().map(([at]) => plot.x(at));
@@ -313,7 +312,7 @@ export class HistoryPanel extends FigurePanel {
     return {
       x: plot.x(this.#at(frame.epoch)),
       y: near[0] ? plot.y(near[0].y) : plot.view.frame.bbox.top,
-      title: `epoch ${format(frame.epoch)} · ${regimeName(regimeOf(run, frame))}`,
+      title: `epoch ${format(frame.epoch)} · ${regimeName(this.host.words, run, frame)}`,
       rows,
       before: Number.isNaN(was) ? "" : this.#written(measure, was, " before"),
     };
@@ -332,7 +331,7 @@ export class HistoryPanel extends FigurePanel {
       head: ["epoch", "regime", ...this.#curves.map(({ name }) => this.#pretty(name))],
       rows: run.frames.map((frame) => [
         frame.epoch,
-        regimeName(regimeOf(run, frame)),
+        regimeName(this.host.words, run, frame),
         ...this.#curves.map(({ name }) => this.#value(run, frame, name)),
       ]),
     };

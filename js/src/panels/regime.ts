@@ -17,7 +17,7 @@ import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { attribute, button, type Cleanup, h, hide, setRich, setText } from "../host/dom";
 import { Gauge } from "./gauge";
-import { count, provenance, share } from "./words";
+import { count, provenance, regimeSaid, share } from "./words";
 
 interface Cell {
   value: HTMLElement;
@@ -95,7 +95,7 @@ export class RegimeView {
   #name(run: Run, frame: Frame): void {
     const { scalars, labels } = frame;
     const state = regimeOf(run, frame);
-    const [sign, words, meaning] = this.says.regimes[state] ?? [state || "–", "", ""];
+    const [sign, words, meaning] = regimeSaid(this.says, run, frame);
     attribute(this.root, "data-regime", state);
     setText(this.#label, sign);
     const none = state === "UNDEFINED";
@@ -120,8 +120,8 @@ export class RegimeView {
     const before = then?.scalars;
     const learned = isLearned(frame);
     const known = learned && !undefined_;
-    const { measures, regimes } = this.says;
-    const state = regimes[regimeOf(run, frame)];
+    const { measures } = this.says;
+    const [, , meaning] = regimeSaid(this.says, run, frame);
     fill(k, "k95", known ? count(scalars.used_features) : "–", {
       error: known ? count(scalars.used_features_error) : "",
       was: ghost && then && isLearned(then) ? count(usedOf(ghost, then)) : undefined,
@@ -138,7 +138,7 @@ export class RegimeView {
     fill(d, "D_LR", share(value), {
       error: missing ? "" : share(scalars[`${name}_error`]),
       was: share(was),
-      meaning: missing && !learned ? state?.[2] : measures[missing ? "no_low_rank_measure" : name],
+      meaning: missing && !learned ? meaning : measures[missing ? "no_low_rank_measure" : name],
     });
     // What stands as a dash says why where it can be read without a pointer, too.
     setText(this.#dashes, missing && learned ? `D_LR –: ${measures.no_low_rank_measure}` : "");

@@ -1,6 +1,6 @@
 // How numbers and names are written.
 
-import { lowRankOf, regimeOf, type Style, scalarOf } from "../data/scene";
+import { lowRankOf, regimeOf, type Style, scalarOf, type Words } from "../data/scene";
 import type { Run } from "../data/store";
 import type { Frame } from "../data/wire";
 import { format } from "../host/dom";
@@ -27,13 +27,31 @@ export function scalar(name: string, unit: string, value: number | undefined): s
   return format(value, 3);
 }
 
+/** Whether the label is still that of the frame before: another one is not sure enough yet. */
+function isKept({ kept }: Words, { labels }: Frame): boolean {
+  return Boolean(labels.evidence?.startsWith(kept));
+}
+
+/** What the regime is called in a line of text. */
+export function regimeName(says: Words, run: Run, frame: Frame): string {
+  const regime = regimeOf(run, frame);
+  if (regime === "UNDEFINED") return "not defined";
+  return (isKept(says, frame) ? "still " : "") + (regime === "TRANSITION" ? "MF–EF" : regime);
+}
+
+/** Its sign, and the words and the sentence that stand beside it. */
+export function regimeSaid(says: Words, run: Run, frame: Frame): Words["regimes"][string] {
+  const regime = regimeOf(run, frame);
+  const [sign, words, meaning] = says.regimes[regime] ?? [regime || "–", "", ""];
+  return [sign, (isKept(says, frame) && says.still[regime]) || words, meaning];
+}
+
 /** A frame for a screen reader. */
-export function spokenFrame(style: Style, run: Run, frame: Frame): string {
+export function spokenFrame(style: Style, says: Words, run: Run, frame: Frame): string {
   const measure = scalarOf(style, run, frame, lowRankOf(style, frame));
   const value = Number.isNaN(measure) ? "" : `, D_LR ${measure.toFixed(2)}`;
-  const found = regimeOf(run, frame);
-  const regime = found === "UNDEFINED" ? "not defined" : found;
-  return `Epoch ${Number(frame.epoch.toFixed(1))}: regime ${regime || "unknown"}${value}`;
+  const regime = regimeName(says, run, frame) || "unknown";
+  return `Epoch ${Number(frame.epoch.toFixed(1))}: regime ${regime}${value}`;
 }
 
 /** Where a picture comes from: epoch, settings, seed, versions and what to cite. */

@@ -17,10 +17,6 @@ export interface Zone {
 /** How strong a strip is. */
 const STRIP = 0.7;
 
-export function regimeName(regime: string): string {
-  return { TRANSITION: "MF–EF", UNDEFINED: "not defined" }[regime] ?? regime;
-}
-
 /** Zones as the columns of a source. */
 export function zones(all: Zone[]) {
   const column = <K extends keyof Zone>(name: K) => all.map((zone) => zone[name]);

@@ -7,7 +7,6 @@ import {
   lowRankOf,
   minimal,
   minimalName,
-  regimeOf,
   type Scene,
   scalarOf,
   usedOf,
@@ -20,7 +19,7 @@ import { type Theme, watchTheme } from "../host/theme";
 import { type Compared, RanksPanel, TimePanel } from "../panels/overlay";
 import type { Host, Panel } from "../panels/panel";
 import { ProjectionsPanel } from "../panels/projections";
-import { count, share } from "../panels/words";
+import { count, regimeSaid, share } from "../panels/words";
 import { type Figures, figuresOf, restyle } from "./figures";
 
 export interface Part {
@@ -237,7 +236,7 @@ export class Comparing {
     const parts = this.#heads[at];
     if (!parts) return;
     const { style, words } = this.#figures;
-    const [sign = "–", named = ""] = words.regimes[regimeOf(run, frame)] ?? [];
+    const [sign, named] = regimeSaid(words, run, frame);
     parts.swatch.style.background = color;
     setText(parts.label, sign);
     attribute(parts.label, "title", named);

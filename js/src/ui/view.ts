@@ -290,7 +290,7 @@ export class View {
     this.#regime.draw(scene, beyond);
     this.#scrubber.draw(scene);
     attribute(root, "data-live", String(this.#scrubber.following));
-    this.#announce(spokenFrame(this.#figures.style, run, frame));
+    this.#announce(spokenFrame(this.#figures.style, this.#figures.words, run, frame));
   }
 
   /** The panels that somebody may be looking at. */
