@@ -190,19 +190,20 @@ def minimal(info: RunInfo) -> int:
 
 def regime_zones(info: RunInfo, frame: Frame) -> list[tuple[str, float, float]]:
     """The regimes by how many features are in use, with where they begin and end: up to C, up to
-    2 C and beyond. None reaches beyond the features that there are. Where features, or samples, are
-    so few that k95 alone does not tell, the first is what the frame is called there."""
+    2 C and beyond. None reaches beyond the features that there are. That of k95 is what the frame
+    is called where k95 alone does not tell: nothing was learned, or features, or samples, are so
+    few that random heads do no worse."""
     c, p = minimal(info), float(info.num_features)
     if info.all_needed:
         return [("UNDEFINED", 0.0, p)]
-    few = info.directions < 2 * c and frame.scalars.get("used_features", math.nan) <= c
-    untold = few and frame.labels.get("regime") == "TRANSITION"
-    ends = (
-        ("TRANSITION" if untold else "MF", 0.0, min(c, p)),
-        ("TRANSITION", c, min(2 * c, p)),
-        ("EF", 2 * c, p),
-    )
-    return [(name, float(low), float(high)) for name, low, high in ends if low < high]
+    regime, used = frame.labels.get("regime", ""), frame.scalars.get("used_features", math.nan)
+    untold = regime == "UNTRAINED" or (regime == "TRANSITION" and info.directions < 2 * c)
+    ends = (("MF", 0.0, min(c, p)), ("TRANSITION", c, min(2 * c, p)), ("EF", 2 * c, p))
+    return [
+        (regime if untold and low < used <= high else name, float(low), float(high))
+        for name, low, high in ends
+        if low < high
+    ]
 
 
 def places(bands: Iterable[str]) -> dict[str, tuple[float, float]]:

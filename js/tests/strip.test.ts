@@ -10,7 +10,7 @@ import { place } from "../src/panels/gauge";
 import { apart } from "../src/panels/labels";
 import { RegimeView } from "../src/panels/regime";
 import { regimeName, spokenFrame } from "../src/panels/words";
-import { behindFeatures, strips } from "../src/panels/zones";
+import { behindFeatures, strips, zonesOf } from "../src/panels/zones";
 import { traits } from "./fake";
 
 const { style, words } = JSON.parse(String(traits()._figures)) as { style: Style; words: Words };
@@ -213,4 +213,18 @@ test.each([
   expect(spokenFrame(style, says, run, frame)).toContain(`regime ${name},`);
   frame.labels.evidence = "Few features do the work.";
   expect(regimeName(says, run, frame)).toBe(name.replace("still ", ""));
+});
+
+test.each([
+  [6, 0],
+  [15, 1],
+  [40, 2],
+])("where nothing was learned the zone of k95 = %i says so", (used, at) => {
+  const zones = (regime: string) => {
+    const { run, frame } = network(64, 10, used, regime);
+    return zonesOf(run, frame).map(([name]) => name);
+  };
+  const named = ["MF", "TRANSITION", "EF"];
+  expect(zones("LAZY")).toEqual(named);
+  expect(zones("UNTRAINED")).toEqual(named.with(at, "UNTRAINED"));
 });

@@ -6,11 +6,13 @@ import dataclasses
 import re
 
 import pytest
+from bokeh.models import BoxAnnotation
 
 import fswidget as fs
 from fswidget.analysis.regime import classify
 from fswidget.cli import main
 from fswidget.figures.still import picture, sentence
+from fswidget.figures.theme import COLORS
 from fswidget.figures.words import words
 from fswidget.recording.frame import regime_said
 from fswidget.recording.grid import Run, Sweep
@@ -118,3 +120,17 @@ def test_a_label_that_is_kept_is_said_to_be_kept(used, error, before, named) -> 
     plain = with_label(now.label, now.evidence, used)
     assert "still" not in sentence(plain) + plain.figure("history").title.text
     assert picture(plain) != picture(recording)
+
+
+@pytest.mark.parametrize(("used", "zone"), [(6, 0), (15, 1), (40, 2)])
+def test_where_nothing_was_learned_the_zone_of_k95_says_so(used, zone) -> None:
+    for regime in ("UNTRAINED", "MF"):
+        recording = with_label(regime, "", used)
+        boxes = recording.figure("regime").select({"type": BoxAnnotation})
+        colors = [box.fill_color for box in sorted(boxes, key=lambda box: box.top)]
+        expected = [COLORS[name] for name in ("MF", "TRANSITION", "EF")]
+        expected[zone] = COLORS["UNTRAINED"] if regime == "UNTRAINED" else expected[zone]
+        assert colors == expected
+        zones = recording.figure("history").select_one({"name": "zones"}).data
+        behind = [c for c, a in zip(zones["color"], zones["alpha"], strict=True) if a < 0.5]
+        assert behind == expected

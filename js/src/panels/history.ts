@@ -14,7 +14,7 @@ import { FigurePanel } from "./figure";
 import { type Label, LINE, spread, withoutCrowd } from "./labels";
 import type { Host, Table } from "./panel";
 import { regimeName, regimeSaid, scalar } from "./words";
-import { behindFeatures, lowest, strips, zones } from "./zones";
+import { behindFeatures, strips, zones, zonesOf } from "./zones";
 
 const BANDS: Band[] = ["shares", "features", "others"];
 /** Curves in one band, each in a colour of its own. */
@@ -110,7 +110,7 @@ export class HistoryPanel extends FigurePanel {
     this.#end = end;
     this.#arrange(scene);
     const bounds = [...this.#scales.values()].flatMap(({ bounds, span }) => [...bounds, ...span]);
-    const drawn = [this.#curves, choices.logEpochs, lowest(run, frame), ...bounds];
+    const drawn = [this.#curves, choices.logEpochs, zonesOf(run, frame).join(), ...bounds];
     plot.data("curves", [run, run.revision, ...drawn], () => this.#columns(run, false));
     plot.data("ghost", [ghost, ghost?.revision, ...drawn], () => this.#columns(ghost, true));
     const seeds = seedsOf(last) > 1;

@@ -61,8 +61,9 @@ export function lowest(run: Run, frame: Frame): string {
 }
 
 /** The regimes by how many features are in use: from the first number up to the second. None of
- * them reaches beyond p. */
-function zonesOf(run: Run, frame: Frame): [regime: string, from: number, to: number][] {
+ * them reaches beyond p, and where nothing was learned that of k95 is called so. */
+export function zonesOf(run: Run, frame: Frame): [regime: string, from: number, to: number][] {
+  const { labels } = frame;
   const p = run.info.numFeatures;
   const c = isUndefined(run) ? p : minimal(run);
   const zones: [string, number, number][] = [
@@ -70,7 +71,10 @@ function zonesOf(run: Run, frame: Frame): [regime: string, from: number, to: num
     ["TRANSITION", c, Math.min(2 * c, p)],
     ["EF", 2 * c, p],
   ];
-  return zones.filter(([, from, to]) => from < to);
+  const used = labels.regime === "UNTRAINED" ? usedOf(run, frame) : Number.NaN;
+  return zones
+    .filter(([, from, to]) => from < to)
+    .map(([name, from, to]) => [from < used && used <= to ? "UNTRAINED" : name, from, to]);
 }
 
 /** Up to C, up to 2C, and beyond: no further than there are features. */
