@@ -112,6 +112,8 @@ def _eigensolve(device: torch.device, toy: bool) -> list[dict[str, Any]]:
             cpu = median_ms(on_the_cpu, device, repeats)
         row: dict[str, Any] = {"p": size, "card ms": card, "CPU ms": round(cpu, 1)}
         row["CPU / card"] = round(cpu / card, 2)
+        single = matrix.float()
+        row["float32, card ms"] = median_ms(lambda m=single: torch.linalg.eigh(m), device, repeats)
         if size >= 512:
             row["40 leading, card ms"] = median_ms(lambda m=matrix: eigh_topk(m, 40), device, 3)
         rows.append(row)

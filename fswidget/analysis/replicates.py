@@ -16,9 +16,10 @@ from fswidget.analysis.averages import Averages
 from fswidget.analysis.decay import effective_rank
 from fswidget.analysis.eigensolvers import (
     EigenDecomposition,
-    eigh_float32,
+    eigh_for_errors,
     eigh_full,
     eigh_small,
+    quick_dtype,
 )
 
 _NARROW = 128  # a full solve of so few features is cheap
@@ -139,7 +140,7 @@ class Neighbourhood:
             return self.known
         if not self.known.complete:
             return _within(matrix, self.known)
-        return (eigh_full if self._precise else eigh_float32)(matrix)
+        return (eigh_full if self._precise else eigh_for_errors)(matrix)
 
     def matrix(self, averages: Averages) -> Tensor:
         """E[Φ Φᵀ]."""
@@ -158,7 +159,7 @@ class Neighbourhood:
 
         def exact(place: int) -> Tensor:
             matrix = self.matrix(again(place)) / self.known.values[0]
-            values: Tensor = torch.linalg.eigvalsh(matrix.float())
+            values: Tensor = torch.linalg.eigvalsh(matrix.to(quick_dtype(matrix.device)))
             return values
 
         places = [place for one in found if one.entropy is not None for place in one.places]

@@ -143,7 +143,7 @@ def test_error_bars_from_known_eigenpairs_are_those_of_full_solves(case, monkeyp
     draw, task = NEAR[case]
     data = draw(np.random.default_rng(2))
     solved = []
-    monkeypatch.setattr(replicates, "eigh_float32", lambda m: solved.append(m) or real(m))
+    monkeypatch.setattr(replicates, "eigh_for_errors", lambda m: solved.append(m) or real(m))
     real = eigensolvers.eigh_full
     near = fs.analyze(*data, task=task)
     assert len(solved) in (0, 4)  # at most of the halves
@@ -166,8 +166,8 @@ def test_error_bars_from_known_eigenpairs_are_those_of_full_solves(case, monkeyp
 def test_error_bars_are_solved_for_where_one_step_does_not_do(monkeypatch):
     data, _ = power_law(np.random.default_rng(2), 320, 160, 6, 0.5)  # all couples to all
     solved = []
-    monkeypatch.setattr(replicates, "eigh_float32", lambda m: solved.append(m) or real(m))
-    real = eigensolvers.eigh_float32
+    monkeypatch.setattr(replicates, "eigh_for_errors", lambda m: solved.append(m) or real(m))
+    real = eigensolvers.eigh_for_errors
     fs.analyze(*data, task="squared_error")
     assert len(solved) == 12  # four of halves
 
