@@ -17,9 +17,9 @@ from typing import Any
 from tqdm import tqdm
 
 from fswidget.recording.atomic import require_writable, with_suffix
-from fswidget.recording.frame import regime_said
 from fswidget.recording.grid import Sweep
 from fswidget.recording.recording import Recording
+from fswidget.recording.regimes import regime_said
 from fswidget.recording.scalars import SCALARS
 
 #: What a shell expects after Ctrl-C.
@@ -210,7 +210,7 @@ def _glance(recording: Recording) -> str:
     numbers = [
         f"{label} {frame.scalars[k]:.3g}" for k, label in parts.items() if k in frame.scalars
     ]
-    return ", ".join([*numbers, regime_said(frame.labels, recording.info)])
+    return ", ".join([*numbers, regime_said(frame.labels, recording.info.all_needed)])
 
 
 def _summary(recording: Recording) -> str:
@@ -223,7 +223,8 @@ def _summary(recording: Recording) -> str:
             error = frame.scalars.get(f"{name}_error", math.nan)
             spread = f" ± {error:.2g}" if math.isfinite(error) else ""
             lines.append(f"  {name:<26} {value:.4g}{spread} {unit}")
-    said, evidence = regime_said(frame.labels, recording.info), frame.labels["evidence"]
+    said = regime_said(frame.labels, recording.info.all_needed)
+    evidence = frame.labels["evidence"]
     # The sentence of a regime that is not defined begins with that.
     told = evidence if evidence.lower().startswith(said) else f"{said}: {evidence}"
     lines.append(f"  {'regime':<26} {told}")

@@ -14,8 +14,8 @@ from bokeh.models import PanTool, Plot, ResetTool, SaveTool, Title, WheelZoomToo
 
 from fswidget.figures import templates
 from fswidget.figures.static import FIGURES
-from fswidget.recording.frame import is_kept, regime_said
 from fswidget.recording.recording import Recording
+from fswidget.recording.regimes import is_kept, regime_said
 
 
 def _live() -> dict[str, Plot]:
@@ -75,7 +75,7 @@ def figure(recording: Recording, name: str, epoch: float = -1) -> Plot:
     plot = FIGURES[name](recording, frame)
     told = [recording.info.title, f"epoch {frame.epoch:g}"]
     if name in ("history", "regime") and is_kept(frame.labels):  # k95 stands in another's zone
-        told.append(regime_said(frame.labels, recording.info))
+        told.append(regime_said(frame.labels, recording.info.all_needed))
     title = ", ".join(filter(None, told))
     plot.title = Title(text=title, text_font_style="normal", text_font_size="13px")
     plot.update(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,15 @@ import numpy as np
 
 from fswidget.figures.intensity import LEAST, series
 from fswidget.figures.modes import courses
-from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, label, minimal, regime_zones
+from fswidget.figures.theme import (
+    CLASS_COLORS,
+    COLORS,
+    FLOOR,
+    label,
+    minimal,
+    regime_zones,
+    used_of,
+)
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
 from fswidget.recording.scalars import best_estimate, mean_over_layers
@@ -255,9 +262,11 @@ def _regime(ax: Axes, recording: Recording, frame: Frame, style: dict[str, Any])
     most = max(p, 4 * least)
     for name, low, high in regime_zones(recording.info, frame):
         ax.axhspan(max(low, 0.9), high, color=COLORS[name], alpha=0.15, linewidth=0)
-    _scalar(ax, recording, "used_features", {"color": COLORS["accent"], **style})
-    used = frame.scalars.get("used_features", math.nan)
-    ax.plot([frame.epoch], [used], marker="o", color=COLORS["accent"])
+    used = np.array([used_of(recording.info, shown) for shown in recording])
+    table = recording.table()
+    looks = {"color": COLORS["accent"], **style}
+    _line(ax, table["epoch"], used, table.get("used_features_error"), looks)
+    ax.plot([frame.epoch], [used_of(recording.info, frame)], marker="o", color=COLORS["accent"])
     ax.set(xlabel="epoch", ylabel="features in use, k95", yscale="log", ylim=(0.9, most))
 
 

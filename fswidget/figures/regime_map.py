@@ -12,8 +12,8 @@ from bokeh.models import ColorBar, ColumnDataSource, LinearColorMapper
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 
-from fswidget.recording.frame import regime_said
 from fswidget.recording.recording import Recording
+from fswidget.recording.regimes import regime_said
 from fswidget.recording.scalars import SCALARS
 
 _ONLY = "·"
@@ -113,9 +113,9 @@ def _choose(
 
 
 def _regime(run: Run) -> str:
-    info = None if run.recording is None else run.recording.info
+    all_needed = run.recording is not None and run.recording.info.all_needed
     # In letters there is no room to say that a label is kept.
-    return regime_said(run.labels, info).removeprefix("still ")
+    return regime_said(run.labels, all_needed).removeprefix("still ")
 
 
 def _summary(cell: Sequence[Run], value: str) -> dict[str, Any]:

@@ -26,10 +26,12 @@ from fswidget.figures.theme import (
     minimal,
     places,
     regime_zones,
+    used_of,
 )
 from fswidget.figures.words import REGIMES
-from fswidget.recording.frame import Frame, regime_of
+from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
+from fswidget.recording.regimes import regime_of
 from fswidget.recording.scalars import best_estimate, mean_over_layers
 
 #: Width of a figure between its axes, in pixels, as `figures.figure` makes it.
@@ -100,7 +102,7 @@ def _cumulative(recording: Recording, frame: Frame) -> Plot:
         error = frame.arrays.get(f"{name}_error")
         if error is not None:
             _fill(plot, f"{name}_band", x=k, y1=y - error, y2=y + error)
-    used = frame.scalars.get("used_features", math.nan)
+    used = used_of(recording.info, frame)
     if 1 <= used <= len(frame.utilization):
         share = frame.utilization[round(used) - 1]
         _fill(plot, "used", x=[used], y=[share], color=[COLORS["accent"]])
@@ -169,6 +171,7 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     measure = best_estimate(table)
     offered = (measure, "test_accuracy", "test_r2", "used_features", "loss")
     names = [name for name in offered if name in table and np.isfinite(table[name]).any()]
+    table["used_features"] = np.array([used_of(recording.info, shown) for shown in recording])
     bands = {name: Band(name, span, minimal(recording.info)) for name, span in _spans(names)}
     for name in names:
         bands[band(name)].include(table[name])
@@ -198,11 +201,16 @@ def _history(recording: Recording, frame: Frame) -> Plot:
     _legend_above(
         plot,
         [
-            LegendItem(label=label(name), renderers=[renderer], index=index)
+            LegendItem(label=_told(name, table), renderers=[renderer], index=index)
             for index, name in enumerate(names)
         ],
     )
     return plot
+
+
+def _told(name: str, table: Mapping[str, NDArray[Any]]) -> str:
+    """What a curve is called; with a dash where it has no value."""
+    return label(name) + ("" if np.isfinite(table[name]).any() else " –")
 
 
 def _fill_spread(
@@ -236,7 +244,7 @@ def _fill_zones(
     edges = [epochs[0], *(epochs[:-1] + epochs[1:]) / 2, epochs[-1]]
     zones: list[tuple[float, float, float, float, str, float]] = []
     for one, left, right in zip(recording, edges[:-1], edges[1:], strict=True):
-        color = COLORS.get(regime_of(one.labels, recording.info), COLORS["page"])
+        color = COLORS.get(regime_of(one.labels, recording.info.all_needed), COLORS["page"])
         if zones and zones[-1][4] == color:
             left = zones.pop()[0]
         zones.append((left, right, 1 - STRIPS / 3, 1, color, 0.7))
@@ -276,7 +284,7 @@ def _regime(recording: Recording, frame: Frame) -> Plot:
         text_font_size="12px",
         text_color=COLORS["ink"],
     )
-    used = np.array([shown.scalars.get("used_features", math.nan) for shown in recording])
+    used = np.array([used_of(info, shown) for shown in recording])
     errors = [shown.scalars.get("used_features_error", math.nan) for shown in recording]
     templates.curve(plot, "k95", "accent")
     _fill(plot, "k95", x=epochs, y=used)
@@ -296,7 +304,7 @@ def _regime(recording: Recording, frame: Frame) -> Plot:
     )
     plot.scatter(
         x=[frame.epoch],
-        y=[frame.scalars.get("used_features", math.nan)],
+        y=[used_of(info, frame)],
         size=10,
         fill_color=COLORS["accent"],
         line_color="white",

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR
-from fswidget.recording.frame import Frame, regime_of, regime_said
+from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
+from fswidget.recording.regimes import regime_of, regime_said, used_features
 from fswidget.recording.scalars import best_estimate
 
 #: Pixels of the picture, and of one drawn pixel before it is made smaller.
@@ -40,7 +41,7 @@ def sentence(recording: Recording) -> str:
     frame = recording[-1]
     d_lr = _low_rank(frame)
     measured = f", D_LR {d_lr:.2f}" if math.isfinite(d_lr) else ""
-    regime = regime_said(frame.labels, recording.info)
+    regime = regime_said(frame.labels, recording.info.all_needed)
     frames = f"{len(recording)} frame{'s' if len(recording) > 1 else ''}"
     return f"{title}: {frames} up to epoch {frame.epoch:g}, regime {regime}{measured}"
 
@@ -62,13 +63,13 @@ def picture(recording: Recording, epoch: float = -1) -> bytes:
     """
     frame = recording.at(epoch)
     canvas = _Canvas()
-    regime = regime_of(frame.labels, recording.info)
-    said = regime_said(frame.labels, recording.info)
+    needed = recording.info.all_needed
+    regime, said = regime_of(frame.labels, needed), regime_said(frame.labels, needed)
     end = canvas.text((16, 10), said, 22, COLORS.get(regime, COLORS["ink"]))
-    d_lr, used = _low_rank(frame), frame.scalars.get("used_features", math.nan)
+    d_lr, used = _low_rank(frame), used_features(frame.scalars, frame.labels, needed)
     told = [recording.info.title, f"epoch {frame.epoch:g}"]
     told += [f"D_LR {d_lr:.3g}"] if math.isfinite(d_lr) else []
-    told += [f"k95 {used:.4g}"] if math.isfinite(used) and regime != "UNDEFINED" else []
+    told += [f"k95 {used:.4g}"] if math.isfinite(used) else []
     canvas.text((max(end + 16, 180), 16), "   ".join(filter(None, told)), 14)
     _draw_spectrum(canvas, recording, frame)
     _draw_shares(canvas, frame)

@@ -9,6 +9,7 @@ from typing import Any
 from bokeh.palettes import Viridis256
 
 from fswidget.recording.frame import Frame, RunInfo
+from fswidget.recording.regimes import used_features
 from fswidget.recording.scalars import ESTIMATES, SCALARS
 
 #: Ten colours that stay apart under colour-vision deficiency (Petroff, arXiv 2107.02270), and the
@@ -186,6 +187,11 @@ def band(name: str) -> str:
 def minimal(info: RunInfo) -> int:
     """The number of used features up to which a run counts as minimal."""
     return info.minimal_features or 1
+
+
+def used_of(info: RunInfo, frame: Frame) -> float:
+    """k95, where it says something; else NaN."""
+    return used_features(frame.scalars, frame.labels, info.all_needed)
 
 
 def regime_zones(info: RunInfo, frame: Frame) -> list[tuple[str, float, float]]:

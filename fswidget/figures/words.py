@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fswidget.recording.frame import KEPT
+from fswidget.recording.regimes import KEPT
 
 #: Title and caption of each panel; the caption opens behind its "?".
 PANELS = {

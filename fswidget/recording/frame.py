@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fswidget.recording.regimes import regime_said
 from fswidget.recording.scalars import SCALARS as SCALARS
 
 #: Arrays with one entry per eigenvalue.
@@ -20,10 +21,6 @@ _CURVES = (
     *("eigenvalues", "quality", "utilization", "quality_error", "utilization_error"),
     *("truncated_accuracy", "exact_eigenvalues"),
 )
-
-
-#: How the sentence of a regime begins of which nothing can be told, and of one that is not sure.
-_UNDEFINED, KEPT = "Not defined", "The label is still that of the frame before"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -332,35 +329,6 @@ class RunInfo:
             samples=description.get("samples", ""),
             num_samples=description.get("num_samples"),
         )
-
-
-def regime_of(labels: Mapping[str, str], info: RunInfo | None = None) -> str:
-    """The regime that a frame may be called: its label, or ``"UNDEFINED"`` where nothing can be
-    told, as its run says, or its own sentence."""
-    regime = labels.get("regime", "")
-    undefined = info is not None and info.all_needed
-    undefined |= labels.get("evidence", "").startswith(_UNDEFINED)
-    return "UNDEFINED" if undefined and regime in ("MF", "TRANSITION", "EF") else regime
-
-
-def is_kept(labels: Mapping[str, str]) -> bool:
-    """Whether the label is still that of the frame before: another one is not sure enough yet."""
-    return labels.get("evidence", "").startswith(KEPT)
-
-
-def regime_said(labels: Mapping[str, str], info: RunInfo | None = None) -> str:
-    """What people are told the regime is, wherever it stands in a line of text.
-
-    Examples
-    --------
-    >>> from fswidget.recording.frame import regime_said
-    >>> regime_said({"regime": "TRANSITION", "evidence": "Not defined: fewer features ..."})
-    'not defined'
-    """
-    regime = regime_of(labels, info)
-    if regime == "UNDEFINED":
-        return _UNDEFINED.lower()
-    return f"still {regime}" if is_kept(labels) else regime or "unknown"
 
 
 def _frozen(name: str, values: Any, ndim: int | None = None) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import signal
 import threading
@@ -18,10 +19,11 @@ from typing import Any
 import torch
 
 from fswidget.recording.atomic import alone, as_path, atomic_write
-from fswidget.recording.frame import Frame, regime_said
+from fswidget.recording.frame import Frame
 from fswidget.recording.loading import load_recording
 from fswidget.recording.quiet import quiet
 from fswidget.recording.recording import Recording
+from fswidget.recording.regimes import regime_said, used_features
 from fswidget.training.config import Config
 from fswidget.training.loop import Training
 from fswidget.training.optimisation import Progress
@@ -270,9 +272,12 @@ def _train(
 def _glance(recording: Recording) -> Mapping[str, str]:
     frame = recording[-1]
     shown = {"loss": "loss", "test_accuracy": "test", "test_r2": "test R²"}
-    shown |= {"low_rank_measure": "D_LR", "used_features": "k95"}
+    shown |= {"low_rank_measure": "D_LR"}
     numbers = {label: f"{frame.scalars[k]:.3g}" for k, label in shown.items() if k in frame.scalars}
-    regime = regime_said(frame.labels, recording.info)
+    needed = recording.info.all_needed
+    if math.isfinite(used := used_features(frame.scalars, frame.labels, needed)):
+        numbers["k95"] = f"{used:.3g}"
+    regime = regime_said(frame.labels, needed)
     return {"epoch": f"{frame.epoch:g}", **numbers, "regime": regime}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fswidget.figures.words import REGIMES, STILL
-from fswidget.recording.frame import RUN_ARRAYS, Frame, RunInfo, is_kept, regime_of
+from fswidget.recording.frame import RUN_ARRAYS, Frame, RunInfo
 from fswidget.recording.grid import Sweep
 from fswidget.recording.recording import Recording
+from fswidget.recording.regimes import is_kept, regime_of, used_features
 from fswidget.recording.seeds import mean_of
 from fswidget.widget import codec
 
@@ -134,12 +136,13 @@ class Grid:
         cells = {}
         for place, recording in self.runs.items():
             frame = recording[-1]
-            regime = regime_of(frame.labels, recording.info)
+            needed = recording.info.all_needed
+            regime = regime_of(frame.labels, needed)
             sign, said, _ = REGIMES.get(regime, (regime or "–", regime, ""))
             said = STILL.get(regime, said) if is_kept(frame.labels) else said
             words = [f"{self.label(place)}: {said}"]
-            if "used_features" in frame.scalars and regime != "UNDEFINED":
-                words.append(f"k95 {frame.scalars['used_features']:.0f}")
+            used = used_features(frame.scalars, frame.labels, needed)
+            words += [f"k95 {used:.0f}"] if math.isfinite(used) else []
             key = ",".join(str(place[names.index(name)]) for name in order)
             cells[key] = {"regime": regime, "sign": sign, "words": ", ".join(words)}
         axes = [{"name": n, "label": _described(n)[0], "values": list(self.axes[n])} for n in order]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import numpy as np
 import pytest
 from bokeh.models import BoxAnnotation
 
@@ -14,9 +15,9 @@ from fswidget.cli import main
 from fswidget.figures.still import picture, sentence
 from fswidget.figures.theme import COLORS
 from fswidget.figures.words import words
-from fswidget.recording.frame import regime_said
 from fswidget.recording.grid import Run, Sweep
 from fswidget.recording.recording import Recording
+from fswidget.recording.regimes import regime_said
 from fswidget.widget.grid import Grid
 from tests.synthetic import make_recording
 
@@ -81,6 +82,15 @@ def test_what_is_not_defined_is_called_so_everywhere(width, samples, why, tmp_pa
     assert f"regime={said}, D_LR" in repr(frame)
     assert letters(recording, kept=True) == letters(recording, kept=False) == said
     assert ("not defined" in cell(recording)["words"].lower()) == (why is not None)
+    # Nor is a number of features in use told there, nor drawn.
+    told = [bar, cell(recording)["words"]]
+    assert ["k95" in text for text in told] == [why is None] * 2
+    for name, source in (("history", "curves"), ("regime", "k95"), ("cumulative", "used")):
+        data = recording.figure(name).select_one({"name": source}).data
+        y = np.asarray(data["ys"][-2] if "ys" in data else data["y"], float)
+        assert np.isfinite(y).any() == (why is None), name
+    drawn = recording.plot("regime").lines
+    assert np.isfinite([y for line in drawn for y in line.get_ydata()]).any() == (why is None)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
     options += [f"--width={width}", f"--probe-size={samples}"]
     assert main(["run", *options, f"--save={tmp_path / 'run.npz'}"]) == 0
@@ -110,7 +120,7 @@ def test_a_label_that_is_kept_is_said_to_be_kept(used, error, before, named) -> 
     assert now.label != then.label == before
     recording = with_label(then.label, then.evidence, used)
     assert then.evidence.startswith(words()["kept"])
-    assert regime_said(recording[-1].labels, recording.info) == f"still {before}"
+    assert regime_said(recording[-1].labels) == f"still {before}"
     assert f"regime still {before}" in sentence(recording)
     assert f"Still {named.lower()}, k95 {used}" in cell(recording)["words"]
     assert letters(recording, kept=True) == before
@@ -134,3 +144,10 @@ def test_where_nothing_was_learned_the_zone_of_k95_says_so(used, zone) -> None:
         zones = recording.figure("history").select_one({"name": "zones"}).data
         behind = [c for c, a in zip(zones["color"], zones["alpha"], strict=True) if a < 0.5]
         assert behind == expected
+
+
+def test_of_features_that_do_not_vary_no_number_in_use_is_drawn() -> None:
+    recording = with_label("CONSTANT", "", 1)
+    used = recording.figure("regime").select_one({"name": "k95"}).data["y"]
+    assert list(np.isfinite(used)) == [True, True, False]
+    assert "k95" not in cell(recording)["words"]
