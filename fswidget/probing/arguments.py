@@ -22,16 +22,21 @@ def check_model(model: Any, features: Any) -> None:
     """Raise TypeError or ValueError for what is no network, or has no such features."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model={type(model).__name__}: must be a torch.nn.Module")
-    lazy = [name for name, module in model.named_modules() if _is_lazy(module)]
-    if lazy:
-        raise ValueError(
-            f"model={type(model).__name__}: its layers {', '.join(map(repr, lazy))} are lazy and "
-            "have no weights yet; must have run once: call model(inputs[:2]) before"
-        )
+    check_weights(model, type(model).__name__, "call model(inputs[:2]) before")
     if isinstance(features, str):
         check_module("features", features, unwrap(model))
     elif features is not None and not callable(features):
         raise TypeError(f"features={features!r}: must be the name of a module, or a function")
+
+
+def check_weights(model: nn.Module, name: str, how: str) -> None:
+    """Raise ValueError where layers have none yet; `how` they get some."""
+    lazy = [name for name, module in model.named_modules() if _is_lazy(module)]
+    if lazy:
+        raise ValueError(
+            f"model={name}: its layers {', '.join(map(repr, lazy))} are lazy and have no weights "
+            f"yet; must have run once: {how}"
+        )
 
 
 def check_module(what: str, name: Any, model: nn.Module) -> None:
@@ -67,7 +72,7 @@ def device_of(device: Any) -> torch.device | None:
     if device is None:
         return None
     try:
-        torch.empty(0, device=device)  # it is known, and there
+        torch.zeros(1, device=device).cpu()  # it is known, there, and holds numbers
         return torch.device(device)
     except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
         why = str(error).split("\n", 1)[0]

@@ -67,7 +67,7 @@ def kept(model: nn.Module) -> Iterator[None]:
     attributes = [(module, dict(vars(module))) for module in modules]
     found: dict[int, Any] = {}
     for _, before in attributes:
-        _find_changeable(before, found)
+        find_changeable(before, found)
     own = [module for module in modules if _sets_modes(module)]
     found |= {id(parameter): parameter for module in own for parameter in module.parameters()}
     # Most are a module's tables of hooks, and empty: of those there is nothing to copy.
@@ -111,7 +111,7 @@ _INSIDE = (list, tuple, set, deque, dict)
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 
 
-def _find_changeable(attributes: dict[str, Any], found: dict[int, Any]) -> None:
+def find_changeable(attributes: dict[str, Any], found: dict[int, Any]) -> None:
     """Add to `found` what of a module's attributes can change in place, within each other too:
     containers, its tables of parameters and buffers among them, arrays, and tensors that are no
     parameters; and tuples, in which such things may be."""

@@ -189,6 +189,7 @@ class Probe:
         self.model, self.task, self.batch_size = model, task, batch_size
         self._device = device_of(device)
         self._bare = unwrap(model)
+        device_of(self.device)
         self._began = time.perf_counter()
         given = Samples.of(inputs, targets)
         self._reader = Reader(self._bare, None, task == "cross_entropy", outputs, features)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from fswidget.probing.inference import Diverged
 from fswidget.probing.linear_theory import LinearTheory
 from fswidget.training.batches import Batches, Start
 from fswidget.training.config import Config
+from fswidget.training.copying import Copied
 from fswidget.training.cuda_graphs import Replayed
 from fswidget.training.datasets import Data, load
 from fswidget.training.networks import build, centre, settle
@@ -57,7 +57,8 @@ class Learner:
         settle(self.model, data.inputs[:_SETTLING])
         self._initial: nn.Module | None = None
         if config.output_scale != 1:
-            self._initial = copy.deepcopy(self.model)
+            why = f"output_scale={config.output_scale!r}"
+            self._initial = Copied(self.model, why, "1").model
             centre(self.model, head.name, self._initial, config.output_scale)
         self._head, self._num_features = head.name, head.num_features
         check_frozen(config.frozen, self.model)

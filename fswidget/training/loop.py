@@ -215,8 +215,7 @@ class Training(Learner):
         )
         training.change(**settings)
         training._take_up()
-        info = replace(training.info, config=training.config.to_dict())
-        training.probe.recording.info = info
+        training.probe.recording.info = replace(training.info, config=training.config.to_dict())
         return training
 
     @property
@@ -282,15 +281,17 @@ class Training(Learner):
 
     def _frame_of_interval(self) -> Frame:
         """A frame with the mean loss of a sample since the last one."""
-        frame = self._frame(loss=self._take_loss(), lr=self._lr)
-        self.due = False
+        frame = self._frame(loss=self._mean_loss(), lr=self._lr)
+        self._begin_interval()  # only now: an interrupt leaves the frame due
         return frame
 
-    def _take_loss(self) -> float:
-        mean = float(self._loss_sum) / self._loss_samples
-        self._check_finite(mean)
-        self._loss_sum, self._loss_samples = torch.zeros_like(self._loss_sum), 0
+    def _mean_loss(self) -> float:
+        self._check_finite(mean := float(self._loss_sum) / self._loss_samples)
         return mean
+
+    def _begin_interval(self) -> None:
+        self._loss_sum, self._loss_samples = torch.zeros_like(self._loss_sum), 0
+        self.due = False
 
     def _frame(self, **scalars: float) -> Frame:
         before = self._clock.seconds

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from fswidget.probing.arguments import check_weights
 from fswidget.training.isolation import own_numbers
 from fswidget.training.parametrization import growths, scale_initial
 from fswidget.training.registry import Settings, Shape, network
@@ -36,6 +37,8 @@ def build(config: Settings, shape: Shape, num_outputs: int) -> nn.Module:
             f"model={config.network.name!r}: returned a {type(model).__name__}; must return a "
             "torch.nn.Module"
         )
+    how = "call model(torch.zeros(2, *shape)) before it is returned"
+    check_weights(model, repr(config.network.name), how)
     scale_initial(model, growths(config, model, shape, num_outputs))
     if config.init_scale != 1:
         with torch.no_grad():

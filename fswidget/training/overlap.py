@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fswidget.probing.linear_theory import with_theory
 from fswidget.probing.probe import Probe
 from fswidget.probing.threads import threads
 from fswidget.recording.frame import Frame
 from fswidget.training.config import Config
+from fswidget.training.copying import Copied
 from fswidget.training.isolation import isolated
 from fswidget.training.loop import Training
 
@@ -27,6 +28,8 @@ class OverlappedTraining(Training):
     (on a GPU, with a stream of its own) measures it, one frame at a time, and the frame is handed
     out when it is ready. On a CPU frames are bit for bit those of `Training`, in the same order.
     Memory: one more copy of the network, and what the analysis holds beside a step's activations.
+    The copy has parameters, buffers and plain attributes of all modules; what hooks of your own
+    keep elsewhere than in a module, it has of the network itself, which is ahead of it.
 
     Methods are those of `Training`. Where a frame is handed out, `step` and `model` may be ahead of
     ``frame.step``; so an `Explorer`, whose network on show is that of its last frame, waits for
@@ -54,13 +57,13 @@ class OverlappedTraining(Training):
 
     def _make_probe(self, model: nn.Module) -> Probe:
         self._worker = ThreadPoolExecutor(1, "fswidget-analysis")
-        self._apart = self.config.output_scale == 1 and (not self._where_idle or self._idle)
-        self._twin = copy.deepcopy(model) if self._apart else model
+        apart = self.config.output_scale == 1 and (not self._where_idle or self._idle)
+        self._twin = Copied(model, "overlap=True", "False") if apart else None
         self._stream: Any = None
         if self.device.type == "cuda":
             # Its many small kernels would each wait for those of a step that are queued.
             self._stream = torch.cuda.Stream(self.device, priority=-1)  # type: ignore[no-untyped-call]
-        return super()._make_probe(self._twin)
+        return super()._make_probe(model if self._twin is None else self._twin.model)
 
     @property
     def _idle(self) -> bool:
@@ -69,7 +72,7 @@ class OverlappedTraining(Training):
         return ours and (self.device.type == "cuda" or self.threads < threads.given)
 
     def _advance(self) -> Frame | None:
-        if not self._apart:
+        if self._twin is None:
             return super()._advance()
         if self._failed is not None:
             failed, self._failed = self._failed, None
@@ -81,7 +84,7 @@ class OverlappedTraining(Training):
                 self._end_epoch()
                 if not self._may_go_on():
                     return None
-                self._submit()
+                self._submit(self._twin)
             self._end_epoch()
             self._take_up()
             try:
@@ -112,26 +115,23 @@ class OverlappedTraining(Training):
             with self._clock.stopped():
                 self._on_epoch()
 
+    def frames(self, *, first: bool = True) -> Iterator[Frame]:
+        # Where the one before was interrupted, the frame that is being made is first.
+        return super().frames(first=first and self._job is None)
+
     def _frame(self, **scalars: float) -> Frame:
-        self._take_snapshot()
+        if self._twin is not None:
+            self._twin.follow()
         return super()._frame(**scalars)
 
-    def _take_snapshot(self) -> None:
-        if not self._apart:
-            return
-        with torch.no_grad():
-            for copied, value in zip(_values(self._twin), _values(self.model), strict=True):
-                copied.copy_(value)
-
-    def _submit(self) -> None:
+    def _submit(self, twin: Copied) -> None:
         """Have the network as it is measured."""
         numbers: dict[str, Any] = {
-            "loss": self._take_loss(),
+            "loss": self._mean_loss(),
             "lr": self._lr,
             "seconds": self._clock.seconds,
         }
-        self.due = False
-        self._take_snapshot()
+        twin.follow()
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
         labels, exact = self._labels(), self._exact()
@@ -144,11 +144,13 @@ class OverlappedTraining(Training):
             return with_theory(replace(frame, labels={**frame.labels, **labels}), exact)
 
         self._job = self._worker.submit(measure)
+        self._begin_interval()
 
     def _collect(self) -> Frame:
         """The frame that is being made; what the training waited for it is its cost."""
         assert self._job is not None
         before = self._clock.seconds
+        wait([self._job])  # an interrupt here leaves it
         job, self._job = self._job, None
         frame = job.result()
         self.cadence.took(before, self._clock.seconds)
@@ -159,8 +161,3 @@ class OverlappedTraining(Training):
         if self._job is not None:
             wait([self._job])
         return super().state_dict()
-
-
-def _values(model: nn.Module) -> list[Tensor]:
-    """Parameters and buffers; those, too, that a state leaves out."""
-    return [*model.parameters(), *model.buffers()]

@@ -1,5 +1,6 @@
 """Training that does not wait for the analysis gives the same frames."""
 
+import math
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -47,7 +48,33 @@ class Drifting(nn.Module):
         return self.head((self.hidden(inputs.flatten(1)) + self.seen).relu())
 
 
+class Holding(nn.Module):
+    """What it computes depends on whatever a module can hold."""
+
+    mean: Tensor | None
+    losses: Tensor
+
+    def __init__(self, config: Any, shape: tuple[int, ...], num_outputs: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(math.prod(shape), config.width)
+        self.head = nn.Linear(config.width, num_outputs)
+        self.register_buffer("mean", None)
+        self.register_buffer("losses", torch.zeros(0))
+        self.scale, self.kept = 1.0, [torch.zeros(())]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found = self.hidden(inputs.flatten(1)).relu()
+        if self.training:
+            self.mean = found.detach().mean(0)
+            self.losses = torch.cat([self.losses, self.mean[:1]])
+            self.scale += 0.1
+            self.kept[0] = found.mean()  # has a gradient
+        seen = 0.0 if self.mean is None else self.mean
+        return self.head((found - seen) * self.scale + self.losses.sum() + self.kept[0])
+
+
 CASES["buffer of no state"] = {"model": Drifting, "frame_every": 4, "epochs": 1}
+CASES["attributes"] = {"model": Holding, "frame_every": 1, "epochs": 1}
 
 
 def config_of(**settings: Any) -> Config:
@@ -65,6 +92,75 @@ def recorded(training: Training, frames: Iterable[Frame]) -> Recording:
 def test_frames_are_the_same_bit_for_bit_and_in_order(case: str) -> None:
     config = config_of(**CASES[case])
     assert_same(record(config, overlap=True), record(config, overlap=False))
+
+
+class Single(nn.Sequential):
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError("there is one")
+
+
+class Itself(nn.Sequential):
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
+
+@pytest.mark.parametrize("kind", [Single, Itself])
+def test_a_network_that_cannot_be_copied_is_told_what_does_without(kind: type[nn.Module]) -> None:
+    def build(config: Any, shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+        return kind(nn.Flatten(), nn.Linear(math.prod(shape), 4), nn.Linear(4, num_outputs))
+
+    config = config_of(model=build)
+    why = "there is one" if kind is Single else "its Itself is its own copy"
+    with pytest.raises(TypeError, match=rf"overlap=True: .*\({why}\); must be False"):
+        record(config, overlap=True)
+    with pytest.raises(TypeError, match=rf"output_scale=2.0: .*\({why}\); must be 1"):
+        record(config.replace(output_scale=2.0))
+    assert record(config)[-1].epoch == 3
+
+
+def test_layers_that_are_frozen_later_are_frozen_in_what_is_measured() -> None:
+    recordings = []
+    for kind in (Training, OverlappedTraining):
+        training = kind(config_of(frame_every=4, ntk=True))
+        frames = iter(training)
+        first, _ = next(frames), training.change(frozen=["1"])
+        recordings.append([first, *frames])
+    assert_same(*recordings)
+
+
+@pytest.mark.parametrize("kind", [Training, OverlappedTraining])
+def test_a_run_that_was_interrupted_goes_on_in_order(
+    kind: type[Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = list(Training(config_of(frame_every=2)))
+    training, interrupted = kind(config_of(frame_every=2)), threading.Event()
+    measure = training.probe.frame
+
+    def interrupt() -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+
+    def slow(*args: Any, **scalars: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            interrupted.wait(60)
+        elif args[1] == 4:
+            interrupt()
+        return measure(*args, **scalars)
+
+    def ask() -> bool:
+        if training.step == 5:
+            interrupt()
+        return True
+
+    monkeypatch.setattr(training.probe, "frame", slow)
+    training._keep_going = ask
+    frames: list[Frame] = []
+    with pytest.raises(KeyboardInterrupt):
+        frames.extend(training)
+    assert interrupted.is_set()
+    frames += training.frames(first=kind is OverlappedTraining)
+    assert_same(frames, whole)
 
 
 def test_training_goes_on_while_a_frame_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +286,6 @@ def test_each_epoch_can_be_kept_though_all_frames_are_waited_for(
 def test_by_default_a_run_overlaps_where_a_core_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     for given, overlaps in ((1, False), (2, True)):
         monkeypatch.setattr(type(threads), "given", given)
-        assert training_that(None)(config_of())._apart is overlaps
-    assert not training_that(None)(config_of(model=Drifting))._apart
-    assert not OverlappedTraining(config_of(output_scale=2.0))._apart
+        assert (training_that(None)(config_of())._twin is not None) is overlaps
+    assert training_that(None)(config_of(model=Drifting))._twin is None
+    assert OverlappedTraining(config_of(output_scale=2.0))._twin is None

@@ -155,6 +155,10 @@ def test_what_is_none_is_named_before_anything_runs(settings: dict[str, Any], me
     ("model", "message"),
     [
         (lambda *_: 3, r"model='<lambda>': returned a int; must return a torch.nn.Module"),
+        (
+            lambda *_: nn.LazyLinear(3),
+            r"model='<lambda>': its layers '' are lazy .* it is returned",
+        ),
         (lambda *_: nn.Linear(6, 5), r"gives 5 outputs; must be num_outputs = 3"),
         (lambda *_: nn.Linear(7, 3), r"model='<lambda>': fails on samples of shape \(6,\)"),
         (lambda *_: nn.Tanh(), r"model=Tanh: it has no linear layer that ran"),

@@ -48,6 +48,7 @@ class Nested(Total):
 BROKEN: dict[str, tuple[Callable[[], Any], str]] = {
     "held out": (lambda: watch(held_out=5), "held_out=int: must be a pair"),
     "device": (lambda: watch(device="x"), "device='x': must be a device that is there"),
+    "no device": (lambda: watch(device="meta"), "device='meta': must be a device that is there"),
     "device away": (lambda: watch(device="xpu:7"), "device='xpu:7': must be a device that is the"),
     "features": (lambda: watch(features="x"), "features='x': no such module; must be one of 0, 1"),
     "no features": (lambda: watch(features=5), "features=5: must be the name of a module, or a f"),
