@@ -188,7 +188,8 @@ def lay_out(model: nn.Module, example: Tensor) -> torch.memory_format:
     Channels-last where there is a convolution of pictures: an epoch of ResNet18 takes 0.59 to 0.72
     times as long then, one of the small networks 0.82 to 0.98 times. The numbers are the same up to
     rounding, names and shapes of the parameters too. A network that cannot read such pictures (it
-    calls ``view`` on them) keeps the usual format.
+    calls ``view`` on them) keeps the usual format, and on a CPU one with a convolution that torch
+    cannot train in it (`_overflows`).
 
     Parameters
     ----------
@@ -197,7 +198,9 @@ def lay_out(model: nn.Module, example: Tensor) -> torch.memory_format:
         Samples on the model's device.
     """
     usual, last = torch.contiguous_format, torch.channels_last
-    if example.ndim != 4 or not any(isinstance(m, nn.Conv2d) for m in model.modules()):
+    found = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    safe = example.device.type != "cpu" or not any(map(_overflows, found))
+    if example.ndim != 4 or not found or not safe:
         return usual
     model.to(memory_format=last)
     try:
@@ -207,6 +210,13 @@ def lay_out(model: nn.Module, example: Tensor) -> torch.memory_format:
         model.to(memory_format=usual)
         return usual
     return last
+
+
+def _overflows(convolution: nn.Conv2d) -> bool:
+    """Whether oneDNN's gradient of the weights would write where it must not in channels-last:
+    uxlfoundation/oneDNN#6035, of fewer channels than a register holds, 16 at most."""
+    small = convolution.in_channels // convolution.groups < 16
+    return small and max(convolution.kernel_size) == 1 and max(convolution.stride) > 1
 
 
 def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:

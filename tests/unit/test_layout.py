@@ -15,7 +15,7 @@ from fswidget.training.registry import network, networks
 from fswidget.training.run_folder import record
 
 CNN = {"model": "cnn", "width": 16, "train_size": 200, "test_size": 50, "epochs": 1}
-RESNET = {**CNN, "model": "resnet18", "batchnorm": True, "train_size": 60}
+RESNET = {**CNN, "model": "resnet18", "width": 128, "batchnorm": True, "train_size": 60}
 MEASURES = ("loss", "low_rank_measure", "effective_rank", "test_accuracy", "kernel_drift")
 LAST = torch.channels_last
 
@@ -44,6 +44,13 @@ def test_channels_last_gives_the_same_numbers(
     last, other = list(ours)[-1], list(plain)[-1]
     for name in MEASURES:
         assert last.scalars[name] == pytest.approx(other.scalars[name], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize(("width", "last"), [(16, False), (120, False), (128, True)])
+def test_strided_convolutions_of_few_channels_keep_the_usual_layout(width: int, last: bool) -> None:
+    training = Training(Config(**{**RESNET, "width": width}))  # type: ignore[arg-type]
+    weights = [m.weight for m in training.model.modules() if isinstance(m, nn.Conv2d)]
+    assert all(w.is_contiguous(memory_format=LAST) for w in weights) is last
 
 
 def test_a_network_that_cannot_read_channels_last_keeps_the_usual_layout(
