@@ -274,7 +274,7 @@ class _PassAlone(_SnapshotAlone):
     """The copy, and the pass of the samples."""
 
     def _look(self, probe: Probe) -> None:
-        with inference_mode(self._twin, self.device):
+        with inference_mode(probe.model, self.device):
             probe._both("")
 
 
