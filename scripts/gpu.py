@@ -2,9 +2,10 @@
 
 Parts, in this order: ``tests`` (those marked gpu), ``timings`` (moments, eigensolvers, a frame),
 ``epoch`` (ResNet18 of width 512 with and without a frame) and ``science`` (recipes at desk size,
-side by side). What was done is kept in the store and not repeated; the results are written after
-every part, so that a run that is cut short leaves what it has. Nothing is downloaded. Without CUDA
-it says so, runs the parts that need none, and ends with 0.
+side by side). What was done is kept in the store and not repeated, unless it failed; the results
+are written after every part, so that a run that is cut short leaves what it has. Nothing is
+downloaded. Without CUDA it says so, leaves results as they are, and ends with 0; ``--toy``
+rehearses all parts on any machine, with a store and results of its own in ``STORE/toy``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
 import platform
 import subprocess
@@ -35,7 +37,7 @@ from fswidget.experiments.campaign import Outcome, run_side_by_side  # noqa: E40
 from fswidget.experiments.catalogue import recipes  # noqa: E402
 from fswidget.experiments.recipe import stored  # noqa: E402
 from fswidget.experiments.small import small  # noqa: E402
-from fswidget.recording.atomic import atomic_write  # noqa: E402
+from fswidget.recording.atomic import atomic_write, require_writable  # noqa: E402
 from fswidget.recording.loading import load  # noqa: E402
 from fswidget.training.config import Config  # noqa: E402
 
@@ -66,6 +68,8 @@ TAR_BYTES = 14_000_000
 #: A claim should hold beyond seeds; small runs can afford five.
 LAPTOP_SEEDS = 5
 
+RESULTS = "RESULTS-gpu.json"
+
 TOY = Config(width=8, train_size=50, test_size=20, epochs=2, frame_every="epoch", loss="mse")
 
 
@@ -88,16 +92,26 @@ def science_runs(
 
 
 class Session:
-    """The results so far, kept in the store and written to the output folder."""
+    """The results so far, kept in the store and written to the output folder.
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
+    Raises
+    ------
+    OSError, ValueError
+        If one of them cannot be written to, or what is kept is damaged.
+    """
+
+    def __init__(self, options: argparse.Namespace, device: torch.device) -> None:
+        self.options, self.device = options, device
         self.ends = time.monotonic() + 60 * options.minutes
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.store = Path(options.store)
-        self.store.mkdir(parents=True, exist_ok=True)
-        kept = self.store / "RESULTS-gpu.json"
-        self.results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+        self.store, self.output = Path(options.store), Path(options.output)
+        kept = self.store / RESULTS
+        for folder in (self.store, self.output):
+            folder.mkdir(parents=True, exist_ok=True)
+            require_writable(folder / RESULTS)
+        try:
+            self.results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+        except ValueError as error:
+            raise ValueError(f"{kept}: damaged ({error}); delete it to begin anew") from error
         self.results["machine"] = describe_machine(self.device)
 
     @property
@@ -108,11 +122,9 @@ class Session:
         """Keep the result of a part, and write everything anew."""
         self.results[part] = result
         text = json.dumps(self.results, indent=1) + "\n"
-        output = Path(self.options.output)
-        output.mkdir(parents=True, exist_ok=True)
-        atomic_write(self.store / "RESULTS-gpu.json", text.encode())
-        atomic_write(output / "RESULTS-gpu.json", text.encode())
-        atomic_write(output / "RESULTS-gpu.md", gpu_timings.page(self.results).encode())
+        for folder in (self.store, self.output):
+            atomic_write(folder / RESULTS, text.encode())
+        atomic_write(self.output / "RESULTS-gpu.md", gpu_timings.page(self.results).encode())
 
 
 def describe_machine(device: torch.device) -> dict[str, str]:
@@ -166,6 +178,7 @@ def science(session: Session) -> dict[str, Any]:
     if options.cpu_workers:
         pools.append(("laptop", LAPTOP_SEEDS, "cpu", options.cpu_workers, 1))
     result: dict[str, Any] = session.results.get("science", {})
+    result.pop("error", None)  # of the part as a whole, which is done again
     lock = threading.Lock()
 
     def done(outcome: Outcome) -> None:
@@ -187,7 +200,7 @@ def science(session: Session) -> dict[str, Any]:
         if outcome.seconds:
             print(key, {n: v for n, v in row.items() if n != "file"}, flush=True)
             session.write("science", result)
-            pack(folder, Path(options.output))
+            pack(folder, session.output)
 
     def run_pool(size: str, seeds: int, device: str, workers: int, threads: int) -> None:
         runs = []
@@ -207,7 +220,7 @@ def science(session: Session) -> dict[str, Any]:
 
     with ThreadPoolExecutor(len(pools)) as threads:
         list(threads.map(lambda pool: run_pool(*pool), pools))
-    pack(folder, Path(options.output), unfinished=True)
+    pack(folder, session.output, unfinished=True)
     return result
 
 
@@ -241,7 +254,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=5.5, help="of wall time for all of it")
     parser.add_argument("--root", default=os.environ.get("FSWIDGET_DATA", "data"))
     parser.add_argument("--store", default=".gpu", help="what is done, and not done again")
-    parser.add_argument("--output", default=str(ROOT / "benchmarks"), help="where results go")
+    parser.add_argument("--output", help="where results go: benchmarks, of toy sizes the store")
     parser.add_argument("--workers", type=int, default=8, help="runs side by side")
     parser.add_argument("--cpu-workers", type=int, default=0, help="laptop-size runs beside them")
     parser.add_argument("--seeds", type=int, default=3)
@@ -254,42 +267,58 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--parts: {', '.join(unknown)}: must be of {', '.join(PARTS)}")
     if options.workers < 1 or options.seeds < 1:
         parser.error("--workers and --seeds: must be ≥ 1")
+    if options.cpu_workers < 0 or not 0 < options.minutes < math.inf:
+        parser.error("--cpu-workers must be ≥ 0, and --minutes > 0")
+    if options.toy:  # what is done at toy sizes is not done
+        options.store = str(Path(options.store) / "toy")
+    options.output = options.output or (options.store if options.toy else str(ROOT / "benchmarks"))
     return options
+
+
+def failed(part: str, result: Any) -> bool:
+    """Whether a part, or a run of it, did."""
+    rows = result.values() if part == "science" and "error" not in result else [result]
+    return any(
+        row.get("error") or row.get("status") == "failed" or row.get("code", 0) not in (0, 5)
+        for row in rows
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts; 0 if the tests passed and nothing failed."""
     options = parse(arguments)
-    session = Session(options)
-    without = session.device.type != "cuda"
-    if without:
-        print("no CUDA here: only what needs none is run, and --toy sizes", flush=True)
-    status = 0
-    for part in PARTS:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type != "cuda" and not options.toy:
         # Everything but toy sizes would take hours on a CPU.
-        skipped = without and not options.toy
-        done = part != "science" and part in session.results and not options.again
-        if part not in options.parts or skipped or done or session.seconds_left <= 0:
+        print("no CUDA here: nothing is run, and results stay as they are; --toy runs toy sizes")
+        return 0
+    try:
+        session = Session(options, device)
+    except (OSError, ValueError) as error:
+        print(f"gpu.py: {error}", file=sys.stderr)
+        return 2
+    for part in PARTS:
+        known = session.results.get(part)
+        done = part != "science" and known is not None and not failed(part, known)
+        if part not in options.parts or (done and not options.again) or session.seconds_left <= 0:
             continue
         print(f"{part}: {session.seconds_left:.0f} s left", flush=True)
         try:
             if part == "tests":
                 result = tests(session)
-                status |= result["code"] not in (0, 5)
             elif part == "science":
                 result = science(session)
             else:
-                result = getattr(gpu_timings, part)(
-                    session.device, Path(options.root), toy=options.toy
-                )
+                result = getattr(gpu_timings, part)(device, Path(options.root), toy=options.toy)
         except (RuntimeError, OSError, ValueError) as error:
             # One part that fails must not cost the others.
-            result, status = {"error": f"{type(error).__name__}: {error}"}, 1
+            result = {"error": f"{type(error).__name__}: {error}"}
             print(f"{part}: {result['error']}", file=sys.stderr, flush=True)
         session.write(part, result)
     session.write("seconds", session.results.get("seconds", 0) + round(time.process_time()))
-    print(Path(options.output) / "RESULTS-gpu.md")
-    return int(status)
+    print(session.output / "RESULTS-gpu.md")
+    results = session.results
+    return int(any(part in results and failed(part, results[part]) for part in options.parts))
 
 
 if __name__ == "__main__":

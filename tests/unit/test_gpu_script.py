@@ -5,8 +5,10 @@ import runpy
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from fswidget.analysis.eigensolvers import FASTER_FROM
 from tests import children
@@ -53,17 +55,62 @@ def test_a_rehearsal_at_toy_sizes(root: Path, tmp_path: Path) -> None:
         assert len(tar.getnames()) == 2
 
 
-def test_without_cuda_it_says_so(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import torch
-
+@pytest.fixture
+def script(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What it defines, without a card and with timings that take no time."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     names = runpy.run_path(str(root / "scripts/gpu.py"))
-    assert names["main"](["--store", str(tmp_path), "--output", str(tmp_path)]) == 0
+    monkeypatch.setattr(names["gpu_timings"], "page", lambda results: "")
+    return names
+
+
+def test_without_cuda_it_says_so_and_leaves_what_a_card_measured(
+    script: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script["main"](["--store", str(tmp_path), "--output", str(tmp_path)]) == 0
     assert "no CUDA here" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        names["main"](["--parts", "magic"])
+    assert not list(tmp_path.iterdir())
+    for wrong in (["--parts", "magic"], ["--minutes", "0"], ["--cpu-workers", "-1"]):
+        with pytest.raises(SystemExit):
+            script["main"](wrong)
+
+
+def test_toy_sizes_are_kept_apart_and_what_failed_is_done_again(
+    script: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = [RuntimeError("out of memory"), {"ms": 1}, {"ms": 2}]
+
+    def timings(*_: Any, toy: bool) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(script["gpu_timings"], "timings", timings)
+    options = ["--toy", "--parts", "timings", "--store", str(tmp_path)]
+    assert [script["main"](options) for _ in range(3)] == [1, 0, 0]
+    results = json.loads((tmp_path / "toy/RESULTS-gpu.json").read_text())
+    assert results["timings"] == {"ms": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["toy"]
+    rows = {"a run": {"status": "finished"}, "another": {"status": "failed"}}
+    assert script["failed"]("science", rows)
+    assert script["failed"]("tests", {"code": 1})
+    assert not script["failed"]("tests", {"code": 5})
+
+
+@pytest.mark.parametrize("where", ["store", "output", "results"])
+def test_folders_that_cannot_be_used_are_named_before_anything_runs(
+    where: str, script: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("{")
+    store = file if where == "store" else tmp_path / "store"
+    if where == "results":
+        (store / "toy").mkdir(parents=True)
+        file = file.rename(store / "toy/RESULTS-gpu.json")
+    output = file if where == "output" else tmp_path / "output"
+    assert script["main"](["--toy", "--store", str(store), "--output", str(output)]) == 2
+    assert str(file) in capsys.readouterr().err
 
 
 def test_every_run_that_is_listed_is_an_arm(root: Path, tmp_path: Path) -> None:
