@@ -129,18 +129,20 @@ class Neighbourhood:
         return torch.cat([turned, rest - leading @ mixing], -1) / values.sqrt()[:, None]
 
     def _solved(self, averages: Averages, rows: Tensor, place: int) -> Found:
-        found = self._solve(self.matrix(averages.of_sets(place)))
+        found = self._solve(averages.of_sets(place))
         vectors = found.vectors.double() if self._wide else found.vectors
         relative = found.values / self.known.values[:1]
         coefficients = rows[place].to(vectors.dtype) @ vectors / relative.sqrt()
         return Found([place], coefficients[None], found.values if found.complete else None, None)
 
-    def _solve(self, matrix: Tensor) -> EigenDecomposition:
+    def _solve(self, averages: Averages) -> EigenDecomposition:
         if not len(self.known.values):
             return self.known
         if not self.known.complete:
-            return _within(matrix, self.known)
-        return (eigh_full if self._precise else eigh_for_errors)(matrix)
+            return _within(self.matrix(averages), self.known)
+        if self._precise:  # the mean apart, which may dwarf the rest
+            return eigh_full(averages.covariance(self._part, self._part), averages.mean(self._part))
+        return eigh_for_errors(self.matrix(averages))
 
     def matrix(self, averages: Averages) -> Tensor:
         """E[Φ Φᵀ]."""

@@ -78,6 +78,9 @@ def test_a_large_constant_in_the_features_costs_nothing(offset, columns):
     features[:, columns] += math.copysign(300, offset)
     known = fs.analyze(features, outputs, labels)
     np.testing.assert_allclose(found.utilization, known.utilization, atol=5e-3)
+    for curve in ("quality_error", "utilization_error"):
+        np.testing.assert_allclose(getattr(found, curve), getattr(known, curve), atol=1e-3)
+    assert found.errors["used_features"] == pytest.approx(known.errors["used_features"], rel=0.05)
 
 
 @pytest.mark.parametrize("shift", ["common", "of each sample"])
