@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torchvision.transforms import v2
 
 from fswidget.training import datasets, registry
 from fswidget.training.config import Config
@@ -130,6 +129,8 @@ def test_written_labels_mislead_at_test_time() -> None:
 
 
 def test_augmentation_is_a_crop_and_a_flip_of_each_sample() -> None:
+    from torchvision.transforms import v2
+
     images = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     changed = datasets.augment(images, torch.Generator().manual_seed(1))
     assert torch.equal(changed, datasets.augment(images, torch.Generator().manual_seed(1)))

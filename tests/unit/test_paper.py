@@ -7,7 +7,9 @@ import io
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -19,17 +21,17 @@ from fswidget.figures.still import picture, sentence
 from fswidget.recording.frame import Frame, RunInfo
 from tests.synthetic import FIGURES, make_recording
 
-plt = pytest.importorskip("matplotlib.pyplot")
-
 
 @pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
+def plt() -> Iterator[Any]:
+    """matplotlib, imported by the worker that runs these tests, not by all that collect them."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    yield pyplot
+    pyplot.close("all")
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_each_figure_draws_what_the_recording_holds(name: str, tmp_path: Path) -> None:
+def test_each_figure_draws_what_the_recording_holds(name: str, plt: Any, tmp_path: Path) -> None:
     recording = make_recording(3, num_layers=2)
     with plt.rc_context({"figure.figsize": (3, 2), "font.size": 7}):
         ax = recording.plot(name, epoch=2)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -71,6 +70,8 @@ FAMILIES = {
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_torchvision_families(name: str) -> None:
+    import torchvision
+
     options: dict[str, Any] = {"vit_b_32": {"image_size": 32}}.get(name, {})
     if name in ("googlenet", "inception_v3"):
         options["init_weights"] = False  # drawing truncated normals takes them half a minute
@@ -99,6 +100,8 @@ def test_torchvision_families(name: str) -> None:
 
 
 def test_a_convolutional_head_is_refused_in_words() -> None:
+    import torchvision
+
     model = torchvision.models.squeezenet1_1(num_classes=C)
     with pytest.raises(ValueError, match=r"SqueezeNet: .* must come from one linear layer"):
         fs.watch(model, *images(32))

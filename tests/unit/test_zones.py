@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 from bokeh.models import BoxAnnotation
-from matplotlib.colors import to_rgb
 
 import fswidget as fs
 from fswidget.figures.still import sentence
@@ -50,6 +49,8 @@ def test_no_zone_reaches_beyond_p(p: int) -> None:
     ],
 )
 def test_no_zone_contradicts_the_label_of_few_samples(n, regime, zone, tmp_path) -> None:
+    from matplotlib.colors import to_rgb
+
     recording = network(16, 4, n, regime)
     recording.save(tmp_path / "run.npz")
     recording = fs.load(tmp_path / "run.npz")
