@@ -26,6 +26,8 @@ from playwright.sync_api import Page
 
 import fswidget
 
+from . import lab_settings
+
 CHROMIUM_ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,26 +37,20 @@ CHROMIUM_ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SETTINGS = {
-    "@jupyterlab/apputils-extension/notification": {
-        "fetchNews": "false",
-        "checkForUpdates": False,
-        "doNotDisturbMode": True,
-    },
-    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
-}
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout: float = 120) -> Any:
-    """Ask until the answer is true, and return it."""
-    end = time.monotonic() + timeout
+    """Ask until the answer is true, and return it; more seldom the longer it takes, since asking
+    keeps the browser from what is waited for."""
+    begin = time.monotonic()
     while True:
         answer = condition()
         if answer:
             return answer
-        if time.monotonic() > end:
+        waited = time.monotonic() - begin
+        if waited > timeout:
             raise TimeoutError(f"waited {timeout:g} s for {what}; last answer {answer!r}")
-        time.sleep(0.05)
+        time.sleep(min(max(waited / 10, 0.05), 0.3))
 
 
 class JupyterServer:
@@ -72,18 +68,15 @@ class JupyterServer:
     def __enter__(self) -> JupyterServer:
         for path in (self.work, self.runtime):
             path.mkdir(parents=True)
-        settings = self.folder / "settings"
-        for name, value in SETTINGS.items():
-            path = settings / f"{name}.jupyterlab-settings"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(value))
+        settings, config = self.folder / "settings", self.folder / "config"
+        lab_settings.write(settings, config)
         environment = {
             **os.environ,
             # The kernelspec named python3 runs `python`: the environment's own must come first.
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             # Kernels import the package that is tested, wherever the environment's own one lies.
             "PYTHONPATH": str(Path(fswidget.__file__).parents[1]),
-            "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
+            "JUPYTER_CONFIG_DIR": str(config),
             "JUPYTER_DATA_DIR": str(self.data),
             "JUPYTER_RUNTIME_DIR": str(self.runtime),
             "IPYTHONDIR": str(self.folder / "ipython"),
@@ -102,6 +95,8 @@ class JupyterServer:
             # What a kernel has loaded, it need not take apart.
             "--KernelManager.shutdown_wait_time=0.2",
             "--LabApp.news_url=None",
+            "--LabApp.extension_manager=readonly",
+            "--LanguageServerManager.autodetect=False",
             f"--{app_class}.expose_app_in_browser=True",
         ]
         self.log = (self.folder / "server.log").open("wb")
@@ -280,16 +275,19 @@ class Notebook:
         )
 
     def wait_until_ready(self) -> None:
-        """Wait until the notebook is there and its kernel idle."""
+        """Wait until the notebook is there, its kernel idle, and the page done with opening what
+        its address names, which it would open again were it closed before."""
         self.page.locator(".jp-Notebook .jp-Cell:visible").first.wait_for(timeout=120_000)
         self.page.wait_for_function(
             """name => {
                 const panel = window.jupyterapp?.shell.currentWidget;
                 const kernel = panel?.sessionContext?.session?.kernel;
-                return panel?.context?.path === name
+                return !document.querySelector('.jp-mod-restoring')
+                    && panel?.context?.path === name
                     && kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
             }""",
             arg=self.name,
+            polling=100,
             timeout=120_000,
         )
 
