@@ -27,6 +27,7 @@ explorer
 #: What needs no data on disk.
 EMBEDDED = ("digits", "modular", "teacher", "diabetes")
 HEIGHT = 2600
+TWO_FRAMES = "() => new Promise(d => requestAnimationFrame(() => requestAnimationFrame(d)))"
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +58,8 @@ def keep(widget: Widget, path: Path) -> None:
     """A picture of the whole widget; it must not reach beyond its sides."""
     panels = widget.root.locator(".fsw-panel:visible")
     for name in panels.evaluate_all("all => all.map(panel => panel.dataset.panel)"):
-        # A picture waits for two animation frames, in which a panel takes its new size.
-        widget.picture(name)
+        # In two animation frames a panel takes its new size.
+        widget.panel(name).evaluate(TWO_FRAMES)
     widget.root.scroll_into_view_if_needed()
     widget.page.mouse.move(0, 0)
     widget.root.screenshot(path=path, animations="disabled")
