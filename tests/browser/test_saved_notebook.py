@@ -8,7 +8,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbconvert import HTMLExporter, WebPDFExporter
 from nbformat.sign import NotebookNotary
 from playwright.async_api import BrowserType
 from playwright.sync_api import Browser, Page, expect
@@ -116,6 +115,8 @@ def test_a_converted_notebook_keeps_the_page_in_an_iframe(
     new_page: Callable[..., Page], recording: Recording, tmp_path: Path
 ) -> None:
     """`nbconvert --to html` needs a CDN for widgets; an exported page as output needs nothing."""
+    from nbconvert import HTMLExporter
+
     # What a cell keeps that ends with IPython's `HTML` of the file.
     shown = {"text/html": recording.to_html(tmp_path / "run.html", iframe=True).read_text()}
     output = nbformat.v4.new_output("execute_result", data=shown)
@@ -135,6 +136,8 @@ def test_a_notebook_on_paper_shows_the_run(
     chromium: str, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """nbconvert's `webpdf`, whose pages have neither a kernel nor, here, a network."""
+    from nbconvert import WebPDFExporter
+
     launch = BrowserType.launch
 
     async def ours(self: BrowserType, **options: object) -> object:
