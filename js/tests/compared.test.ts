@@ -1,5 +1,6 @@
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import type { Words } from "../src/data/scene";
 import { Store } from "../src/data/store";
 import { mount } from "../src/host/page";
 import widget from "../src/index";
@@ -60,9 +61,11 @@ describe("several recordings in one widget", () => {
 });
 
 /** A page of three recordings, as fswidget/widget/html.py writes it. */
-async function page() {
+async function page(extra: Partial<Words> = {}) {
   const packed = gzipSync(Buffer.from(golden().block, "base64")).toString("base64");
   const { _bokehjs, _packed, ...plain } = traits({ captions: true });
+  const figures = JSON.parse(String(plain._figures));
+  const _figures = JSON.stringify({ ...figures, words: { ...figures.words, ...extra } });
   const views = ["plain", "batch norm", "<b>"].map((title, at) => ({
     title,
     traits: { run: `run-${at + 1}`, num_frames: 3, epoch: null },
@@ -73,7 +76,7 @@ async function page() {
   const plots = fakeBokeh(7);
   const style = "";
   const own = { _bokehjs: Buffer.from(new Uint8Array(7)).toString("base64") };
-  await mount(widget, root, { traits: plain, bytes: own, style, views });
+  await mount(widget, root, { traits: { ...plain, _figures }, bytes: own, style, views });
   await vi.waitFor(() =>
     expect(root.querySelector(".fswidget")?.getAttribute("data-drawn")).toBeTruthy(),
   );
@@ -95,6 +98,15 @@ describe("several recordings in one view", () => {
       expect(new Set(color).size).toBe(3);
       expect(plot.find("range:x").start).toBeLessThan(plot.find("range:x").end as number);
     }
+  });
+
+  it("says beside a name where its regime is still that of the frame before", async () => {
+    const heads = async (kept: string) => {
+      const { root } = await page({ kept });
+      return root.querySelector(".fsw-heads")?.textContent ?? "";
+    };
+    expect(await heads("no sentence begins so")).toContain("plainMF–EF");
+    expect(await heads("")).toContain("plainstill MF–EF"); // every sentence begins so
   });
 
   it("goes through the epochs with one slider", async () => {

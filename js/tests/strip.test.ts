@@ -228,3 +228,11 @@ test.each([
   expect(zones("LAZY")).toEqual(named);
   expect(zones("UNTRAINED")).toEqual(named.with(at, "UNTRAINED"));
 });
+
+test.each([2, 10, 11, 13, 100, 1000])("a needle stands in the zone of its k, C = %i", (c) => {
+  const at = (k: number) => place(k, c, Math.max(1024, 4 * c));
+  expect(at(c)).toBeLessThan(25);
+  expect(at(c + 1)).toBeGreaterThan(25);
+  expect(at(2 * c)).toBeLessThan(50);
+  expect(at(2 * c + 1)).toBeGreaterThan(50);
+});

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from fswidget.experiments.catalogue import recipes
 from fswidget.training.config import Config
@@ -96,6 +96,50 @@ def test_every_width_is_used(stage: Stage, width: int, dark: bool, artifacts: Pa
     widget.wait_for("theme", "dark" if dark else "light")
     stage.page.set_viewport_size({"width": width, "height": HEIGHT if width > 1000 else 4400})
     keep(widget, artifacts / f"width-{width}-{'dark' if dark else 'light'}.png")
+
+
+def test_words_of_a_regression_do_not_meet_their_neighbours(stage: Stage) -> None:
+    widget = stage.widget()
+    stage.page.set_viewport_size({"width": 1400, "height": HEIGHT})
+    small = "dataset='diabetes', train_size=300, epochs=2"
+    stage.kernel.evaluate(f"explorer.configure({small}) or explorer.start()")
+    run = widget.says("run")
+    widget.wait_for("run", lambda value: value not in ("", run))
+    widget.wait_for("state", "finished")
+    for width in (1400, 1024, 900, 760, 640, 480):
+        stage.page.set_viewport_size({"width": width, "height": HEIGHT})
+        widget.picture("cumulative")  # which waits for its new size
+        met = widget.root.evaluate(
+            """root => {
+                const box = part => {
+                    const range = document.createRange();
+                    range.selectNodeContents(part);
+                    return [part.textContent, range.getBoundingClientRect()];
+                };
+                const labels = "[data-panel=cumulative] .fsw-label";
+                const parts = [...root.querySelectorAll(`.fsw-cell p, ${labels}`)].map(box)
+                    .filter(([text, { width }]) => width && !/utilization|quality/.test(text));
+                return parts.flatMap(([text, a], at) => parts.slice(at + 1)
+                    .filter(([, b]) => a.left < b.right && b.left < a.right
+                        && a.top + 4 < b.bottom && b.top + 4 < a.bottom)
+                    .map(([other]) => `${text} | ${other}`));
+            }"""
+        )
+        assert met == [], width
+
+
+def test_what_a_slider_was_is_told_whole(stage: Stage) -> None:
+    widget = stage.widget()
+    stage.page.set_viewport_size({"width": 1400, "height": HEIGHT})
+    for size in (1000, 900):
+        run = widget.says("run")
+        small = f"dataset='digits', batchnorm=False, depth=2, train_size={size}, epochs=1"
+        stage.kernel.evaluate(f"explorer.configure({small}) or explorer.start()")
+        widget.wait_for("run", lambda value, run=run: value not in ("", run))
+        widget.wait_for("state", "finished")
+    was = widget.root.locator("[data-control=train_size] .fsw-was-value")
+    expect(was).to_have_text("was 1000")
+    assert was.evaluate("part => part.scrollWidth <= part.clientWidth")
 
 
 @pytest.mark.parametrize("name", list(recipes))

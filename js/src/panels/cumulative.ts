@@ -133,7 +133,7 @@ export class CumulativePanel extends FigurePanel {
       });
     }
     if (Number.isFinite(now.y)) {
-      const x = Math.min(plot.x(now.x), right - 22);
+      const x = Math.max(left + 56, Math.min(plot.x(now.x), right - 22)); // beside the 95%
       const text = `k95 ${count(now.x)}`;
       labels.push({
         text,

@@ -23,7 +23,7 @@ const [CLOSE, CLOSE_LABELS, CLOSE_NAME] = [16, 32, 9] as const;
 /** A narrower zone has no room for its name, nor one that is narrower than its letters, in percent. */
 const [NAMED, LETTER] = [6, 1.5] as const;
 
-/** The place of k on the axis, in percent. */
+/** The place of k on the axis, in percent: within the zone that it belongs to. */
 export function place(k: number, c: number, largest: number): number {
   const between = (from: number, to: number, low: number, high: number) => {
     if (to <= from) return high;
@@ -31,8 +31,8 @@ export function place(k: number, c: number, largest: number): number {
     return low + Math.max(0, Math.min(1, share)) * (high - low);
   };
   if (k <= c) return between(1, c, ONE, MINIMAL);
-  if (k <= 2 * c) return between(c, 2 * c, MINIMAL, TWICE);
-  return between(2 * c, largest, TWICE, END);
+  if (k <= 2 * c) return between(c, 2 * c, ZONES.TRANSITION[0], TWICE);
+  return between(2 * c, largest, ZONES.EF[0], END);
 }
 
 /** Where a frame's needle stands: on the axis, in the block of LAZY, or nowhere. */

@@ -19,7 +19,7 @@ import { type Theme, watchTheme } from "../host/theme";
 import { type Compared, RanksPanel, TimePanel } from "../panels/overlay";
 import type { Host, Panel } from "../panels/panel";
 import { ProjectionsPanel } from "../panels/projections";
-import { count, regimeSaid, share } from "../panels/words";
+import { count, regimeName, regimeSaid, share } from "../panels/words";
 import { type Figures, figuresOf, restyle } from "./figures";
 
 export interface Part {
@@ -236,10 +236,9 @@ export class Comparing {
     const parts = this.#heads[at];
     if (!parts) return;
     const { style, words } = this.#figures;
-    const [sign, named] = regimeSaid(words, run, frame);
     parts.swatch.style.background = color;
-    setText(parts.label, sign);
-    attribute(parts.label, "title", named);
+    setText(parts.label, regimeName(words, run, frame));
+    attribute(parts.label, "title", regimeSaid(words, run, frame)[1]);
     const accuracy = frame.scalars.test_accuracy ?? frame.scalars.test_r2;
     const name = frame.scalars.test_accuracy === undefined ? "R²" : "acc.";
     const said = [
