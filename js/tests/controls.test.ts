@@ -197,6 +197,17 @@ test("a box too small for a value and for what it was shows the value alone", ()
   expect(said()).toBe("");
 });
 
+test("a line too short for what a slider stood at says the number alone", () => {
+  const samples = { ...width, name: "train_size", label: "Training samples", value: 1000 };
+  const { root, settings } = show([{ ...samples, log: false, min: 2, max: 1437 }]);
+  const run = (value: number) => ({ info: { config: { train_size: value } } }) as unknown as Run;
+  const said = () => root.querySelector("[data-control=train_size] .fsw-was-value")?.textContent;
+  settings.compare(run(1000), run(500));
+  expect(said()).toBe("was 500");
+  settings.compare(run(1000), run(1437));
+  expect(said()).toBe("1437");
+});
+
 test("a factor that happens to be 1 takes a half", () => {
   const scale = { ...momentum, name: "scale", value: 1, min: 0, max: null, step: null };
   const { model, input, act } = show([{ ...scale, disabled: null }]);

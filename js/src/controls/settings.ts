@@ -5,9 +5,9 @@ import type { Run } from "../data/store";
 import { attribute, type Cleanup, format, h, hide, setText } from "../host/dom";
 import { assign, type ControlSpec, type Model, names, onChange, specs } from "../host/model";
 
-/** Letters of a value and of what it was that a box of the rail holds beside each other, and one
- * that shares it with a menu's arrow. */
-const [ROOM, MENU_ROOM] = [16, 13] as const;
+/** Letters of a value and of what it was that a box of the rail holds beside each other, one that
+ * shares it with a menu's arrow, and the line above a slider, with its name. */
+const [ROOM, MENU_ROOM, LINE] = [16, 13, 27] as const;
 /** So long after the last key a value that was chosen by keys is taken: several are one choice. */
 const KEYS_MS = 400;
 
@@ -132,13 +132,16 @@ class Control {
   /** What the run before had here, where that was something else. */
   compare(before: string | undefined): void {
     const was = before === undefined ? "" : `was ${before}`;
-    const room = this.#input instanceof HTMLSelectElement ? MENU_ROOM : ROOM;
-    setText(this.#was, this.#inBox.length + was.length > room ? "" : was);
+    const slides = this.spec.kind === "slider";
+    const room = this.#input instanceof HTMLSelectElement ? MENU_ROOM : slides ? LINE : ROOM;
+    const fits = this.#beside.length + was.length <= room;
+    setText(this.#was, fits ? was : (slides && before) || "");
   }
 
-  /** What stands in the box that such words share, if there is one. */
-  get #inBox(): string {
+  /** What stands beside such words, if something does. */
+  get #beside(): string {
     const input = this.#input;
+    if (this.spec.kind === "slider") return this.spec.label + this.#output.textContent;
     if (input instanceof HTMLSelectElement) return input.selectedOptions[0]?.text ?? "";
     return this.spec.kind === "number" ? input.value : "";
   }
