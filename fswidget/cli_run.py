@@ -129,9 +129,9 @@ def run(
     from fswidget.training.run_folder import training_that
 
     targets = Targets(save=save, html=html)
-    training = training_that(overlap)(Config(**settings))
-    recording = Recording(training.info)
     status = 0
+    training = training_that(overlap)(Config(**settings), keep_going=lambda: not status)
+    recording = Recording(training.info)
     bar = tqdm(
         total=training.total_steps,
         desc=training.info.title,
@@ -146,10 +146,11 @@ def run(
                 targets.checkpoint(recording)
                 bar.update(frame.step - bar.n)
                 bar.set_postfix_str(_glance(recording))
-        except KeyboardInterrupt:
-            status = INTERRUPTED
-        except Terminated as end:
-            status = end.status
+        except (KeyboardInterrupt, Terminated) as end:
+            status = end.status if isinstance(end, Terminated) else INTERRUPTED
+            with contextlib.suppress(Exception):
+                for frame in training.frames(first=False):  # the one that is being made
+                    recording.append(frame)
         except Diverged as error:
             print(f"fswidget: training diverged: {error}", file=sys.stderr)
             status = 1

@@ -348,9 +348,9 @@ class Training(Learner):
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        with self._running():
-            # The network is still untrained: what kernel drift is measured from.
-            self.probe.frame(0.0, 0)
+        if state.get("probe", True):  # else the first frame is still to be made
+            with self._running():
+                self.probe.frame(0.0, 0)  # of the untrained network: kernel drift is from there
         with restoring(state, self.config) as earlier:
             self.model.load_state_dict(state["model"])
             self._optimizer.load_state_dict(state["optimizer"])

@@ -75,6 +75,8 @@ class OverlappedTraining(Training):
         if self._twin is None:
             return super()._advance()
         if self._failed is not None:
+            if self._job is not None:  # an interrupt left it
+                return self._collect()
             failed, self._failed = self._failed, None
             raise failed
         while True:

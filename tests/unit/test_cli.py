@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import webbrowser
 from concurrent.futures import ThreadPoolExecutor
@@ -161,6 +162,40 @@ def test_what_was_recorded_is_kept(
         assert main(arguments) == status
     assert len(fs.load(path)) == 1
     assert page.is_file()
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_the_frame_that_is_being_made_is_kept_however_a_run_is_ended(
+    name: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fswidget.probing.probe import Probe
+    from fswidget.training.overlap import OverlappedTraining
+
+    learn, measure, ended = OverlappedTraining._learn, Probe.frame, threading.Event()
+
+    def end(training: OverlappedTraining) -> bool:
+        if training.step == 3 and not ended.is_set():
+            ended.set()
+            signal.raise_signal(getattr(signal, name))
+        return learn(training)
+
+    def slow(probe: Probe, *args: Any, **scalars: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            assert ended.wait(60)
+        return measure(probe, *args, **scalars)
+
+    monkeypatch.setattr(OverlappedTraining, "_learn", end)
+    monkeypatch.setattr(Probe, "frame", slow)
+    path = tmp_path / "run.npz"
+    options = ["--overlap", "--frame-every=2", "--epochs=9", "--quiet", f"--save={path}"]
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # of a shell's background: none
+    try:
+        assert main(["run", *SMALL, *options]) == status
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [frame.step for frame in fs.load(path)] == [0, 2]
 
 
 def test_a_diverged_run_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -269,6 +269,41 @@ def test_a_run_that_fails_hands_out_the_frame_of_before(monkeypatch: pytest.Monk
         next(frames)
 
 
+def test_a_run_that_fails_and_is_interrupted_hands_out_the_frame_of_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    training = OverlappedTraining(config_of(frame_every=4))
+    go = threading.Event()
+    measure = training.probe.frame
+
+    def slow(*args: Any, **scalars: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            assert go.wait(60)
+        return measure(*args, **scalars)
+
+    def fail() -> bool:
+        if training.step == 6:
+            raise Diverged("at step 6")
+        return True
+
+    def interrupted(_: Any) -> None:
+        go.set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.probe, "frame", slow)
+    training._keep_going = fail
+    frames = iter(training)
+    assert next(frames).step == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("fswidget.training.overlap.wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(frames)
+    frames = training.frames()
+    assert next(frames).step == 4
+    with pytest.raises(Diverged, match="at step 6"):
+        next(frames)
+
+
 def test_each_epoch_can_be_kept_though_all_frames_are_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

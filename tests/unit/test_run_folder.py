@@ -134,6 +134,12 @@ def test_what_is_no_fault_of_the_state_is_told_as_it_is(
     assert_same(record(config, store=tmp_path), record(config))
 
 
+def test_a_run_stopped_before_its_first_frame_begins_as_one_that_was_not(tmp_path: Path) -> None:
+    config = config_of(epochs=1)
+    assert not len(record(config, store=tmp_path, keep_going=after(0)))
+    assert_same(record(config, store=tmp_path), record(config))
+
+
 def test_a_diverged_run_keeps_what_led_to_it(tmp_path: Path) -> None:
     config = config_of(optimizer="sgd", lr=10.0, loss="mse", epochs=20, width=256)
     with pytest.raises(Diverged):
