@@ -147,3 +147,18 @@ def to_arrays(tensors: Sequence[Tensor]) -> list[Array]:
     ends = np.cumsum([tensor.numel() for tensor in tensors])[:-1]
     parts = zip(np.split(flat, ends), tensors, strict=True)
     return [part.reshape(tensor.shape) for part, tensor in parts]
+
+
+def zeros(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Of float64; see `empty`."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.zeros(shape))
+    return torch.zeros(shape, dtype=torch.float64, device=device)
+
+
+def empty(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Of float64, to be filled. On a CPU numpy's, which come in huge pages: in torch's small ones,
+    megabytes are touched for the first time in longer than they are then computed with."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.empty(shape))
+    return torch.empty(shape, dtype=torch.float64, device=device)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fswidget.analysis.arrays import Array, to_arrays, to_numpy
+from fswidget.analysis.arrays import Array, empty, to_arrays, to_numpy
 from fswidget.analysis.averages import Averages, Span
 from fswidget.analysis.collapse import class_signal
 from fswidget.analysis.decay import effective_rank
@@ -274,7 +274,7 @@ class LeftOut:
 
     def averages(self, blocks: Sequence[int]) -> Averages:
         """Without each of several blocks."""
-        sums = self.total.new_empty(len(blocks), *self.total.shape)
+        sums = empty((len(blocks), *self.total.shape), self.total.device)
         for rest, block in zip(sums, blocks, strict=True):
             if self._few[block]:
                 torch.sub(self.total, self._grams[block], out=rest)
@@ -297,7 +297,7 @@ class LeftOut:
 
     def halves(self, places: Sequence[int]) -> Averages:
         """Of several of the four halves."""
-        pairs, sums = self._pairs(), self.total.new_empty(len(places), *self.total.shape)
+        pairs, sums = self._pairs(), empty((len(places), *self.total.shape), self.total.device)
         for half, place in zip(sums, places, strict=True):
             torch.sum(self._grams[pairs[place]], 0, out=half)
         return Averages.from_sum(sums, self._averages.origin, self._averages.columns)

@@ -17,7 +17,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from fswidget.analysis.arrays import as_matrix, as_tensor, check_rows, default_device
+from fswidget.analysis.arrays import (
+    as_matrix,
+    as_tensor,
+    check_rows,
+    default_device,
+    empty,
+    zeros,
+)
 from fswidget.analysis.gram import Columns, common_first, reshifted
 from fswidget.analysis.targets import LABELS, Coding, block_numbers, check_labels, coding_of
 
@@ -58,9 +65,7 @@ class Moments:
         self.device = default_device(device)
         self._columns = Columns.of(num_features, num_outputs, num_targets, num_reference)
         width = self._columns.count
-        self._upper = torch.zeros(
-            self.num_blocks, width, width, dtype=torch.float64, device=self.device
-        )
+        self._upper = zeros((self.num_blocks, width, width), self.device)
         self._complete = True
         self._shift: Tensor | None = None
         self._coding: Coding | None = None
@@ -209,7 +214,7 @@ class Moments:
         for start in range(0, len(blocks), rows):
             chunk = slice(start, start + rows)
             where = chunk if taken is None else taken[chunk]
-            z = self._z({name: part[where] for name, part in parts.items()})
+            z = self._z({name: _rows(part, where) for name, part in parts.items()})
             if roots is not None:
                 z *= roots[where]
             ends = np.searchsorted(blocks[chunk], np.arange(self.num_blocks + 1)).tolist()
@@ -221,7 +226,7 @@ class Moments:
         columns, shift = self._columns, self._shift
         assert shift is not None
         count = parts["features"].shape[0]
-        z = torch.empty(count, columns.count, dtype=torch.float64, device=self.device)
+        z = empty((count, columns.count), self.device)
         z[:, 0] = 1
         for name, part in parts.items():
             where = getattr(columns, name)
@@ -372,6 +377,11 @@ def _elected(sums: dict[str, float]) -> tuple[Coding | None, tuple[float, float]
     if sums["square"] / (count - soft) - low**2 - high**2 > 1e-6 * high**2:
         return None, epsilons  # two processes name classes in two ways
     return (Coding(low, high) if soft == 0 else Coding(low, high).joined(Coding())), epsilons
+
+
+def _rows(part: Tensor, where: slice | Tensor) -> Tensor:
+    # Sooner than by an index.
+    return part[where] if isinstance(where, slice) else part.index_select(0, where)
 
 
 def _wide(name: str, part: Tensor) -> Tensor:
