@@ -6,11 +6,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 import fswidget as fs
 from fswidget.analysis import eigensolvers, replicates
+from fswidget.analysis.averages import Averages, Span
 from fswidget.analysis.extrapolation import mixed, two_steps, used_features
+from fswidget.analysis.jackknife import LeftOut
 from fswidget.analysis.measures import crossing
+from fswidget.analysis.moments import Moments
 from fswidget.analysis.targets import assign_blocks
 
 
@@ -161,6 +165,28 @@ def test_error_bars_from_known_eigenpairs_are_those_of_full_solves(case, monkeyp
         # What the others turn among themselves is left out: most, where samples are few.
         left_out = 0.16 if case == "fewer samples than features" else 0.03
         np.testing.assert_allclose(found, wanted, rtol=0.03, atol=left_out * wanted.max())
+
+
+def test_of_sets_found_by_a_step_and_of_those_solved_for_each_has_its_own(monkeypatch):
+    features, outputs, labels = rectified(np.random.default_rng(2), 1600, 160)
+    moments = Moments(160, 10, 10, num_blocks=8)
+    moments.update(features, outputs, labels)
+    averages = Averages.of(moments)
+    part = averages.columns.features
+    known = eigensolvers.eigh_full(averages.second(part, part))
+    near = replicates.Neighbourhood(averages, known, 10)
+    left = LeftOut(moments._gram, averages).averages(range(8))
+    rows = Span.of_outputs(left, "cross_entropy", 1e-5).cross
+    stepped = torch.cat([found.coefficients for found in near.expand(left, rows)])
+    squares = near._step(left).mixed.sort().values
+    monkeypatch.setattr(replicates, "_MIXED", float(squares[3:5].mean()))
+    monkeypatch.setitem(replicates._AT_ONCE, "cpu", 4 * 160**2)
+    found = near.expand(left, rows)
+    assert [place for some in found for place in some.places] == list(range(8))
+    by_step = [some for some in found if some.entropy is not None]
+    assert sum(len(some.places) for some in by_step) == 4
+    for some in by_step:
+        torch.testing.assert_close(some.coefficients, stepped[some.places], rtol=1e-4, atol=1e-5)
 
 
 def test_error_bars_are_solved_for_where_one_step_does_not_do(monkeypatch):
