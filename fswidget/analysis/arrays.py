@@ -157,8 +157,8 @@ def zeros(shape: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def empty(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Of float64, to be filled. On a CPU numpy's, which come in huge pages: in torch's small ones,
-    megabytes are touched for the first time in longer than they are then computed with."""
+    """Of float64, to be filled. On a CPU numpy's, which asks for huge pages: in torch's small ones
+    it takes long to touch megabytes for the first time."""
     if device.type == "cpu":
         return torch.from_numpy(np.empty(shape))
     return torch.empty(shape, dtype=torch.float64, device=device)

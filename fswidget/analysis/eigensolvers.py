@@ -106,9 +106,9 @@ def eigh_small(matrices: Tensor) -> tuple[Tensor, Tensor]:
 def quick_dtype(device: torch.device) -> torch.dtype:
     """In which replicates are diagonalised soonest.
 
-    On a CPU float32, in half the time of float64. On a GPU float64: in some releases torch solves
-    float32 of up to 512 features by Jacobi's method there, in which each of twelve replicates of
-    512 took an NVIDIA H200 16 ms, and a float64 solve 5.
+    On a CPU float32, in half the time of float64. On a GPU float64: there some releases of torch
+    solve float32 of up to 512 features by Jacobi's method. In float32 each of twelve replicates of
+    512 took an NVIDIA H200 16 ms, in float64 a solve takes it 5.
     """
     return torch.float32 if device.type == "cpu" else torch.float64
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR
+from fswidget.figures.theme import CLASS_COLORS, COLORS, FLOOR, used_of
 from fswidget.recording.frame import Frame
 from fswidget.recording.recording import Recording
-from fswidget.recording.regimes import regime_of, regime_said, used_features
+from fswidget.recording.regimes import regime_of, regime_said
 from fswidget.recording.scalars import best_estimate
 
 #: Pixels of the picture, and of one drawn pixel before it is made smaller.
@@ -66,7 +66,7 @@ def picture(recording: Recording, epoch: float = -1) -> bytes:
     needed = recording.info.all_needed
     regime, said = regime_of(frame.labels, needed), regime_said(frame.labels, needed)
     end = canvas.text((16, 10), said, 22, COLORS.get(regime, COLORS["ink"]))
-    d_lr, used = _low_rank(frame), used_features(frame.scalars, frame.labels, needed)
+    d_lr, used = _low_rank(frame), used_of(recording.info, frame)
     told = [recording.info.title, f"epoch {frame.epoch:g}"]
     told += [f"D_LR {d_lr:.3g}"] if math.isfinite(d_lr) else []
     told += [f"k95 {used:.4g}"] if math.isfinite(used) else []

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fswidget.figures.theme import used_of
 from fswidget.figures.words import REGIMES, STILL
 from fswidget.recording.frame import RUN_ARRAYS, Frame, RunInfo
 from fswidget.recording.grid import Sweep
 from fswidget.recording.recording import Recording
-from fswidget.recording.regimes import is_kept, regime_of, used_features
+from fswidget.recording.regimes import is_kept, regime_of
 from fswidget.recording.seeds import mean_of
 from fswidget.widget import codec
 
@@ -136,12 +137,11 @@ class Grid:
         cells = {}
         for place, recording in self.runs.items():
             frame = recording[-1]
-            needed = recording.info.all_needed
-            regime = regime_of(frame.labels, needed)
+            regime = regime_of(frame.labels, recording.info.all_needed)
             sign, said, _ = REGIMES.get(regime, (regime or "–", regime, ""))
             said = STILL.get(regime, said) if is_kept(frame.labels) else said
             words = [f"{self.label(place)}: {said}"]
-            used = used_features(frame.scalars, frame.labels, needed)
+            used = used_of(recording.info, frame)
             words += [f"k95 {used:.0f}"] if math.isfinite(used) else []
             key = ",".join(str(place[names.index(name)]) for name in order)
             cells[key] = {"regime": regime, "sign": sign, "words": ", ".join(words)}

@@ -81,6 +81,20 @@ def config_of(**settings: Any) -> Config:
     return Config(**{**SMALL, **settings})
 
 
+def hold_frames(
+    training: Training, until: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Have frames that are made beside the training wait."""
+    measure = training.probe.frame
+
+    def slow(*args: Any, **scalars: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            assert until.wait(60)
+        return measure(*args, **scalars)
+
+    monkeypatch.setattr(training.probe, "frame", slow)
+
+
 def recorded(training: Training, frames: Iterable[Frame]) -> Recording:
     recording = Recording(training.info)
     for frame in frames:
@@ -166,12 +180,7 @@ def test_a_run_that_was_interrupted_goes_on_in_order(
 def test_training_goes_on_while_a_frame_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     training = OverlappedTraining(config_of(frame_every=4))
     go, steps = threading.Event(), []
-    measure = training.probe.frame
-
-    def slow(*args: Any, **scalars: Any) -> Any:
-        if threading.current_thread() is not threading.main_thread():
-            assert go.wait(60)
-        return measure(*args, **scalars)
+    hold_frames(training, go, monkeypatch)
 
     def before_step() -> bool:
         steps.append(training.step)
@@ -179,7 +188,6 @@ def test_training_goes_on_while_a_frame_is_made(monkeypatch: pytest.MonkeyPatch)
             go.set()
         return True
 
-    monkeypatch.setattr(training.probe, "frame", slow)
     training._keep_going = before_step
     assert [frame.step for frame in training] == [0, 4, 8, 12]
 
@@ -248,12 +256,7 @@ def test_targets_change_once_the_frame_that_is_being_made_is_ready(
 def test_a_run_that_fails_hands_out_the_frame_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
     training = OverlappedTraining(config_of(frame_every=4))
     failed = threading.Event()
-    measure = training.probe.frame
-
-    def slow(*args: Any, **scalars: Any) -> Any:
-        if threading.current_thread() is not threading.main_thread():
-            assert failed.wait(60)
-        return measure(*args, **scalars)
+    hold_frames(training, failed, monkeypatch)
 
     def fail() -> bool:
         if training.step == 6:
@@ -261,7 +264,6 @@ def test_a_run_that_fails_hands_out_the_frame_of_before(monkeypatch: pytest.Monk
             raise Diverged("at step 6")
         return True
 
-    monkeypatch.setattr(training.probe, "frame", slow)
     training._keep_going = fail
     frames = iter(training)
     assert [next(frames).step, next(frames).step] == [0, 4]
@@ -274,12 +276,7 @@ def test_a_run_that_fails_and_is_interrupted_hands_out_the_frame_of_before(
 ) -> None:
     training = OverlappedTraining(config_of(frame_every=4))
     go = threading.Event()
-    measure = training.probe.frame
-
-    def slow(*args: Any, **scalars: Any) -> Any:
-        if threading.current_thread() is not threading.main_thread():
-            assert go.wait(60)
-        return measure(*args, **scalars)
+    hold_frames(training, go, monkeypatch)
 
     def fail() -> bool:
         if training.step == 6:
@@ -290,7 +287,6 @@ def test_a_run_that_fails_and_is_interrupted_hands_out_the_frame_of_before(
         go.set()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.probe, "frame", slow)
     training._keep_going = fail
     frames = iter(training)
     assert next(frames).step == 0
